@@ -1,0 +1,118 @@
+"""Everything about other processes: the only import of torch.distributed. One process is the same path, all no-ops.
+
+Gradients: DDP averages over processes. With own queries against documents gathered *with* gradient, the average equals
+the gradient of one process on the joint batch (style guide 9, row one); nothing is multiplied by the number of processes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+COLLECTIVE_TIMEOUT = timedelta(minutes=30)
+
+
+def process_rank() -> int:
+    """Return this process's number among all, 0 when alone."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def world_size() -> int:
+    """Return the number of processes."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+@contextmanager
+def process_group(backend: str) -> Iterator[torch.device]:
+    """Join the processes torchrun started, for the length of a ``with``; yields this process's device."""
+    device = torch.device("cpu")
+    if backend == "nccl":
+        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(device)
+    dist.init_process_group(backend, timeout=COLLECTIVE_TIMEOUT)
+    try:
+        yield device
+    finally:
+        dist.destroy_process_group()
+
+
+def barrier() -> None:
+    """Wait for all processes."""
+    if world_size() > 1:
+        dist.barrier()
+
+
+class _Gather(torch.autograd.Function):
+    """All-gather whose backward gives each process the sum of what all processes' losses say of its rows."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: torch.Tensor) -> torch.Tensor:
+        ctx.count = len(rows)
+        return gather(rows)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+        own = torch.empty_like(gradient[: ctx.count])
+        dist.reduce_scatter_single(own, gradient.contiguous())
+        return own
+
+
+def gather_with_gradient(rows: torch.Tensor) -> torch.Tensor:
+    """Return the rows of all processes in the order of their numbers, (W * n, ...), with gradient.
+
+    Args:
+        rows: (n, ...), of the same shape on every process.
+    """
+    return _Gather.apply(rows) if world_size() > 1 else rows
+
+
+def gather(rows: torch.Tensor) -> torch.Tensor:
+    """Return the rows of all processes in the order of their numbers, (W * n, ...), without gradient.
+
+    Args:
+        rows: (n, ...), of the same shape on every process.
+    """
+    if world_size() == 1:
+        return rows
+    joint = rows.new_empty((world_size() * len(rows), *rows.shape[1:]))
+    dist.all_gather_single(joint, rows.detach().contiguous())
+    return joint
+
+
+def gather_uneven(rows: torch.Tensor) -> list[torch.Tensor]:
+    """Return the rows of each process, (n_r, ...), without gradient; the numbers of rows may differ."""
+    if world_size() == 1:
+        return [rows]
+    counts = gather(torch.tensor([len(rows)], device=rows.device)).tolist()
+    filled = rows.new_zeros((max(counts), *rows.shape[1:]))
+    filled[: len(rows)] = rows
+    joint = gather(filled).split(max(counts))
+    return [part[:count] for part, count in zip(joint, counts, strict=True)]
+
+
+def total(value: torch.Tensor) -> torch.Tensor:
+    """Return the sum of ``value`` over all processes, without gradient."""
+    if world_size() == 1:
+        return value.detach()
+    summed = value.detach().clone()
+    dist.all_reduce(summed)
+    return summed
+
+
+def wrap(model: nn.Module, device: torch.device) -> nn.Module:
+    """Return ``model`` with gradients averaged over the processes."""
+    if world_size() == 1:
+        return model
+    return nn.parallel.DistributedDataParallel(model, device_ids=[device.index] if device.type == "cuda" else None)
+
+
+def without_exchange(model: nn.Module) -> AbstractContextManager[None]:
+    """Return a context in which a wrapped model's gradients stay local: all micro-batches of a step but the last."""
+    return model.no_sync() if isinstance(model, nn.parallel.DistributedDataParallel) else nullcontext()

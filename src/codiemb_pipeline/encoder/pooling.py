@@ -1,0 +1,38 @@
+"""Token states to one vector per text. Knows nothing of models."""
+
+from __future__ import annotations
+
+import torch
+
+from codiemb_pipeline.params.encoder import Pooling
+
+
+def pool(
+    states: torch.Tensor, mask: torch.Tensor, pooling: Pooling, skipped: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Return one vector per text.
+
+    Args:
+        states: token states, (n, T, D).
+        mask: (n, T), 1 on tokens and 0 on padding, on either side.
+        pooling: ``cls`` takes the first token, ``last`` the last, ``mean`` averages.
+        skipped: (n,), how many leading tokens ``mean`` leaves out; ``None`` for none. A text that is all prompt keeps its
+            last token.
+
+    Returns:
+        (n, D), float32 or wider.
+    """
+    states = states.float() if states.dtype in (torch.float16, torch.bfloat16) else states
+    rows = torch.arange(len(states), device=states.device)
+    first = mask.argmax(dim=1)
+    if pooling == "cls":
+        return states[rows, first]
+    last = mask.shape[1] - 1 - mask.flip(1).argmax(dim=1)
+    if pooling == "last":
+        return states[rows, last]
+    positions = torch.arange(mask.shape[1], device=mask.device)
+    if skipped is not None:
+        begin = torch.minimum(first + skipped, last)
+        mask = mask * (positions >= begin.unsqueeze(1))
+    weights = mask.unsqueeze(-1).to(states.dtype)
+    return (states * weights).sum(dim=1) / weights.sum(dim=1)

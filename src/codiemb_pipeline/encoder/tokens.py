@@ -1,0 +1,109 @@
+"""Texts to token ids, and token ids to padded batches. Knows nothing of weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from codiemb_pipeline.encoder.prompts import PromptBook
+from codiemb_pipeline.params.encoder import EncoderParams
+
+
+@dataclass(frozen=True)
+class TextTokenizer:
+    """A Hugging Face tokenizer under our settings of length and prompts."""
+
+    backend: Any
+    params: EncoderParams
+    prompts: PromptBook
+
+    def tokenize(self, texts: Sequence[str], prefix: str = "") -> tuple[list[list[int]], list[int]]:
+        """Return the token ids of ``prefix + text`` with special tokens, cut to ``max_length``, and prompt lengths.
+
+        A prompt length is the number of leading tokens, special ones included, that lie wholly within the prefix by
+        their offsets; 0 without a prefix.
+        """
+        encoded = self.backend(
+            [prefix + text for text in texts],
+            truncation=True,
+            max_length=self.params.max_length,
+            padding=False,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+            return_offsets_mapping=bool(prefix),
+        )
+        ids = encoded["input_ids"]
+        if not prefix:
+            return ids, [0] * len(ids)
+        return ids, [_leading_within(offsets, len(prefix)) for offsets in encoded["offset_mapping"]]
+
+
+def _leading_within(offsets: Sequence[tuple[int, int]], end: int) -> int:
+    """Return how many leading tokens end at or before character ``end``."""
+    for count, (_, token_end) in enumerate(offsets):
+        if token_end > end:
+            return count
+    return len(offsets)
+
+
+@dataclass(frozen=True)
+class TokenBatch:
+    """Texts of similar length, padded on the right.
+
+    Attributes:
+        input_ids: int64 (n, T).
+        attention_mask: int64 (n, T), 1 on tokens.
+        prompt_lengths: int64 (n,), leading tokens that are prompt.
+    """
+
+    input_ids: torch.Tensor
+    attention_mask: torch.Tensor
+    prompt_lengths: torch.Tensor
+
+    def to(self, device: torch.device) -> TokenBatch:
+        """Return the batch on ``device``."""
+        tensors = (self.input_ids, self.attention_mask, self.prompt_lengths)
+        return TokenBatch(*(tensor.to(device, non_blocking=True) for tensor in tensors))
+
+
+def pad(rows: Sequence[Sequence[int] | np.ndarray], prompt_lengths: Sequence[int], pad_id: int) -> TokenBatch:
+    """Return token rows as one batch, padded to the longest."""
+    width = max(len(row) for row in rows)
+    input_ids = np.full((len(rows), width), pad_id, dtype=np.int64)
+    attention_mask = np.zeros((len(rows), width), dtype=np.int64)
+    for number, row in enumerate(rows):
+        input_ids[number, : len(row)] = row
+        attention_mask[number, : len(row)] = 1
+    lengths = torch.as_tensor(np.asarray(prompt_lengths, dtype=np.int64))
+    return TokenBatch(torch.from_numpy(input_ids), torch.from_numpy(attention_mask), lengths)
+
+
+def plan_chunks(lengths: np.ndarray, *, tokens: int, max_padding: float) -> list[np.ndarray]:
+    """Cut texts, sorted from long to short, into chunks of few padded tokens.
+
+    A chunk holds at most ``tokens`` padded tokens (one text at least) and at most the share ``max_padding`` of padding.
+
+    Args:
+        lengths: number of tokens of each text, (n,).
+        tokens: budget of one chunk.
+        max_padding: in [0, 1).
+
+    Returns:
+        Positions in ``lengths``, one array per chunk; every position stands in exactly one.
+    """
+    order = np.argsort(-lengths, kind="stable")
+    chunks, start, used = [], 0, 0
+    for end, position in enumerate(order):
+        padded = (end - start + 1) * int(lengths[order[start]])
+        filled = used + int(lengths[position])
+        if end > start and (padded > tokens or padded - filled > max_padding * padded):
+            chunks.append(order[start:end])
+            start, filled = end, int(lengths[position])
+        used = filled
+    if len(order):
+        chunks.append(order[start:])
+    return chunks

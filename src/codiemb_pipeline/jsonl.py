@@ -1,0 +1,61 @@
+"""JSON files, one object a file or one a line, always written the same way: sorted keys, UTF-8, no time stamps.
+
+Knows nothing of what the objects mean.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from codiemb_pipeline.errors import InputError
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` as indented JSON; the same value gives the same bytes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value, ensure_ascii=False, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """Read one JSON document.
+
+    Raises:
+        InputError: the file is missing, or is no JSON; names file, line and column.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: expected a JSON file, found none") from None
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}: line {error.lineno}, column {error.colno}: not JSON ({error.msg})") from None
+
+
+def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> int:
+    """Stream ``rows`` into ``path``, one JSON object a line, and return how many there were."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    count = 0
+    with path.open("w", encoding="utf-8") as file:
+        for row in rows:
+            file.write(json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n")
+            count += 1
+    return count
+
+
+def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the objects of a JSON-lines file this pipeline wrote.
+
+    Raises:
+        InputError: a line is no JSON object; names file and line. (Readers of *users'* files reject row by row instead.)
+    """
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise InputError(f"{path}: row {number}: not JSON ({error.msg})") from None
+            if not isinstance(row, dict):
+                raise InputError(f"{path}: row {number}: expected an object, found {type(row).__name__}")
+            yield row

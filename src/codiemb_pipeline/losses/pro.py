@@ -1,0 +1,52 @@
+"""PRO: every pair against all pairs that people scored lower. Knows nothing of texts, batches or processes."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from codiemb_pipeline.losses.operands import check_temperature, connected_zero, scored_pairs
+
+TIE = 1e-8  # gold scores no further apart are tied, as in the released code
+
+
+def pro(predicted: Tensor, gold: Tensor, *, temperature: float) -> Tensor:
+    """Return the mean log-loss of picking each pair among itself and all pairs with a lower human score.
+
+    For each pair k with a tail, that is the pairs j with y_k - y_j > 1e-8 (y = ``gold``, s = ``predicted``), with
+    w_kj = y_k - y_j and w_kk = max_j w_kj:
+    l_k = -log( exp(w_kk s_k / T) / (exp(w_kk s_k / T) + sum_{j in tail} exp(w_kj s_j / T)) );
+    loss = mean of l_k over the k that have a tail.
+
+    Source: the STS objective of CoDiEmb (arXiv 2508.11442), after "Large Language Model based Long-tail Query Rewriting
+    in Taobao Search" (arXiv 2311.03758) and Preference Ranking Optimization (arXiv 2306.17492); in the released code
+    (TencentCloudADP/youtu-embedding @9a0d6f3, ``train/loss.py``) ``PROLoss``, a Python loop over the sorted pairs. Ours
+    has all of it at once as an (n, n) matrix and needs no sorting, since a tail depends on the scores alone. Same
+    values; without any tail theirs is a 0 without a graph.
+
+    Args:
+        predicted: (n,) similarities by the model.
+        gold: (n,) human scores. Their scale counts: it multiplies the similarities.
+        temperature: T, above 0.
+
+    Returns:
+        Scalar above 0, float32 (float64 for float64 predictions). No tail (constant gold, fewer than two pairs): 0,
+        connected to ``predicted``. Constant predictions are nothing special. NaN if any operand is not finite.
+
+    Raises:
+        ValueError: not two lists of the same length, or a temperature that is not finite and above 0.
+    """
+    check_temperature(temperature)
+    predicted, gold = scored_pairs(predicted, gold)
+    zero = connected_zero(predicted, gold)
+    if len(predicted) < 2:
+        return zero
+    weights = gold[:, None] - gold[None, :]  # (n, n), w_kj
+    in_tail = weights > TIE
+    weights = torch.where(in_tail, weights, 0.0)
+    weights = weights + torch.diag(weights.amax(dim=1))
+    logits = weights * predicted / temperature  # (n, n): row k holds w_kj s_j / T
+    # The diagonal always stays: a row without a tail is then the softmax of one logit, with loss and gradient 0.
+    others = ~(in_tail | torch.eye(len(gold), dtype=torch.bool, device=gold.device))
+    losses = logits.masked_fill(others, -torch.inf).logsumexp(dim=1) - logits.diagonal()
+    return losses.sum() / in_tail.any(dim=1).sum().clamp(min=1) + zero

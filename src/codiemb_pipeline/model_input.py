@@ -1,0 +1,160 @@
+"""What ``assemble`` hands on: every text tokenised once, and examples as numbers that point at texts.
+
+All files are plain ``.npy`` arrays, memory-mapped when read and the same bytes whenever the same rows are written (an
+Arrow folder is not). A text is stored once, so two ids are equal exactly when two rendered texts are: that identity is
+what false-negative masks compare. Knows nothing of tokenizers, prompts or sampling.
+
+    tokens/     tokens.npy (int32, flat), offsets.npy (int64, texts + 1), prompt_lengths.npy (int32, texts)
+    train/      query.npy (int64), positives.npy + positives_offsets.npy, negatives.npy + negatives_offsets.npy (int64),
+                gold.npy (float32; NaN for ir), sources.json: [{name, task, start, stop}], a source's examples in a row
+    dev/<source>/   ir: queries.npy, documents.npy (int64 text ids), qrels.npy (int64 (R, 3): row in queries, row in
+                documents, relevance); sts: pairs.npy (int64 (n, 2)), gold.npy (float32)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from codiemb_pipeline.jsonl import read_json, write_json
+from codiemb_pipeline.schema import Task
+
+
+def save_ragged(folder: Path, name: str, rows: Iterable[Sequence[int]], dtype: type = np.int64) -> None:
+    """Write lists of numbers of any lengths as ``<name>.npy`` (flat) and ``<name>_offsets.npy`` (rows + 1)."""
+    arrays = [np.asarray(row, dtype=dtype) for row in rows]
+    offsets = np.zeros(len(arrays) + 1, dtype=np.int64)
+    np.cumsum([len(array) for array in arrays], out=offsets[1:])
+    folder.mkdir(parents=True, exist_ok=True)
+    np.save(folder / f"{name}.npy", np.concatenate([np.empty(0, dtype=dtype), *arrays]))
+    np.save(folder / f"{name}_offsets.npy", offsets)
+
+
+class TokenStore:
+    """Token ids of every text, memory-mapped."""
+
+    def __init__(self, folder: Path) -> None:
+        self._tokens = np.load(folder / "tokens.npy", mmap_mode="r")
+        self._offsets = np.load(folder / "offsets.npy", mmap_mode="r")
+        self._prompt_lengths = np.load(folder / "prompt_lengths.npy", mmap_mode="r")
+
+    @staticmethod
+    def write(folder: Path, token_ids: Iterable[Sequence[int]], prompt_lengths: Sequence[int]) -> None:
+        """Write texts, given as token ids with special tokens, and how many leading tokens of each are prompt."""
+        save_ragged(folder, "tokens", token_ids, dtype=np.int32)
+        (folder / "tokens_offsets.npy").rename(folder / "offsets.npy")
+        np.save(folder / "prompt_lengths.npy", np.asarray(prompt_lengths, dtype=np.int32))
+
+    def __len__(self) -> int:
+        return len(self._offsets) - 1
+
+    def __getitem__(self, text: int) -> np.ndarray:
+        """Return the token ids of ``text``, int32 (T,)."""
+        return self._tokens[self._offsets[text] : self._offsets[text + 1]]
+
+    def lengths(self, texts: np.ndarray) -> np.ndarray:
+        """Return the numbers of tokens of ``texts``, int64."""
+        return self._offsets[texts + 1] - self._offsets[texts]
+
+    def prompt_lengths(self, texts: np.ndarray) -> np.ndarray:
+        """Return how many leading tokens of ``texts`` are prompt, int32."""
+        return self._prompt_lengths[texts]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceRange:
+    """The examples ``start`` to ``stop`` are of source ``name``."""
+
+    name: str
+    task: Task
+    start: int
+    stop: int
+
+
+class TrainingArrays:
+    """The training examples as text ids, memory-mapped."""
+
+    def __init__(self, folder: Path) -> None:
+        names = ("query", "positives", "positives_offsets", "negatives", "negatives_offsets", "gold")
+        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in names}
+        self.query, self.gold = arrays["query"], arrays["gold"]
+        self._positives, self._positives_offsets = arrays["positives"], arrays["positives_offsets"]
+        self._negatives, self._negatives_offsets = arrays["negatives"], arrays["negatives_offsets"]
+        self.sources = [SourceRange(**entry) for entry in read_json(folder / "sources.json")]
+
+    @staticmethod
+    def write(
+        folder: Path,
+        *,
+        query: Sequence[int],
+        positives: Sequence[Sequence[int]],
+        negatives: Sequence[Sequence[int]],
+        gold: Sequence[float],
+        sources: Sequence[SourceRange],
+    ) -> None:
+        """Write examples given as text ids, those of one source in a row; ``gold`` is NaN for ``ir``."""
+        save_ragged(folder, "positives", positives)
+        save_ragged(folder, "negatives", negatives)
+        np.save(folder / "query.npy", np.asarray(query, dtype=np.int64))
+        np.save(folder / "gold.npy", np.asarray(gold, dtype=np.float32))
+        write_json(folder / "sources.json", [vars(source) for source in sources])
+
+    def __len__(self) -> int:
+        return len(self.query)
+
+    def positives(self, example: int) -> np.ndarray:
+        """Return the text ids of the positives, int64."""
+        return self._positives[self._positives_offsets[example] : self._positives_offsets[example + 1]]
+
+    def negatives(self, example: int) -> np.ndarray:
+        """Return the text ids of the hard negatives, int64."""
+        return self._negatives[self._negatives_offsets[example] : self._negatives_offsets[example + 1]]
+
+
+@dataclass(frozen=True)
+class DevRetrieval:
+    """Held-out retrieval: text ids of queries and documents, and qrels by row (R, 3)."""
+
+    name: str
+    queries: np.ndarray
+    documents: np.ndarray
+    qrels: np.ndarray
+
+    def write(self, folder: Path) -> None:
+        """Write below ``folder``/<name>."""
+        target = folder / self.name
+        target.mkdir(parents=True, exist_ok=True)
+        np.save(target / "queries.npy", np.asarray(self.queries, dtype=np.int64))
+        np.save(target / "documents.npy", np.asarray(self.documents, dtype=np.int64))
+        np.save(target / "qrels.npy", np.asarray(self.qrels, dtype=np.int64).reshape(-1, 3))
+
+
+@dataclass(frozen=True)
+class DevPairs:
+    """Held-out similarity: text ids of pairs (n, 2) and gold (n,)."""
+
+    name: str
+    pairs: np.ndarray
+    gold: np.ndarray
+
+    def write(self, folder: Path) -> None:
+        """Write below ``folder``/<name>."""
+        target = folder / self.name
+        target.mkdir(parents=True, exist_ok=True)
+        np.save(target / "pairs.npy", np.asarray(self.pairs, dtype=np.int64).reshape(-1, 2))
+        np.save(target / "gold.npy", np.asarray(self.gold, dtype=np.float32))
+
+
+def read_dev(folder: Path) -> list[DevRetrieval | DevPairs]:
+    """Read all dev sets below ``folder``, by name."""
+    sets: list[DevRetrieval | DevPairs] = []
+    for entry in sorted(path for path in folder.iterdir() if path.is_dir()) if folder.exists() else []:
+        if (entry / "pairs.npy").exists():
+            sets.append(DevPairs(entry.name, np.load(entry / "pairs.npy"), np.load(entry / "gold.npy")))
+        else:
+            arrays = (np.load(entry / f"{part}.npy") for part in ("queries", "documents", "qrels"))
+            sets.append(DevRetrieval(entry.name, *arrays))
+    return sets

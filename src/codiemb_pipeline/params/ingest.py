@@ -1,0 +1,89 @@
+"""The ``ingest`` section: the sources and how each is read and split."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from codiemb_pipeline.params.base import Section
+from codiemb_pipeline.schema import Task
+
+Reader = Literal["semanlink", "word_pairs", "lee", "beir", "flag_embedding", "pairs"]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class SplitShares(Section):
+    """Shares of a source's queries or pairs by split; decided by a hash of the text, so stable when rows are added."""
+
+    train: Share
+    dev: Share
+    test: Share
+
+    @model_validator(mode="after")
+    def _sum_to_one(self) -> Self:
+        if not math.isclose(self.train + self.dev + self.test, 1.0, abs_tol=1e-9):
+            raise ValueError("train, dev and test must sum to 1")
+        return self
+
+
+class PairColumns(Section):
+    """Names of the columns of a file of scored pairs."""
+
+    text_a: str
+    text_b: str
+    score: str
+
+
+class SourceParams(Section):
+    """One data set.
+
+    Attributes:
+        task: ``ir`` (queries, documents, judgements) or ``sts`` (scored pairs).
+        reader: ``semanlink``, ``word_pairs`` (gensim's SimLex-999 and WordSim-353 files), ``lee``, ``beir`` (a folder with
+            corpus.jsonl, queries.jsonl, qrels/*.tsv), ``flag_embedding`` (jsonl with query, pos, neg) or ``pairs``
+            (jsonl, csv, tsv, parquet).
+        path: a file or folder, or ``package:<name>/<path>``.
+        splits: shares by split, or ``null`` to keep the splits of the files themselves (``beir`` qrels; for ``pairs`` a
+            folder with one file per split).
+        score_range: lowest and highest score of the source; gold is rescaled from it to [0, 1]. ``sts`` only.
+        columns: column names for ``pairs``; ``null`` elsewhere.
+        documents_per_query: fewest and most relevant documents a query may have; others are left out and counted.
+            ``ir`` only; ``null`` keeps all.
+    """
+
+    task: Task
+    reader: Reader
+    path: str
+    splits: SplitShares | None
+    score_range: tuple[float, float] | None = None
+    columns: PairColumns | None = None
+    documents_per_query: tuple[int, int] | None = None
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        retrieval = self.reader in ("semanlink", "beir", "flag_embedding")
+        if retrieval != (self.task == "ir"):
+            raise ValueError(f"reader {self.reader!r} does not read task {self.task!r}")
+        if self.task == "sts" and self.score_range is None:
+            raise ValueError("score_range is needed for task 'sts' (gold is rescaled from it to [0, 1])")
+        if self.score_range is not None and not self.score_range[0] < self.score_range[1]:
+            raise ValueError("score_range must be [lowest, highest]")
+        if (self.reader == "pairs") != (self.columns is not None):
+            raise ValueError("columns are needed for reader 'pairs' and for no other")
+        return self
+
+
+class IngestParams(Section):
+    """Reading of sources.
+
+    Attributes:
+        seed: enters the hash that decides the splits.
+        tolerance: share of a source's rows that may be rejected before the stage fails.
+        sources: the data sets by name; the name is the folder and the key everywhere after.
+    """
+
+    seed: int
+    tolerance: Share
+    sources: dict[str, SourceParams] = Field(min_length=1)

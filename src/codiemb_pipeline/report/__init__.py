@@ -1,0 +1,1 @@
+"""The report: what the other stages wrote, as one page to look at, a few headline numbers and a table."""

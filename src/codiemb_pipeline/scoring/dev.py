@@ -1,0 +1,75 @@
+"""Dev scores of both tasks from pre-tokenised held-out sets: what checkpoints are watched and chosen by.
+
+Never sees a test split. Knows nothing of training; ``encode`` may be this process alone or all of them together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from codiemb_pipeline.encoder.encode import encode_ids
+from codiemb_pipeline.encoder.text_encoder import Encoder
+from codiemb_pipeline.model_input import DevPairs, DevRetrieval, TokenStore, read_dev
+from codiemb_pipeline.scoring.metrics import ndcg_at_k, spearman
+from codiemb_pipeline.scoring.search import top_k
+
+BLOCK_QUERIES, BLOCK_DOCUMENTS = 1024, 16384
+
+Encode = Callable[[np.ndarray], torch.Tensor]
+
+
+def score_encoder(encoder: Encoder, model_input: Path, *, tokens_per_chunk: int) -> dict[str, float]:
+    """Return the dev scores of ``encoder``; see :func:`score_dev`."""
+    store = TokenStore(model_input / "tokens")
+
+    def encode(texts: np.ndarray) -> torch.Tensor:
+        return encode_ids(encoder, store, texts, tokens_per_chunk=tokens_per_chunk)
+
+    return score_dev(read_dev(model_input / "dev"), encode)
+
+
+def score_dev(sets: list[DevRetrieval | DevPairs], encode: Encode) -> dict[str, float]:
+    """Score held-out sets.
+
+    Args:
+        sets: of either task.
+        encode: text ids (n,) to embeddings (n, D).
+
+    Returns:
+        ``<source>/ndcg_at_10`` and ``<source>/cosine_spearman``, their means by task as ``ir`` and ``sts``, and ``mean``
+        of those two; a task without a set has no key.
+    """
+    scores: dict[str, float] = {}
+    by_task: dict[str, list[float]] = {"ir": [], "sts": []}
+    for held_out in sets:
+        if isinstance(held_out, DevRetrieval):
+            score, metric, task = _retrieval(held_out, encode), "ndcg_at_10", "ir"
+        else:
+            score, metric, task = _pairs(held_out, encode), "cosine_spearman", "sts"
+        scores[f"{held_out.name}/{metric}"] = score
+        by_task[task].append(score)
+    means = {task: sum(values) / len(values) for task, values in by_task.items() if values}
+    scores.update(means)
+    if means:
+        scores["mean"] = sum(means.values()) / len(means)
+    return scores
+
+
+def _retrieval(held_out: DevRetrieval, encode: Encode) -> float:
+    queries, documents = encode(held_out.queries), encode(held_out.documents)
+    blocks = {"block_queries": BLOCK_QUERIES, "block_documents": BLOCK_DOCUMENTS}
+    _, ranked = top_k(queries, documents, 10, **blocks)
+    qrels: dict[int, dict[int, int]] = {}
+    for query, document, relevance in held_out.qrels.tolist():
+        qrels.setdefault(query, {})[document] = relevance
+    return ndcg_at_k(ranked, qrels, 10)
+
+
+def _pairs(held_out: DevPairs, encode: Encode) -> float:
+    embeddings = encode(held_out.pairs.reshape(-1))
+    a, b = embeddings[0::2], embeddings[1::2]
+    return spearman(torch.cosine_similarity(a, b), torch.from_numpy(held_out.gold))

@@ -1,0 +1,48 @@
+"""nDCG and Spearman on tensors, for dev scores. The benchmarks themselves are scored by mteb. Knows nothing of encoders."""
+
+from __future__ import annotations
+
+import torch
+
+
+def ndcg_at_k(ranked: torch.Tensor, qrels: dict[int, dict[int, int]], k: int = 10) -> float:
+    """Return the mean nDCG@k over the queries that have a relevant document (Järvelin & Kekäläinen 2002, linear gain).
+
+    Args:
+        ranked: document rows by falling similarity, int64 (Q, at least min(k, documents)).
+        qrels: relevance (1 or more) by query row and document row.
+        k: depth.
+
+    Raises:
+        ValueError: no query has a relevant document.
+    """
+    discounts = 1.0 / torch.log2(torch.arange(2, k + 2, dtype=torch.float64))
+    values = []
+    for query, relevant in sorted(qrels.items()):
+        gains = [float(relevant.get(int(document), 0)) for document in ranked[query, :k]]
+        ideal = sorted(map(float, relevant.values()), reverse=True)[:k]
+        best = (torch.tensor(ideal, dtype=torch.float64) * discounts[: len(ideal)]).sum()
+        values.append((torch.tensor(gains, dtype=torch.float64) * discounts[: len(gains)]).sum() / best)
+    if not values:
+        raise ValueError("expected at least one query with a relevant document, found none")
+    return float(torch.stack(values).mean())
+
+
+def spearman(predicted: torch.Tensor, gold: torch.Tensor) -> float:
+    """Return Spearman's rank correlation, ties sharing their mean rank; 0 when either side is constant.
+
+    Args:
+        predicted: (n,).
+        gold: (n,).
+    """
+    a, b = (_centred_ranks(values.double()) for values in (predicted, gold))
+    norm = a.norm() * b.norm()
+    return float((a @ b) / norm) if norm > 0 else 0.0
+
+
+def _centred_ranks(values: torch.Tensor) -> torch.Tensor:
+    _, inverse, counts = values.unique(sorted=True, return_inverse=True, return_counts=True)
+    last = counts.cumsum(0).double()
+    mean_rank = last - (counts.double() - 1) / 2
+    ranks = mean_rank[inverse]
+    return ranks - ranks.mean()

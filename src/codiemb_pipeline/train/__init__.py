@@ -1,0 +1,1 @@
+"""Training: the plan of batches, the step, the loop, and the processes that run it."""

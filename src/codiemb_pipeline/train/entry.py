@@ -1,0 +1,134 @@
+"""What torchrun starts, once per process: reads one resolved JSON, wires encoder, data and loop, runs.
+
+A failure is written to ``errors/rank-<r>.json`` for the launcher to show; the whole traceback goes to this process's log.
+Knows nothing of Kedro or DVC.
+"""
+
+from __future__ import annotations
+
+from codiemb_pipeline.train.process_guard import die_with_parent
+
+die_with_parent()  # before torch is imported, which takes seconds
+
+import logging  # noqa: E402
+import os  # noqa: E402
+import sys  # noqa: E402
+import time  # noqa: E402
+import traceback  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+
+from codiemb_pipeline.distributed import gather_uneven, process_group, process_rank, world_size, wrap  # noqa: E402
+from codiemb_pipeline.encoder.checkpoint import load_encoder  # noqa: E402
+from codiemb_pipeline.encoder.encode import encode_ids  # noqa: E402
+from codiemb_pipeline.encoder.text_encoder import Encoder  # noqa: E402
+from codiemb_pipeline.encoder.tokens import pad  # noqa: E402
+from codiemb_pipeline.errors import PipelineError  # noqa: E402
+from codiemb_pipeline.jsonl import read_json, write_json  # noqa: E402
+from codiemb_pipeline.model_input import TokenStore, TrainingArrays, read_dev  # noqa: E402
+from codiemb_pipeline.params import EncoderParams, TrainParams  # noqa: E402
+from codiemb_pipeline.scoring.dev import score_dev  # noqa: E402
+from codiemb_pipeline.train.events import EVENTS_FILE, EventWriter, keep_until  # noqa: E402
+from codiemb_pipeline.train.loop import Run, plan_of_epoch, run_steps, total_steps  # noqa: E402
+from codiemb_pipeline.train.optimizer import adamw, freeze_unreached  # noqa: E402
+from codiemb_pipeline.train.resume import checkpoint_name, last_step, restore_state  # noqa: E402
+
+logger = logging.getLogger(__name__)
+
+
+def train(config: dict) -> None:
+    """Run one process of a training described by the resolved ``config`` (see ``train.run``)."""
+    params = TrainParams.parse(config["train"], "train")
+    folder, model_input = Path(config["folder"]), Path(config["model_input"])
+    with process_group(params.launch.backend) as device:
+        done = last_step(folder)
+        torch.manual_seed(params.seed + process_rank())
+        encoder_params = EncoderParams.parse(config["encoder"], "encoder")
+        resumed = folder / "checkpoints" / checkpoint_name(done) if done else None
+        encoder = load_encoder(encoder_params, resumed)
+        encoder.model.to(device)
+        arrays, store = TrainingArrays(model_input / "train"), TokenStore(model_input / "tokens")
+        plan = plan_of_epoch(params, arrays, 0, world_size())
+        events = _open_events(folder, done)
+        events.write(
+            "start",
+            step=done,
+            steps=total_steps(params, len(plan)),
+            steps_per_epoch=len(plan),
+            unused=dict(plan.unused),
+            untrained=_prepare(encoder, store, params),
+        )
+        optimizer = adamw(encoder.model, weight_decay=params.weight_decay)
+        if done:
+            restore_state(folder, done, optimizer)
+        run = Run(
+            params=params,
+            encoder=encoder,
+            model=wrap(encoder.model, device),
+            optimizer=optimizer,
+            arrays=arrays,
+            store=store,
+            folder=folder,
+            events=events,
+            score=_dev_scorer(encoder, store, model_input, params),
+        )
+        run_steps(run, done=done, steps_per_epoch=len(plan))
+        events.write("end")
+        events.close()
+
+
+def _open_events(folder: Path, done: int) -> EventWriter:
+    path = folder / EVENTS_FILE
+    if process_rank() == 0:
+        keep_until(path, done)
+    return EventWriter(path, active=process_rank() == 0)
+
+
+def _prepare(encoder: Encoder, store: TokenStore, params: TrainParams) -> list[str]:
+    """Turn on what the backbone is asked for, and freeze what no loss reaches."""
+    if params.gradient_checkpointing:
+        encoder.model.backbone.gradient_checkpointing_enable({"use_reentrant": False})
+    batch = pad([store[0]], [0], encoder.pad_id).to(encoder.device)
+    return freeze_unreached(encoder.model, encoder.model([batch])[0].sum())
+
+
+def _dev_scorer(encoder: Encoder, store: TokenStore, model_input: Path, params: TrainParams):
+    """Return a function that scores the encoder on dev, each process encoding its share of the texts."""
+    sets = read_dev(model_input / "dev")
+
+    def encode(texts: np.ndarray) -> torch.Tensor:
+        unique, place = np.unique(texts, return_inverse=True)
+        # Dealt out by length, so that all processes have as much to do.
+        order = np.argsort(store.lengths(unique), kind="stable")
+        own = encode_ids(
+            encoder, store, unique[order[process_rank() :: world_size()]], tokens_per_chunk=params.chunk.tokens
+        )
+        parts = gather_uneven(own.to(encoder.device))
+        joint = torch.empty(len(unique), own.shape[1])
+        for rank, part in enumerate(parts):
+            joint[torch.from_numpy(order[rank :: world_size()])] = part.cpu()
+        return joint[torch.from_numpy(place)]
+
+    return lambda: score_dev(sets, encode)
+
+
+def main() -> None:
+    """Read the configuration named on the command line and train; leave word of a failure."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    config = read_json(Path(sys.argv[1]))
+    try:
+        train(config)
+    except Exception as error:
+        traceback.print_exc()
+        what = str(error) if isinstance(error, PipelineError) else f"{type(error).__name__}: {error}"
+        rank = int(os.environ.get("RANK", "0"))
+        write_json(
+            Path(config["folder"]) / "errors" / f"rank-{rank}.json", {"rank": rank, "what": what, "at": time.time()}
+        )
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""What a running training tells: one JSON object a line, written by process 0, read by the launcher and made into curves.
+
+Kinds: ``start``, ``message``, ``step`` (one row of a task's curve), ``dev`` (scores of a checkpoint), ``end``. Knows
+nothing of how the numbers came about.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+EVENTS_FILE = "events.jsonl"
+
+
+class EventWriter:
+    """Appends events to a file; on any process but 0 it does nothing."""
+
+    def __init__(self, path: Path, *, active: bool) -> None:
+        self._file: TextIO | None = path.open("a", encoding="utf-8") if active else None
+
+    def write(self, kind: str, **fields: Any) -> None:
+        """Write one event and flush it."""
+        if self._file:
+            self._file.write(json.dumps({"kind": kind, **fields}) + "\n")
+            self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file:
+            self._file.close()
+
+
+def read_events(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the whole lines of an event file; a last line cut short by a kill is left out."""
+    if not path.exists():
+        return
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            if line.endswith("\n"):
+                yield json.loads(line)
+
+
+def keep_until(path: Path, step: int) -> None:
+    """Drop what was logged after ``step``, for a run that goes on from there."""
+    kept = [event for event in read_events(path) if event["kind"] in ("step", "dev") and event["step"] <= step]
+    path.write_text("".join(json.dumps(event) + "\n" for event in kept), encoding="utf-8")
+
+
+def write_curves(events: Path, out: Path) -> None:
+    """Write ``ir.csv`` and ``sts.csv`` (one row per logged step of the task) and ``dev.csv`` (one per checkpoint)."""
+    rows: dict[str, list[dict[str, Any]]] = {"ir": [], "sts": [], "dev": []}
+    for event in read_events(events):
+        if event["kind"] == "step":
+            rows[event["task"]].append({name: event[name] for name in event if name not in ("kind", "task")})
+        elif event["kind"] == "dev":
+            rows["dev"].append({"step": event["step"], **event["scores"]})
+    out.mkdir(parents=True, exist_ok=True)
+    for name, table in rows.items():
+        with (out / f"{name}.csv").open("w", encoding="utf-8", newline="") as file:
+            columns = list(dict.fromkeys(column for row in table for column in row)) or ["step"]
+            writer = csv.DictWriter(file, columns, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(
+                {
+                    key: round(value, 6) if isinstance(value, float) and key != "learning_rate" else value
+                    for key, value in row.items()
+                }
+                for row in table
+            )

@@ -1,0 +1,62 @@
+"""The train stage: one resolved JSON, one launch, and the finished run handed over. Knows nothing of Kedro or DVC."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from codiemb_pipeline.encoder.checkpoint import base_folder, weights_digest
+from codiemb_pipeline.jsonl import write_json
+from codiemb_pipeline.params import EncoderParams, TrainParams
+from codiemb_pipeline.train.events import EVENTS_FILE, read_events, write_curves
+from codiemb_pipeline.train.launch import launch_training
+from codiemb_pipeline.train.resume import checkpoint_name
+from codiemb_pipeline.train.work_dir import fingerprint, folder_digest, locked
+
+
+def train_encoder(
+    params: TrainParams,
+    encoder_params: EncoderParams,
+    *,
+    model_input: Path,
+    work: Path,
+    checkpoints: Path,
+    curves: Path,
+) -> None:
+    """Train, or go on with a training that was interrupted.
+
+    Args:
+        params: the ``train`` section.
+        encoder_params: the ``encoder`` section.
+        model_input: what ``assemble`` wrote.
+        work: where training in progress lies, a folder per fingerprint of parameters, data and base weights.
+        checkpoints: empty folder to receive ``step-*`` encoder folders and ``run.json``.
+        curves: empty folder to receive ``ir.csv``, ``sts.csv`` and ``dev.csv``.
+
+    Raises:
+        PipelineError: the training failed, or the same training is already running.
+    """
+    values = {"train": params.model_dump(mode="json"), "encoder": encoder_params.model_dump(mode="json")}
+    base = weights_digest(base_folder(encoder_params))
+    key = fingerprint(**values, base=base, data=folder_digest(model_input))
+    folder = work / "train" / key
+    with locked(folder) as lock:
+        config = folder / "resolved.json"
+        write_json(config, {**values, "folder": str(folder.absolute()), "model_input": str(model_input.absolute())})
+        launch_training(params.launch, config, folder, lock)
+        _hand_over(folder, checkpoints, curves, base)
+        shutil.rmtree(folder)
+
+
+def _hand_over(folder: Path, checkpoints: Path, curves: Path, base: str) -> None:
+    """Move the finished checkpoints and write what is known of them."""
+    scores = {event["step"]: event["scores"] for event in read_events(folder / EVENTS_FILE) if event["kind"] == "dev"}
+    entries = []
+    for step in sorted(scores):
+        name = checkpoint_name(step)
+        shutil.copytree(folder / "checkpoints" / name, checkpoints / name)
+        entries.append(
+            {"name": name, "step": step, "dev": {key: round(value, 6) for key, value in scores[step].items()}}
+        )
+    write_json(checkpoints / "run.json", {"base": base, "checkpoints": entries})
+    write_curves(folder / EVENTS_FILE, curves)

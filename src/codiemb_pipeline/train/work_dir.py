@@ -1,0 +1,72 @@
+"""The folder of a training in progress: keyed by what decides its result, guarded by a lock, outside DVC's outputs.
+
+DVC deletes a stage's outputs before it reruns the stage; what must survive a kill lies here. The key is a fingerprint
+of parameters, data and base weights, so a run never takes another's checkpoints for its own (feasibility, 4).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from codiemb_pipeline.errors import PipelineError
+
+LOCK_PATIENCE_S = 20.0
+
+
+def folder_digest(folder: Path) -> str:
+    """Return a hash over the names and bytes of all files below ``folder``."""
+    digest = hashlib.sha256()
+    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+        with file.open("rb") as stream:
+            digest.update(str(file.relative_to(folder)).encode() + hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()
+
+
+def fingerprint(**parts: Any) -> str:
+    """Return a short hash of ``parts``, JSON values that decide a run's result."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@contextmanager
+def locked(folder: Path, patience_s: float = LOCK_PATIENCE_S) -> Iterator[int]:
+    """Hold ``folder`` for one run; yields the descriptor, which child processes may inherit to hold it as well.
+
+    Args:
+        folder: made when missing.
+        patience_s: seconds to wait for a run that is just ending.
+
+    Raises:
+        PipelineError: another run holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("a+", encoding="utf-8") as file:
+        deadline = time.monotonic() + patience_s
+        while not _try_lock(file.fileno()):
+            if time.monotonic() > deadline:
+                file.seek(0)
+                holder = file.read().strip() or "unknown"
+                raise PipelineError(
+                    f"{folder}: the same training is already running (process {holder}); wait for it or end it, then "
+                    f"start again: it goes on from its last checkpoint"
+                )
+            time.sleep(0.2)
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield file.fileno()
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

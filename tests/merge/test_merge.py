@@ -1,0 +1,263 @@
+"""Whole merges of tiny folders, by hand.
+
+Base is (0, 0) in ``layer.0.a`` and 0 in ``layer.0.b`` and ``head.c``; every candidate below moves from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from codiemb_pipeline.errors import InputError
+from codiemb_pipeline.jsonl import read_json, write_json
+from codiemb_pipeline.merge.merge import merge_checkpoints
+from codiemb_pipeline.params.merge import MergeParams
+
+Tensors = dict[str, torch.Tensor]
+BASE = {"layer.0.a": torch.zeros(2), "layer.0.b": torch.zeros(1), "head.c": torch.zeros(1)}
+FIRST = {"layer.0.a": torch.tensor([3.0, 4.0]), "layer.0.b": torch.tensor([12.0]), "head.c": torch.zeros(1)}
+SECOND = {"layer.0.a": torch.tensor([0.0, 10.0]), "layer.0.b": torch.tensor([0.0]), "head.c": torch.zeros(1)}
+
+
+def params(*methods: str, **changes: object) -> MergeParams:
+    fusion = {"granularity": "tensor", "norm": "l2", "weighting": "proportional", "tau": 1.0, **changes}
+    return MergeParams.parse({"methods": list(methods), "skip_first": 0, "delta_guided": fusion}, "merge")
+
+
+def write_weights(folder: Path, tensors: Tensors) -> Path:
+    folder.mkdir(parents=True)
+    save_file(tensors, folder / "model.safetensors")
+    (folder / "config.json").write_text(f'"{folder.name}"')
+    return folder
+
+
+def write_run(folder: Path, candidates: list[Tensors], scores: list[float] | None = None) -> Path:
+    entries = []
+    for number, tensors in enumerate(candidates):
+        name = f"step-{(number + 1) * 10:06d}"
+        write_weights(folder / name, tensors)
+        dev = {"mean": scores[number] if scores else 0.5}
+        entries.append({"name": name, "step": (number + 1) * 10, "dev": dev})
+    write_json(folder / "run.json", {"checkpoints": entries})
+    return folder
+
+
+@pytest.fixture
+def merge(tmp_path: Path) -> Callable[..., Path]:
+    """Merge candidates (in step order) and return the folder written."""
+
+    def run(
+        settings: MergeParams,
+        candidates: list[Tensors],
+        scores: list[float] | None = None,
+        score: Callable[[Path], float] = lambda folder: 0.5,
+        name: str = "merged",
+    ) -> Path:
+        base = tmp_path / "base" if (tmp_path / "base").exists() else write_weights(tmp_path / "base", BASE)
+        checkpoints = write_run(tmp_path / f"checkpoints-{name}", candidates, scores)
+        merge_checkpoints(settings, base, checkpoints, score, tmp_path / name)
+        return tmp_path / name
+
+    return run
+
+
+def weights_of(folder: Path) -> Tensors:
+    return load_file(folder / "model.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("changes", "a", "b"),
+    [
+        # a: norms 5 and 10, weights 1/3 and 2/3; b: 12 and 0
+        ({}, [1.0, 8.0], 12.0),
+        # a: norms 7 and 10
+        ({"norm": "l1"}, [21 / 17, 128 / 17], 12.0),
+        # a: norms 4 and 10
+        ({"norm": "max"}, [12 / 14, 116 / 14], 12.0),
+        # a: weights 2/3 and 1/3; b: the candidate that did not move takes all
+        ({"weighting": "inverse"}, [2.0, 6.0], 0.0),
+        # a, by element: 1 and 0; 4/14 and 10/14
+        ({"granularity": "element"}, [3.0, 116 / 14], 12.0),
+        # layer.0 as one: norms sqrt(25 + 144) = 13 and 10
+        ({"granularity": "layer"}, [39 / 23, 152 / 23], 156 / 23),
+        ({"granularity": "layer", "norm": "l1"}, [57 / 29, 176 / 29], 228 / 29),  # 19 and 10
+        ({"granularity": "layer", "norm": "max"}, [36 / 22, 148 / 22], 144 / 22),  # 12 and 10
+        ({"granularity": "model"}, [39 / 23, 152 / 23], 156 / 23),  # head.c moved in neither
+        # a huge tau levels the weights
+        ({"weighting": "softmax", "tau": 1e9}, [1.5, 7.0], 6.0),
+        # a tiny negative one picks the smallest move
+        ({"weighting": "softmax", "tau": -1e-3}, [3.0, 4.0], 0.0),
+    ],
+)
+def test_delta_guided_fusion_by_hand(
+    merge: Callable[..., Path], changes: dict[str, object], a: list[float], b: float
+) -> None:
+    merged = weights_of(merge(params("delta_guided", **changes), [FIRST, SECOND]) / "delta_guided")
+    assert merged["layer.0.a"].tolist() == pytest.approx(a, rel=1e-6)
+    assert merged["layer.0.b"].tolist() == pytest.approx([b], rel=1e-6)
+
+
+def test_model_granularity_spans_layers(merge: Callable[..., Path]) -> None:
+    """head.c moves by 84 in the first: norms sqrt(13^2 + 84^2) = 85 and 10, so its weight is 85 / 95 everywhere."""
+    first = {**FIRST, "head.c": torch.tensor([84.0])}
+    merged = weights_of(merge(params("delta_guided", granularity="model"), [first, SECOND]) / "delta_guided")
+    assert merged["layer.0.b"].tolist() == pytest.approx([12 * 85 / 95])
+    assert merged["head.c"].tolist() == pytest.approx([84 * 85 / 95])
+
+
+def test_uniform_soup_is_the_plain_average(merge: Callable[..., Path]) -> None:
+    merged = weights_of(merge(params("uniform"), [FIRST, SECOND]) / "uniform")
+    assert {name: tensor.tolist() for name, tensor in merged.items()} == {
+        "layer.0.a": [1.5, 7.0],
+        "layer.0.b": [6.0],
+        "head.c": [0.0],
+    }
+
+
+def random_model(seed: int, scale: float = 1.0) -> Tensors:
+    generator = torch.Generator().manual_seed(seed)
+    return {name: torch.randn(tensor.shape, generator=generator) * scale for name, tensor in BASE.items()}
+
+
+@pytest.mark.parametrize("granularity", ["element", "tensor", "layer", "model"])
+@pytest.mark.parametrize("weighting", ["proportional", "inverse", "softmax"])
+def test_equal_checkpoints_give_themselves(merge: Callable[..., Path], granularity: str, weighting: str) -> None:
+    model = random_model(3)
+    settings = params("uniform", "greedy", "delta_guided", granularity=granularity, weighting=weighting)
+    folder = merge(settings, [model, model, model])
+    for method in ("uniform", "greedy", "delta_guided"):
+        for name, tensor in weights_of(folder / method).items():
+            assert torch.allclose(tensor, model[name], rtol=1e-6)
+
+
+@pytest.mark.parametrize("weighting", ["proportional", "inverse", "softmax"])
+@pytest.mark.parametrize("granularity", ["element", "tensor", "layer", "model"])
+def test_moves_of_equal_size_give_the_uniform_soup(
+    merge: Callable[..., Path], granularity: str, weighting: str
+) -> None:
+    model = random_model(4)
+    mirrored = {name: -tensor for name, tensor in model.items()} | {"layer.0.b": model["layer.0.b"]}
+    folder = merge(params("uniform", "delta_guided", granularity=granularity, weighting=weighting), [model, mirrored])
+    expected = weights_of(folder / "uniform")
+    for name, tensor in weights_of(folder / "delta_guided").items():
+        assert torch.allclose(tensor, expected[name], atol=1e-6)
+
+
+@pytest.mark.parametrize("granularity", ["element", "tensor", "layer", "model"])
+def test_order_of_the_candidates_changes_nothing(merge: Callable[..., Path], granularity: str) -> None:
+    models = [random_model(seed, scale=seed) for seed in (1, 2, 3)]
+    settings = params("uniform", "delta_guided", granularity=granularity)
+    there = merge(settings, models, name="there")
+    back = merge(settings, models[::-1], name="back")
+    for method in ("uniform", "delta_guided"):
+        for name, tensor in weights_of(there / method).items():
+            assert torch.allclose(tensor, weights_of(back / method)[name], atol=1e-6)
+
+
+def test_a_tensor_nobody_moved_stays_as_in_base(merge: Callable[..., Path]) -> None:
+    folder = merge(params("delta_guided"), [FIRST, SECOND]) / "delta_guided"
+    assert weights_of(folder)["head.c"].tolist() == [0.0]
+    provenance = read_json(folder / "provenance.json")
+    assert provenance["kept_from_base"] == ["head.c"]
+    assert "head.c" not in provenance["tensors"]
+
+
+def test_provenance_names_files_hashes_and_weights(merge: Callable[..., Path], tmp_path: Path) -> None:
+    folder = merge(params("delta_guided"), [FIRST, SECOND], [0.4, 0.6], score=lambda _: 0.7)
+    provenance = read_json(folder / "delta_guided" / "provenance.json")
+    assert "our reading" in provenance["description"].lower()
+    assert provenance["tensors"]["layer.0.a"] == {"step-000010": 0.333333, "step-000020": 0.666667}
+    for weights in provenance["tensors"].values():
+        assert sum(weights.values()) == pytest.approx(1.0, abs=1e-5)
+    # layer.0: 2 parameters at 1/3 and 1 at 1
+    stack = provenance["layers"][1]
+    assert stack["weights"] == pytest.approx({"step-000010": 5 / 9, "step-000020": 4 / 9}, abs=1e-5)
+    assert stack["delta_norms"] == {"step-000010": 13.0, "step-000020": 10.0}
+    assert [candidate["dev"] for candidate in provenance["candidates"]] == [0.4, 0.6]
+    assert len({candidate["sha256"] for candidate in provenance["candidates"]} | {provenance["sha256"]}) == 3
+    assert provenance["dev"] == 0.7
+    assert str(tmp_path) not in (folder / "delta_guided" / "provenance.json").read_text()
+    assert str(tmp_path) not in (folder / "summary.json").read_text()
+
+
+def test_other_files_come_from_the_last_checkpoint(merge: Callable[..., Path]) -> None:
+    folder = merge(params("uniform"), [FIRST, SECOND])
+    assert (folder / "uniform" / "config.json").read_text() == '"step-000020"'
+
+
+def test_greedy_soup_keeps_what_raises_the_score_and_leaves_no_trial_behind(merge: Callable[..., Path]) -> None:
+    """The score is minus the distance of layer.0.b from 4. Alone: 5 -> -1, 0 -> -4, 4.5 -> -0.5, 30 -> -26.
+
+    Best first: 4.5; with 5 it is 4.75, -0.75: out; with 0 it is 2.25, -1.75: out; with 30 out as well... unless the
+    candidate 3.5 (-0.5, tried second) comes in: 4.0, 0. Then 5: 4.33, out.
+    """
+    models = [{**FIRST, "layer.0.b": torch.tensor([value])} for value in (5.0, 4.5, 3.5, 30.0)]
+
+    def score(folder: Path) -> float:
+        return -abs(weights_of(folder)["layer.0.b"].item() - 4.0)
+
+    folder = merge(params("greedy"), models, [-1.0, -0.5, -0.5, -26.0], score)
+    summary = read_json(folder / "summary.json")["methods"]["greedy"]
+    assert summary["ingredients"] == ["step-000020", "step-000030"]
+    assert summary["dev"] == 0.0
+    assert [trial["kept"] for trial in summary["trials"]] == [True, True, False, False]
+    assert weights_of(folder / "greedy")["layer.0.b"].item() == 4.0
+    assert sorted(entry.name for entry in folder.iterdir()) == ["greedy", "summary.json"]
+
+
+def test_every_merged_encoder_is_scored_once(merge: Callable[..., Path]) -> None:
+    scored: list[str] = []
+
+    def score(folder: Path) -> float:
+        scored.append(folder.name)
+        return 0.9
+
+    folder = merge(params("uniform", "delta_guided"), [FIRST, SECOND], [0.4, 0.6], score)
+    assert scored == ["uniform", "delta_guided"]
+    summary = read_json(folder / "summary.json")
+    assert summary["best_checkpoint"] == {"name": "step-000020", "dev": 0.6}
+    assert summary["methods"]["uniform"]["dev"] == 0.9
+
+
+def test_same_inputs_give_the_same_bytes(merge: Callable[..., Path]) -> None:
+    settings = params("uniform", "greedy", "delta_guided")
+    once = merge(settings, [FIRST, SECOND], name="once")
+    again = merge(settings, [FIRST, SECOND], name="again")
+    files = sorted(path.relative_to(once) for path in once.rglob("*") if path.is_file())
+    assert len(files) == 10
+    for file in files:
+        assert (once / file).read_bytes() == (again / file).read_bytes()
+
+
+def test_skipping_every_checkpoint_is_refused(merge: Callable[..., Path]) -> None:
+    settings = params("uniform").model_copy(update={"skip_first": 2})
+    with pytest.raises(InputError, match=r"merge\.skip_first: 2 of 2 checkpoints"):
+        merge(settings, [FIRST, SECOND])
+
+
+def test_skipped_checkpoints_take_no_part(merge: Callable[..., Path]) -> None:
+    settings = params("uniform").model_copy(update={"skip_first": 1})
+    assert weights_of(merge(settings, [FIRST, SECOND]) / "uniform")["layer.0.a"].tolist() == [0.0, 10.0]
+
+
+def test_a_number_that_is_not_finite_names_tensor_and_file(merge: Callable[..., Path]) -> None:
+    broken = {**SECOND, "layer.0.b": torch.tensor([float("nan")])}
+    with pytest.raises(InputError, match=r"step-000020/model\.safetensors: tensor 'layer\.0\.b'"):
+        merge(params("uniform"), [FIRST, broken])
+
+
+def test_a_checkpoint_without_a_dev_score_is_named(tmp_path: Path) -> None:
+    write_weights(tmp_path / "base", BASE)
+    run = write_run(tmp_path / "run", [FIRST])
+    write_json(run / "run.json", {"checkpoints": [{"name": "step-000010", "step": 10, "dev": {}}]})
+    with pytest.raises(InputError, match=r"run\.json: checkpoints\[0\]: expected a field 'dev\.mean'"):
+        merge_checkpoints(params("uniform"), tmp_path / "base", run, lambda _: 0.0, tmp_path / "out")
+
+
+def test_tau_of_zero_is_a_parameter_error() -> None:
+    with pytest.raises(InputError, match=r"merge\.delta_guided\.tau"):
+        params("delta_guided", tau=0.0)

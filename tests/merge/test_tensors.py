@@ -1,0 +1,103 @@
+"""Walking folders tensor by tensor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from codiemb_pipeline.errors import InputError
+from codiemb_pipeline.jsonl import write_json
+from codiemb_pipeline.merge.tensors import INDEX, AlignedFolders
+
+
+def write_folder(folder: Path, tensors: dict[str, torch.Tensor], shards: list[list[str]] | None = None) -> Path:
+    """Write an encoder folder's weights, in one file or in shards by name."""
+    folder.mkdir(parents=True)
+    if shards is None:
+        save_file(tensors, folder / "model.safetensors")
+        return folder
+    weight_map = {}
+    for number, names in enumerate(shards):
+        file = f"model-{number:05d}.safetensors"
+        save_file({name: tensors[name] for name in names}, folder / file)
+        weight_map |= dict.fromkeys(names, file)
+    write_json(folder / INDEX, {"weight_map": weight_map})
+    return folder
+
+
+BASE = {"x": torch.tensor([1.0, 2.0]), "y": torch.zeros(2, 2), "ids": torch.arange(3)}
+TUNED = {"x": torch.tensor([1.5, 2.0]), "y": torch.ones(2, 2), "ids": torch.arange(3)}
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    return write_folder(tmp_path / "base", BASE)
+
+
+def test_deltas_are_the_same_however_the_files_are_sharded(tmp_path: Path, base: Path) -> None:
+    whole = write_folder(tmp_path / "whole", TUNED)
+    sharded = write_folder(tmp_path / "sharded", TUNED, [["y"], ["ids", "x"]])
+    with AlignedFolders(base, {"a": whole, "b": sharded}) as folders:
+        assert (folders.floating, folders.constant) == (["x", "y"], ["ids"])
+        weights, deltas = folders.read("x")
+        assert weights.tolist() == [1.0, 2.0]
+        assert deltas.tolist() == [[0.5, 0.0], [0.5, 0.0]]
+        assert folders.read_constant("ids").tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("tensors", "message"),
+    [
+        (
+            {**TUNED, "y": torch.ones(2, 3)},
+            r"model\.safetensors: tensor 'y': expected shape \[2, 2\].*found shape \[2, 3\]",
+        ),
+        ({"x": TUNED["x"], "ids": TUNED["ids"]}, r"bad: tensor 'y': expected shape \[2, 2\].*found no such tensor"),
+        ({**TUNED, "z": torch.ones(1)}, r"tensor 'z': expected no such tensor as in .*base, found shape \[1\]"),
+        ({**TUNED, "x": torch.tensor([1, 2])}, r"tensor 'x': .*not floating point"),
+    ],
+)
+def test_folders_that_do_not_agree_are_refused_by_name(
+    tmp_path: Path, base: Path, tensors: dict[str, torch.Tensor], message: str
+) -> None:
+    bad = write_folder(tmp_path / "bad", tensors)
+    with pytest.raises(InputError, match=message), AlignedFolders(base, {"bad": bad}):
+        pass
+
+
+def test_integers_that_differ_cannot_be_merged(tmp_path: Path, base: Path) -> None:
+    other = write_folder(tmp_path / "other", {**TUNED, "ids": torch.arange(1, 4)})
+    with (
+        AlignedFolders(base, {"other": other}) as folders,
+        pytest.raises(InputError, match="tensor 'ids' of type torch.int64"),
+    ):
+        folders.read_constant("ids")
+
+
+def test_an_integer_buffer_only_base_stores_is_left_out(tmp_path: Path, base: Path) -> None:
+    newer = write_folder(tmp_path / "newer", {"x": TUNED["x"], "y": TUNED["y"]})
+    with AlignedFolders(base, {"newer": newer}) as folders:
+        assert folders.constant == []
+
+
+def test_half_precision_is_widened_to_hold_every_folder(tmp_path: Path, base: Path) -> None:
+    half = write_folder(tmp_path / "half", {**TUNED, "x": TUNED["x"].bfloat16()})
+    with AlignedFolders(base, {"half": half}) as folders:
+        assert folders.dtype("x") == torch.float32
+        assert folders.read("x")[1].dtype == torch.float32
+
+
+def test_a_folder_without_weights_is_named(tmp_path: Path, base: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match=r"empty/model\.safetensors: expected the weights"):
+        AlignedFolders(base, {"empty": tmp_path / "empty"}).__enter__()
+
+
+def test_a_file_that_is_no_safetensors_is_named(tmp_path: Path, base: Path) -> None:
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "model.safetensors").write_text("hello world, these are not weights")
+    with pytest.raises(InputError, match=r"text/model\.safetensors: expected a safetensors file"):
+        AlignedFolders(base, {"text": tmp_path / "text"}).__enter__()
