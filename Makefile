@@ -1,0 +1,46 @@
+# make quickstart   set up, run the whole pipeline on the committed params.yaml, show the results
+# make test         set up, lint and test
+# make bench        benchmarks against named peers
+# make clean        remove the environment and all results (not data/01_raw)
+
+PYTHON ?= python3.11
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export TOKENIZERS_PARALLELISM := false
+export DVC_NO_ANALYTICS := 1
+DVC := dvc
+
+.PHONY: quickstart test lint bench install clean
+
+quickstart: .venv/ready
+	@echo "== pipeline: ingest, mine, assemble, train, merge, evaluate, report"
+	@python -m codiemb_pipeline.quickstart
+
+test: .venv/ready
+	@echo "== lint"
+	@ruff check src tests benchmarks
+	@ruff format --check src tests benchmarks
+	@echo "== test"
+	@python -m pytest --cov
+
+lint: .venv/ready
+	@ruff check --fix src tests benchmarks
+	@ruff format src tests benchmarks
+
+bench: .venv/ready
+	@echo "== benchmarks: each against a named peer, in one run"
+	@python benchmarks/train_speed.py
+	@python benchmarks/pro_speed.py
+
+install: .venv/ready
+
+.venv/ready: requirements.lock pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "codiemb-pipeline needs Python 3.11; name yours: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
+	@echo "== environment: .venv from requirements.lock (about 2 GB, some minutes)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --progress-bar on -r requirements.lock
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --editable .
+	@touch $@
+
+clean:
+	rm -rf .venv data/.work data/02_intermediate/* data/03_primary/* data/05_model_input/* data/06_models/* data/07_model_output/*
