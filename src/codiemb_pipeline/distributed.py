@@ -1,7 +1,7 @@
 """Everything about other processes: the only import of torch.distributed. One process is the same path, all no-ops.
 
-Gradients: DDP averages over processes. With own queries against documents gathered *with* gradient, the average equals
-the gradient of one process on the joint batch (style guide 9, row one); nothing is multiplied by the number of processes.
+Gradients: DDP averages over processes. With own queries against documents gathered *with* gradient, the average of the
+processes' means equals the gradient of one process on the joint batch; nothing is multiplied by their number.
 """
 
 from __future__ import annotations

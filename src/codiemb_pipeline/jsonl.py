@@ -48,7 +48,7 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the objects of a JSON-lines file this pipeline wrote.
 
     Raises:
-        InputError: a line is no JSON object; names file and line. (Readers of *users'* files reject row by row instead.)
+        InputError: a line is no JSON object; names file and line. (Users' files are rejected row by row.)
     """
     with path.open(encoding="utf-8") as file:
         for number, line in enumerate(file, start=1):

@@ -1,7 +1,7 @@
 """Encoder folders in and out: Hugging Face weights and tokenizer, and the sentence-transformers files around them.
 
 The classic sentence-transformers layout is written by hand: versions 5 and 6 both load it, and no import of theirs is
-needed (feasibility, 8). ``codiemb.json`` keeps the settings a folder was made under; loading it under others is refused.
+needed. ``codiemb.json`` keeps the settings a folder was made under; loading it under others is refused.
 """
 
 from __future__ import annotations

@@ -16,8 +16,8 @@ def pool(
         states: token states, (n, T, D).
         mask: (n, T), 1 on tokens and 0 on padding, on either side.
         pooling: ``cls`` takes the first token, ``last`` the last, ``mean`` averages.
-        skipped: (n,), how many leading tokens ``mean`` leaves out; ``None`` for none. A text that is all prompt keeps its
-            last token.
+        skipped: (n,), how many leading tokens ``mean`` leaves out; ``None`` for none. A text that is all prompt keeps
+            its last token.
 
     Returns:
         (n, D), float32 or wider.

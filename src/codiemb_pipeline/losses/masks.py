@@ -47,11 +47,11 @@ def candidate_masks(
 ) -> CandidateMasks:
     """Find the positives of each query, and every candidate that may not be its negative.
 
-    Positive are the texts in the first P columns of the query's own block, each text once: where a short list of
-    positives was filled up by repeating them, the repeats are ignored (they would weigh one positive twice). Ignored is
-    any other candidate whose text is a known positive of the query, or the query's own text, or no text (-1). A false
-    negative thus is masked by its text wherever it stands: as positive or as hard negative, of whatever query and
-    process. A hard negative shown twice counts twice; fill up with -1.
+    Positive are the texts in the first P columns of the query's own block. Ignored is any other candidate whose text is
+    a known positive of the query, or the query's own text, or no text (-1): a false negative is masked by its text
+    wherever it stands, as positive or as hard negative, of whatever query and process. A text that a block repeats, as
+    when a short list of positives was filled up with its first, counts in its first column only, for every query; a
+    text that several blocks hold counts once for each.
 
     Args:
         query_ids: (B,) ids of the query texts.
@@ -71,12 +71,11 @@ def candidate_masks(
     width, shown = documents_per_query, positives_per_query
     _check_layout(query_ids, known_positive_ids, candidate_ids, first_column, shown, width)
     queries, device = len(query_ids), candidate_ids.device
-    blocks = candidate_ids[first_column : first_column + queries * width].reshape(queries, width)
-    own = blocks[:, :shown]  # (B, P)
-    repeats = (own[:, :, None] == own[:, None, :]).tril(diagonal=-1).any(dim=2)
+    candidate_ids = _without_repeats(candidate_ids.reshape(-1, width)).flatten()
+    own = candidate_ids[first_column : first_column + queries * width].view(queries, width)[:, :shown]  # (B, P)
     columns = first_column + torch.arange(queries * width, device=device).view(queries, width)[:, :shown]
     positive = torch.zeros(queries, len(candidate_ids), dtype=torch.bool, device=device)
-    positive = positive.scatter(1, columns, (own >= 0) & ~repeats)
+    positive = positive.scatter(1, columns, own >= 0)
     related = torch.cat([known_positive_ids, own, query_ids[:, None]], dim=1)  # (B, K + P + 1)
     same_text = (candidate_ids[:, None] == related[:, None, :]).any(dim=2)
     place = torch.arange(len(candidate_ids), device=device) % width
@@ -85,6 +84,12 @@ def candidate_masks(
         ignore=(same_text | (candidate_ids < 0)) & ~positive,
         slots=torch.where(place < shown, place, -1),
     )
+
+
+def _without_repeats(blocks: Tensor) -> Tensor:
+    """Ids in blocks (W * B, C) with -1 for each that stands in an earlier column of its block too."""
+    repeats = (blocks[:, :, None] == blocks[:, None, :]).tril(diagonal=-1).any(dim=2)
+    return blocks.masked_fill(repeats, -1)
 
 
 def _check_layout(query_ids: Tensor, known: Tensor, candidate_ids: Tensor, first: int, shown: int, width: int) -> None:

@@ -1,8 +1,8 @@
 """What every loss does to its operands before the formula: check shapes, raise the precision, keep the graph.
 
 Values are never looked at: reading one back would make a GPU wait. So a wrong *shape* is an error here, while a NaN or
-an infinity in the operands of a loss makes that loss NaN, for the training loop to find in what it logs. Knows no
-formula.
+an infinity in the operands of a loss makes that loss NaN or infinite, for the training loop to find in what it logs.
+Knows no formula.
 """
 
 from __future__ import annotations

@@ -42,12 +42,12 @@ def mine_hard_negatives(
     Raises:
         InputError: a source does not exist, is no retrieval source, has no training queries, or its tables disagree.
     """
+    for name in names:  # before the first is encoded, which may take hours
+        check_minable(read_retrieval(sources, name), name)
     audits: dict[str, Any] = {}
-    judged = [
-        read_judgements(read_retrieval(sources, name), name) for name in names
-    ]  # all checked before any is encoded
     encoder = load_encoder(encoder_params) if names else None
-    for source in judged:
+    for name in names:
+        source = read_judgements(read_retrieval(sources, name), name)
         audit = Audit(source, params)
         write_jsonl(out / f"{source.name}.jsonl", _rows(source, encoder, params, audit))
         audits[source.name] = audit.to_dict()

@@ -46,7 +46,7 @@ def _describe(model: type[BaseModel], section: str, fault: Any) -> str:
 
 
 def _keys_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
-    """Return the valid keys at ``location`` below ``model``: names of fields, through nested sections, lists and maps."""
+    """Return the valid keys at ``location`` below ``model``, through nested sections, lists and maps."""
     candidates: list[Any] = [model]
     for part in location:
         below: list[Any] = []

@@ -37,7 +37,7 @@ class LocalSTS(Section):
     type: Literal["sts"]
     source: str
     split: Split
-    without_pairs_of: list[str] = []
+    without_pairs_of: tuple[str, ...] = ()
 
 
 Benchmark = Annotated[LocalRetrieval | LocalSTS, Field(discriminator="type")]

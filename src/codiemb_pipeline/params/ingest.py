@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -11,6 +12,7 @@ from codiemb_pipeline.params.base import Section
 from codiemb_pipeline.schema import Task
 
 Reader = Literal["semanlink", "word_pairs", "lee", "beir", "flag_embedding", "pairs"]
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
@@ -41,12 +43,12 @@ class SourceParams(Section):
 
     Attributes:
         task: ``ir`` (queries, documents, judgements) or ``sts`` (scored pairs).
-        reader: ``semanlink``, ``word_pairs`` (gensim's SimLex-999 and WordSim-353 files), ``lee``, ``beir`` (a folder with
-            corpus.jsonl, queries.jsonl, qrels/*.tsv), ``flag_embedding`` (jsonl with query, pos, neg) or ``pairs``
-            (jsonl, csv, tsv, parquet).
+        reader: ``semanlink``, ``word_pairs`` (gensim's SimLex-999 and WordSim-353 files), ``lee``, ``beir`` (a folder
+            with corpus.jsonl, queries.jsonl, qrels/*.tsv), ``flag_embedding`` (jsonl with query, pos, neg) or
+            ``pairs`` (jsonl, csv, tsv, parquet).
         path: a file or folder, or ``package:<name>/<path>``.
         splits: shares by split, or ``null`` to keep the splits of the files themselves (``beir`` qrels; for ``pairs`` a
-            folder with one file per split).
+            folder with one file per split; ``flag_embedding``, a format of training data, is all train).
         score_range: lowest and highest score of the source; gold is rescaled from it to [0, 1]. ``sts`` only.
         columns: column names for ``pairs``; ``null`` elsewhere.
         documents_per_query: fewest and most relevant documents a query may have; others are left out and counted.
@@ -62,16 +64,28 @@ class SourceParams(Section):
     documents_per_query: tuple[int, int] | None = None
 
     @model_validator(mode="after")
-    def _agree(self) -> Self:
+    def _fits_reader(self) -> Self:
         retrieval = self.reader in ("semanlink", "beir", "flag_embedding")
         if retrieval != (self.task == "ir"):
             raise ValueError(f"reader {self.reader!r} does not read task {self.task!r}")
-        if self.task == "sts" and self.score_range is None:
-            raise ValueError("score_range is needed for task 'sts' (gold is rescaled from it to [0, 1])")
-        if self.score_range is not None and not self.score_range[0] < self.score_range[1]:
-            raise ValueError("score_range must be [lowest, highest]")
+        if self.splits is None and self.reader not in ("beir", "flag_embedding", "pairs"):
+            raise ValueError(f"splits are needed for reader {self.reader!r}, whose files have none of their own")
         if (self.reader == "pairs") != (self.columns is not None):
             raise ValueError("columns are needed for reader 'pairs' and for no other")
+        return self
+
+    @model_validator(mode="after")
+    def _fits_task(self) -> Self:
+        if (self.task == "sts") != (self.score_range is not None):
+            raise ValueError(
+                "score_range is needed for task 'sts' (gold is rescaled from it to [0, 1]) and for no other"
+            )
+        if self.score_range is not None and not self.score_range[0] < self.score_range[1]:
+            raise ValueError("score_range must be [lowest, highest]")
+        if self.documents_per_query is not None and self.task != "ir":
+            raise ValueError("documents_per_query is for task 'ir'")
+        if self.documents_per_query is not None and not 1 <= self.documents_per_query[0] <= self.documents_per_query[1]:
+            raise ValueError("documents_per_query must be [fewest, most], from 1")
         return self
 
 
@@ -87,3 +101,12 @@ class IngestParams(Section):
     seed: int
     tolerance: Share
     sources: dict[str, SourceParams] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _names_of_folders(self) -> Self:
+        for name in self.sources:
+            if not NAME.fullmatch(name):
+                raise ValueError(
+                    f"a source's name is that of its folder: letters, digits, and . _ - after the first; not {name!r}"
+                )
+        return self

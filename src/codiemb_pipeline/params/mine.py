@@ -20,9 +20,10 @@ class MineParams(Section):
             text to one or to the query.
         rank_to: last rank that qualifies.
         absolute_margin: a negative's similarity must be below the best positive's less this; ``null`` for no bound.
-        relative_margin: a negative's similarity must be below this share of the best positive's (percent-of-positive, as
-            NV-Retriever's TopK-PercPos); ``null`` for no bound. The best of several positives, not the weakest, which
-            is often one the encoder fails on; below 0 the bound lies ``1 - share`` of its size under the positive.
+        relative_margin: a negative's similarity must be below this share of the best positive's (percent-of-positive,
+            as NV-Retriever's TopK-PercPos); ``null`` for no bound. The best of several positives, not the weakest,
+            which is often one the encoder fails on; where the positive's similarity is negative, the bound lies
+            ``1 - share`` of its size below it.
         block_queries: queries per block of the search.
         block_documents: documents per block of the search; the two bound its memory.
         tokens_per_chunk: padded tokens per forward pass.

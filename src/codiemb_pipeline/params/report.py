@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from codiemb_pipeline.params.base import Section
 
 
@@ -13,5 +15,5 @@ class ReportParams(Section):
         mining_samples: queries shown with their mined negatives.
     """
 
-    title: str
-    mining_samples: int
+    title: str = Field(min_length=1)
+    mining_samples: int = Field(ge=0)

@@ -96,7 +96,7 @@ def _hardware() -> str:
 
 
 def _git_state(project: Path) -> GitState | None:
-    """Return the commit of ``project``, if its params.yaml is tracked: a folder may merely lie inside someone's repo."""
+    """Return the commit of ``project``, if its params.yaml is tracked: it may merely lie in someone's repository."""
     if _git(project, "ls-files", "--error-unmatch", "params.yaml") is None:
         return None
     commit = _git(project, "rev-parse", "--short=12", "HEAD")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,6 @@ from codiemb_pipeline.report.figures_style import (
     CHOSEN,
     INK,
     IR,
-    MUTED,
     PLUM,
     SEQUENCE,
     STEPS,
@@ -37,7 +37,7 @@ def gains_chart(change: pd.DataFrame) -> Markup:
     Args:
         change: (models but base, benchmarks), in the order they are drawn, top down.
     """
-    with chart(height=70 + _ROW * change.shape[1]) as (figure, axes):
+    with chart((WIDTH, 70 + _ROW * change.shape[1])) as (figure, axes):
         offsets = np.linspace(-0.24, 0.24, len(change)) if len(change) > 1 else [0.0]
         for (model, row), offset in zip(change.iterrows(), offsets, strict=True):
             colour, marker = _MODEL_LOOKS.get(str(model), (STONE, "D"))
@@ -49,7 +49,9 @@ def gains_chart(change: pd.DataFrame) -> Markup:
         axes.grid(axis="x")
         axes.grid(axis="y", visible=False)
         axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:+.2f}".replace("-", "−") if value else "base"))
+        axes.xaxis.set_major_formatter(
+            FuncFormatter(lambda value, _: f"{value:+.2f}".replace("-", "−") if value else "base")
+        )
         axes.spines["bottom"].set_visible(False)
         axes.margins(x=0.08)
         return to_svg(figure, "gains", "difference to base of each model on each benchmark")
@@ -65,13 +67,16 @@ def model_keys(models: Sequence[str]) -> list[tuple[str, Markup]]:
     }
     looks = {model: _MODEL_LOOKS.get(model, (STONE, "D")) for model in models}
     return [
-        (model, Markup(f'<svg class="key" viewBox="0 0 12 12" fill="{colour}" aria-hidden="true">{shapes[marker]}</svg>'))
+        (
+            model,
+            Markup(f'<svg class="key" viewBox="0 0 12 12" fill="{colour}" aria-hidden="true">{shapes[marker]}</svg>'),
+        )
         for model, (colour, marker) in looks.items()
     ]
 
 
 def mining_chart(source: str, histogram: dict[str, list[float]]) -> Markup:
-    """Draw how similar positives, kept and dropped negatives are to their queries, each as a share of its own number."""
+    """Draw how similar positives, kept and dropped negatives are to their queries, each as a share of its number."""
     edges = np.asarray(histogram["edges"], dtype=float)
     looks = [("dropped", STONE, 0.30), ("kept", STS, 0.30), ("positives", IR, 0.25)]
     with chart() as (figure, axes):
@@ -86,7 +91,7 @@ def mining_chart(source: str, histogram: dict[str, list[float]]) -> Markup:
         _trim(axes, edges, sum(np.asarray(histogram[group], dtype=float) for group, _, _ in looks))
         axes.set_ylim(bottom=0)
         axes.yaxis.set_major_locator(MaxNLocator(4))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0%}"))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}%"))
         axes.set_xlabel("cosine similarity to the query")
         figure.legend(handles=handles[::-1], loc="outside upper left", ncols=3, frameon=False, handlelength=0.9,
                       handletextpad=0.5, columnspacing=1.1, borderpad=0, borderaxespad=0.2)  # fmt: skip
@@ -101,16 +106,16 @@ def _trim(axes: Axes, edges: np.ndarray, counts: np.ndarray) -> None:
 
 
 def merge_weights_chart(method: str, layers: list[dict[str, Any]], candidates: list[str], top: float) -> Markup:
-    """Draw a heat map: the weight of each candidate (rows) in each layer (columns), from 0 to ``top`` over all methods."""
-    weights = np.array([[(layer["weights"] or {}).get(name, np.nan) for layer in layers] for name in candidates])
-    moved = np.array([bool(layer["weights"]) for layer in layers])
-    weights[:, moved] = np.nan_to_num(weights[:, moved])
-    with chart(height=66 + 27 * len(candidates)) as (figure, axes):
-        axes.pcolormesh(np.ma.masked_invalid(weights), cmap=SEQUENCE, vmin=0, vmax=top, edgecolors="white", linewidth=1.5)
+    """Draw a heat map: the weight of each candidate (rows) in each layer (columns), from 0 to ``top``.
+
+    Every layer holds weights: the caller leaves out those that did not move.
+    """
+    weights = np.array([[layer["weights"].get(name, 0.0) for layer in layers] for name in candidates], dtype=float)
+    with chart((WIDTH, 66 + 27 * len(candidates))) as (figure, axes):
+        axes.pcolormesh(weights, cmap=SEQUENCE, vmin=0, vmax=top, edgecolors="white", linewidth=1.5)
         if len(layers) <= 9:
             for (row, column), weight in np.ndenumerate(weights):
-                if np.isfinite(weight):
-                    _write_cell(axes, row, column, float(weight), top)
+                _write_cell(axes, row, column, float(weight), top)
         axes.set_yticks(np.arange(len(candidates)) + 0.5, [short_step(name) for name in candidates])
         axes.invert_yaxis()
         _layer_axis(axes, layers, 0.5)
@@ -127,16 +132,20 @@ def _write_cell(axes: Axes, row: int, column: int, weight: float, top: float) ->
 
 
 def delta_norms_chart(layers: list[dict[str, Any]], candidates: list[str]) -> Markup:
-    """Draw how far each candidate moved from base in each layer, later candidates darker."""
+    """Draw how far each candidate moved from base in each layer, later candidates darker.
+
+    A line joins the layers of the stack; what lies outside it (embeddings) stands alone.
+    """
+    numbered = np.array([layer["number"] is not None for layer in layers])
     with chart() as (figure, axes):
         ends = []
         for number, name in enumerate(candidates):
-            norms = [(layer["delta_norms"] or {}).get(name, np.nan) for layer in layers]
+            norms = np.array([layer["delta_norms"].get(name, np.nan) for layer in layers], dtype=float)
             colour = STEPS(number / max(len(candidates) - 1, 1))
-            axes.plot(norms, color=colour, marker="o", markersize=3.5)
-            if number in (0, len(candidates) - 1) and np.isfinite(norms).any():
-                last = [value for value in norms if np.isfinite(value)][-1]
-                ends.append((last, short_step(name), colour))
+            axes.plot(norms, "o", color=colour, markersize=3.5)
+            axes.plot(np.flatnonzero(numbered), norms[numbered], color=colour)
+            if number in (0, len(candidates) - 1) and np.isfinite(norms[-1]):
+                ends.append((float(norms[-1]), short_step(name), colour))
         axes.set_ylim(bottom=0)
         axes.yaxis.set_major_locator(MaxNLocator(5))
         _layer_axis(axes, layers, 0.0)
@@ -147,7 +156,10 @@ def delta_norms_chart(layers: list[dict[str, Any]], candidates: list[str]) -> Ma
 def _layer_axis(axes: Axes, layers: list[dict[str, Any]], offset: float) -> None:
     labels = [{"embeddings": "emb.", "pooler": "pool."}.get(layer["label"], layer["label"]) for layer in layers]
     every = -(-len(labels) // 10)
-    shown = [label if layer["number"] is None or layer["number"] % every == 0 else "" for label, layer in zip(labels, layers, strict=True)]
+    shown = [
+        label if layer["number"] is None or layer["number"] % every == 0 else ""
+        for label, layer in zip(labels, layers, strict=True)
+    ]
     axes.set_xticks(np.arange(len(labels)) + offset, shown)
     axes.set_xlabel("layer")
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Iterable, Iterator
 
 import matplotlib as mpl
 from markupsafe import Markup, escape
@@ -23,10 +23,12 @@ IR, STS, BOTH = "#0a5ea8", "#c4560d", "#1b2430"
 CHOSEN, PLUM, STONE = "#00776c", "#7d4a9e", "#98a2ae"
 IR_PALE, STS_PALE, STONE_PALE = "#b9d2ea", "#f0cbb0", "#d8dde3"
 SEQUENCE = LinearSegmentedColormap.from_list("house", ["#f3f7f9", "#bcd9dc", "#5aa7a6", "#00776c", "#004a4b"])
-STEPS = LinearSegmentedColormap.from_list("steps", ["#c3cbd4", "#7fa3c4", "#0a5ea8", "#06305a"])
+STEPS = LinearSegmentedColormap.from_list("steps", ["#93a1b1", "#5b8fc0", "#0a5ea8", "#06305a"])
 
 WIDTH, HEIGHT = 360, 216
-"""A chart in CSS pixels at its natural size: one column of the page, or the whole of a telephone."""
+"""A chart in CSS pixels at its natural size: one column of three of the page, or the whole of a telephone."""
+SMALL = (268, 168)
+"""The same for one column of four."""
 _POINTS = 72
 
 _RC = {
@@ -66,10 +68,10 @@ _RC = {
 
 
 @contextmanager
-def chart(width: int = WIDTH, height: int = HEIGHT) -> Iterator[tuple[Figure, Axes]]:
+def chart(size: tuple[int, int] = (WIDTH, HEIGHT)) -> Iterator[tuple[Figure, Axes]]:
     """Yield an empty chart in the house style; draw on it and call ``to_svg`` before leaving."""
     with mpl.rc_context(_RC):
-        figure = Figure(figsize=(width / _POINTS, height / _POINTS), layout="constrained")
+        figure = Figure(figsize=(size[0] / _POINTS, size[1] / _POINTS), layout="constrained")
         FigureCanvasSVG(figure)
         figure.get_layout_engine().set(w_pad=4 / _POINTS, h_pad=4 / _POINTS)
         yield figure, figure.add_subplot()

@@ -24,8 +24,8 @@ def signed(value: float | None, decimals: int = DECIMALS) -> str:
     """Return ``+0.071``, or ``±0.000`` for what rounds to nothing; a dash for what is missing."""
     if _missing(value):
         return NOTHING
-    text = _no_negative_zero(f"{value:+,.{decimals}f}")
-    return f"±{text[1:]}" if float(text.replace(",", "")) == 0 else text.replace("-", MINUS)
+    sign = "±" if round(value, decimals) == 0 else "+" if value > 0 else MINUS
+    return f"{sign}{abs(value):,.{decimals}f}"
 
 
 def direction(value: float | None, decimals: int = DECIMALS) -> str:

@@ -16,7 +16,7 @@ from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.jsonl import read_json
 
 
-class Absent(Exception):
+class AbsentError(Exception):
     """Something the page could show was not written; the message says what, and which stage writes it."""
 
 
@@ -29,7 +29,7 @@ class ReportInputs:
         hard_negatives: of ``mine``: audit.json.
         model_input: of ``assemble``: manifest.json.
         checkpoints: of ``train``: run.json.
-        training: of ``train``: ir.csv, sts.csv, dev.csv.
+        training_curves: of ``train``: ir.csv, sts.csv, dev.csv.
         merged: of ``merge``: summary.json and a folder per method with provenance.json.
         evaluation: of ``evaluate``: summary.json, geometry.json.
     """
@@ -38,7 +38,7 @@ class ReportInputs:
     hard_negatives: Path
     model_input: Path
     checkpoints: Path
-    training: Path
+    training_curves: Path
     merged: Path
     evaluation: Path
 
@@ -47,11 +47,11 @@ def read_written(path: Path, stage: str) -> Any:
     """Return the JSON that ``stage`` wrote.
 
     Raises:
-        Absent: there is no such file.
+        AbsentError: there is no such file.
         InputError: the file is no JSON.
     """
     if not path.exists():
-        raise Absent(f"{path.parent.name}/{path.name} was not found; stage {stage} writes it.")
+        raise AbsentError(f"{path.parent.name}/{path.name} was not found; stage {stage} writes it.")
     return read_json(path)
 
 
@@ -59,21 +59,21 @@ def read_curve(path: Path, required: tuple[str, ...] = ("step",)) -> pd.DataFram
     """Return one curve of training as a table sorted by step, every column a number.
 
     Raises:
-        Absent: there is no such file, or it holds no row.
+        AbsentError: there is no such file, or it holds no row.
         InputError: a column is missing or holds something else than numbers; names file and column.
     """
     if not path.exists():
-        raise Absent(f"{path.parent.name}/{path.name} was not found; stage train writes it.")
+        raise AbsentError(f"{path.parent.name}/{path.name} was not found; stage train writes it.")
     try:
         curve = pd.read_csv(path)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: expected a table with a header, found {error}") from None
+    if curve.empty:
+        raise AbsentError(f"{path.parent.name}/{path.name} holds no row.")
     for column in required:
         if column not in curve:
             raise InputError(f"{path}: expected a column {column!r}, found {', '.join(curve.columns)}")
     for column in curve:
         if not pd.api.types.is_numeric_dtype(curve[column]):
             raise InputError(f"{path}: column {column!r}: expected numbers, found text")
-    if curve.empty:
-        raise Absent(f"{path.parent.name}/{path.name} holds no row yet.")
     return curve.sort_values("step", kind="stable").reset_index(drop=True)

@@ -12,7 +12,8 @@ from typing import Any
 
 import pandas as pd
 
-from codiemb_pipeline.report.inputs import Absent
+from codiemb_pipeline.params.merge import MERGE_METHODS
+from codiemb_pipeline.report.inputs import AbsentError
 from codiemb_pipeline.report.tables import (
     BASE,
     MEAN_BOTH,
@@ -34,20 +35,32 @@ class Choice:
     dev: float
 
 
+def in_order(merged: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the summary's methods from the plainest to the finest, whatever order the file has."""
+    return {name: merged["methods"][name] for name in MERGE_METHODS if name in merged["methods"]}
+
+
 def choose_merged(merged: dict[str, Any], results: Results) -> Choice:
-    """Return the merged model with the highest dev score among those evaluated; the first of equals.
+    """Return the merged model with the highest dev score among those evaluated; the plainest of equals.
 
     Raises:
-        Absent: no merged model was evaluated.
+        AbsentError: no merged model was evaluated.
     """
-    methods = merged["methods"]
-    models = [model for model in results.scores.index if model.removeprefix(MERGED_PREFIX) in methods]
-    devs = {model: methods[model.removeprefix(MERGED_PREFIX)]["dev"] for model in models}
-    known = {model: dev for model, dev in devs.items() if model.startswith(MERGED_PREFIX) and dev is not None}
+    devs = {f"{MERGED_PREFIX}{method}": entry["dev"] for method, entry in in_order(merged).items()}
+    known = {model: dev for model, dev in devs.items() if model in results.scores.index and dev is not None}
     if not known:
-        raise Absent("No merged model with a dev score was evaluated (evaluate.models in params.yaml lists them).")
+        raise AbsentError("No merged model with a dev score was evaluated (evaluate.models in params.yaml lists them).")
     best = max(known, key=known.__getitem__)
     return Choice(model=best, dev=float(known[best]))
+
+
+def dev_scores(merged: dict[str, Any] | None) -> dict[str, float]:
+    """Return the dev score of every checkpoint and merged model that ``merge`` knows of."""
+    if not merged:
+        return {}
+    scores = {candidate["name"]: candidate.get("dev") for candidate in merged["candidates"]}
+    scores |= {f"{MERGED_PREFIX}{method}": entry.get("dev") for method, entry in in_order(merged).items()}
+    return {name: score for name, score in scores.items() if score is not None}
 
 
 def headline_metrics(results: Results, choice: Choice) -> dict[str, float]:

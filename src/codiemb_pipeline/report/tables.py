@@ -5,8 +5,9 @@ Knows the summary that ``evaluate`` writes; knows nothing of pages, colours or w
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Iterable
+from typing import Any
 
 import pandas as pd
 
@@ -84,7 +85,7 @@ def best_of_each_column(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def results_table(results: Results) -> pd.DataFrame:
-    """Return results.csv: model, benchmark, type, metric, score, difference_to_base; one row per model and benchmark."""
+    """Return results.csv: model, benchmark, type, metric, score, difference_to_base; a row per model and benchmark."""
     change = differences(results.scores)
     rows = [
         {

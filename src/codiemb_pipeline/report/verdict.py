@@ -130,7 +130,7 @@ def _test_best(table: pd.DataFrame, choice: Choice) -> str:
     best = str(ahead.idxmax())
     if direction(ahead[best]) != "up":
         return ""
-    return f"On the test sets {short_step(best)} is ahead of it by {number(ahead[best])}; the choice was made on dev all the same."
+    return f"On the test sets {short_step(best)} is ahead of it by {number(ahead[best])}; the choice was made on dev."
 
 
 def _checkpoint(merged: dict[str, Any], choice: Choice) -> str:

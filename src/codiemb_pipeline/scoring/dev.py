@@ -40,8 +40,8 @@ def score_dev(sets: list[DevRetrieval | DevPairs], encode: Encode) -> dict[str, 
         encode: text ids (n,) to embeddings (n, D).
 
     Returns:
-        ``<source>/ndcg_at_10`` and ``<source>/cosine_spearman``, their means by task as ``ir`` and ``sts``, and ``mean``
-        of those two; a task without a set has no key.
+        ``<source>/ndcg_at_10`` and ``<source>/cosine_spearman``, their means by task as ``ir`` and ``sts``, and
+        ``mean`` of those two; a task without a set has no key.
     """
     scores: dict[str, float] = {}
     by_task: dict[str, list[float]] = {"ir": [], "sts": []}

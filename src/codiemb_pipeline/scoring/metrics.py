@@ -1,4 +1,4 @@
-"""nDCG and Spearman on tensors, for dev scores. The benchmarks themselves are scored by mteb. Knows nothing of encoders."""
+"""nDCG and Spearman on tensors, for dev scores; the benchmarks are scored by mteb. Knows nothing of encoders."""
 
 from __future__ import annotations
 

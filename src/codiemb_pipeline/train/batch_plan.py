@@ -109,8 +109,8 @@ def _whole_batches(sources: Sequence[SourceRange], batch_sizes: Mapping[Task, in
     for source, batches in zip(sources, whole, strict=True):
         if batches == 0:
             raise InputError(
-                f"source {source.name!r}: {source.stop - source.start} training examples do not fill one global batch of "
-                f"{batch_sizes[source.task] * factor} (train.batch_size.{source.task} * processes * accumulation); "
+                f"source {source.name!r}: {source.stop - source.start} training examples do not fill one global batch "
+                f"of {batch_sizes[source.task] * factor} (train.batch_size.{source.task} * processes * accumulation); "
                 f"lower those, or take the source out of assemble.train_sources"
             )
     return whole

@@ -74,11 +74,14 @@ class STSBatch(Batch):
 
     Attributes:
         a_rows, b_rows: (n,).
+        a_ids, b_ids: text ids (n,).
         gold: float32 (n,), in [0, 1].
     """
 
     a_rows: torch.Tensor
     b_rows: torch.Tensor
+    a_ids: torch.Tensor
+    b_ids: torch.Tensor
     gold: torch.Tensor
 
 
@@ -120,8 +123,8 @@ class PlannedBatches(Dataset):
         for row, example in enumerate(examples):
             generator = np.random.default_rng((self._seed, self._epoch, int(example)))
             positives, negatives = self._arrays.positives(example), self._arrays.negatives(example)
-            shown = generator.permutation(positives)[: self._ir.positives]
-            hard = generator.permutation(negatives)[: self._ir.hard_negatives]
+            shown = _some(positives, self._ir.positives, generator)
+            hard = _some(negatives, self._ir.hard_negatives, generator)
             documents[row, : len(shown)] = shown
             documents[row, self._ir.positives : self._ir.positives + len(hard)] = hard
             known.append(positives)
@@ -153,6 +156,8 @@ class PlannedBatches(Dataset):
             padded=layout.padded,
             a_rows=torch.from_numpy(layout.rows[: len(examples)]),
             b_rows=torch.from_numpy(layout.rows[len(examples) :]),
+            a_ids=torch.from_numpy(texts_a),
+            b_ids=torch.from_numpy(texts_b),
             gold=torch.from_numpy(self._arrays.gold[examples]),
         )
 
@@ -176,6 +181,11 @@ class _Layout:
     rows: np.ndarray
     tokens: int
     padded: int
+
+
+def _some(texts: np.ndarray, count: int, generator: np.random.Generator) -> np.ndarray:
+    """Return ``count`` of the texts, or all where there are fewer, in random order."""
+    return texts[generator.permutation(len(texts))[:count]]
 
 
 def _filled(rows: Sequence[np.ndarray]) -> np.ndarray:

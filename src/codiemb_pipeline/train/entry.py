@@ -1,7 +1,7 @@
 """What torchrun starts, once per process: reads one resolved JSON, wires encoder, data and loop, runs.
 
-A failure is written to ``errors/rank-<r>.json`` for the launcher to show; the whole traceback goes to this process's log.
-Knows nothing of Kedro or DVC.
+A failure is written to ``errors/rank-<r>.json`` for the launcher to show; the whole traceback goes to the process's
+log. Knows nothing of Kedro or DVC.
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ def train(config: dict) -> None:
         events = _open_events(folder, done)
         events.write(
             "start",
+            at=time.time(),
             step=done,
             steps=total_steps(params, len(plan)),
             steps_per_epoch=len(plan),
@@ -122,7 +123,9 @@ def main() -> None:
         train(config)
     except Exception as error:
         traceback.print_exc()
-        what = str(error) if isinstance(error, PipelineError) else f"{type(error).__name__}: {error}"
+        # An error of a loader worker carries its whole traceback; its last line says what happened.
+        reason = str(error).strip().splitlines()[-1:]
+        what = str(error) if isinstance(error, PipelineError) else ": ".join([type(error).__name__, *reason])
         rank = int(os.environ.get("RANK", "0"))
         write_json(
             Path(config["folder"]) / "errors" / f"rank-{rank}.json", {"rank": rank, "what": what, "at": time.time()}

@@ -1,4 +1,4 @@
-"""What a running training tells: one JSON object a line, written by process 0, read by the launcher and made into curves.
+"""What a running training tells: a JSON object a line, written by process 0, read by the launcher, made into curves.
 
 Kinds: ``start``, ``message``, ``step`` (one row of a task's curve), ``dev`` (scores of a checkpoint), ``end``. Knows
 nothing of how the numbers came about.

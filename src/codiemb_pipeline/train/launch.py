@@ -98,7 +98,7 @@ def _end(process: subprocess.Popen) -> None:
 def _show_progress(process: subprocess.Popen, events: Path) -> None:
     """Follow the event file until the process ends."""
     with tqdm(desc="train", unit="step", disable=None, smoothing=0.1) as bar:
-        for event in _follow(process, events):
+        for event in _follow(process, events, since=time.time()):
             if event["kind"] == "start":
                 bar.reset(event["steps"])
                 bar.update(event["step"])
@@ -125,16 +125,16 @@ def _tell_start(event: dict[str, Any]) -> None:
         logger.info("no loss reaches, so unchanged: %s", ", ".join(event["untrained"]))
 
 
-def _follow(process: subprocess.Popen, events: Path) -> Iterator[dict[str, Any]]:
-    """Yield events from the newest ``start`` on, as they are written, until the process has ended."""
-    seen, started = 0, False
+def _follow(process: subprocess.Popen, events: Path, since: float) -> Iterator[dict[str, Any]]:
+    """Yield events from this launch's ``start`` on, as they are written, until the process has ended."""
+    seen: int | None = None
     while True:
         ended = process.poll() is not None
         news = list(read_events(events))
-        if not started:
-            starts = [place for place, event in enumerate(news) if event["kind"] == "start"]
-            started, seen = bool(starts), starts[-1] if starts else 0
-        if started:
+        if seen is None:
+            starts = [place for place, event in enumerate(news) if event.get("at", 0.0) >= since]
+            seen = starts[0] if starts else None
+        if seen is not None:
             yield from news[seen:]
             seen = len(news)
         if ended:

@@ -49,8 +49,8 @@ class Meter:
         for name, value in zip(names, means, strict=True):
             if value != value or abs(value) == float("inf"):
                 raise PipelineError(
-                    f"step {step}, task {task}: {name} is {value}; lower train.learning_rate, or look for extreme values in "
-                    f"the data. The last checkpoint is whole."
+                    f"step {step}, task {task}: {name} is {value}; lower train.learning_rate, or look for extreme "
+                    f"values in the data. The last checkpoint is whole."
                 )
         row = {
             **dict(zip(names, means, strict=True)),

@@ -7,7 +7,7 @@ from torch import nn
 
 
 def adamw(model: nn.Module, *, weight_decay: float) -> torch.optim.AdamW:
-    """Return AdamW over the parameters that train; vectors (biases, norms) are not decayed. The rate is set per step."""
+    """Return AdamW over the parameters that train; vectors (biases, norms) do not decay. The rate is set per step."""
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     groups = [
         {"params": [parameter for parameter in trained if parameter.ndim >= 2], "weight_decay": weight_decay},
@@ -24,7 +24,7 @@ def learning_rate(step: int, *, steps: int, warmup: float, highest: float) -> fl
     rise = round(steps * warmup)
     if step <= rise:
         return highest * step / rise
-    return highest * (steps + 1 - step) / (steps + 1 - rise)
+    return highest * (steps + 1 - step) / (steps + 1 - max(rise, 1))
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

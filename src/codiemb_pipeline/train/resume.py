@@ -1,8 +1,8 @@
 """Checkpoints that can be gone on from exactly: weights, optimiser, generators and position, all or nothing.
 
-``checkpoints/step-N`` is the encoder folder, ``state/step-N`` the rest; both are written under another name and renamed,
-the state last, so a state that is there is whole. Only the newest state is kept. The plan needs no saving: it is a pure
-function of the seed.
+``checkpoints/step-N`` is the encoder folder, ``state/step-N`` the rest; both are written under another name and
+renamed, the state last, so a state that is there is whole. Only the newest state is kept. The plan needs no saving: it
+is a pure function of the seed.
 """
 
 from __future__ import annotations

@@ -105,14 +105,19 @@ def _sts_losses(embeddings: Tensor, middle: Tensor | None, batch: STSBatch, para
 
 
 def _mid_layer_loss(middle: Tensor, batch: STSBatch, params: STSParams) -> Tensor:
-    a, b, first = middle[batch.a_rows], middle[batch.b_rows], 0
+    a, b, ids, first = middle[batch.a_rows], middle[batch.b_rows], batch.b_ids, 0
     if params.cross_device:
-        b, first = gather_with_gradient(b), process_rank() * len(b)
+        b, ids, first = gather_with_gradient(b), gather(ids), process_rank() * len(b)
+    # A word stands in many pairs: other copies of a pair's own texts are no negatives.
+    own = batch.b_ids.unsqueeze(1)
+    shape = {"first_column": first, "positives_per_query": 1, "documents_per_query": 1}
+    copies = candidate_masks(batch.a_ids, own, ids, **shape).ignore
     settings = params.mid_layer
     summed, count = mid_info_nce_sum(
         a,
         b,
         batch.gold,
+        copies,
         threshold=settings.threshold,
         temperature=settings.temperature,
         first_column=first,

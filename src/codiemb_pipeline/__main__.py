@@ -1,0 +1,10 @@
+"""``python -m codiemb_pipeline`` is ``kedro run``."""
+
+from __future__ import annotations
+
+import sys
+
+from kedro.framework.cli.cli import main
+
+if __name__ == "__main__":
+    main(["run", *sys.argv[1:]])

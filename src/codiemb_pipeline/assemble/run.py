@@ -1,0 +1,79 @@
+"""The stage: sources and hard negatives become ``train.jsonl``, arrays of text ids, token ids and a manifest.
+
+train.jsonl      TrainingExample.to_dict, a line per example, sources in the order of params, rows in theirs
+manifest.json    {"train": {<source>: ...}, "dev": {<source>: ...}, "texts", "tokens", "max_length", "prompts"}
+tokens/ train/ dev/     see model_input
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from codiemb_pipeline.assemble.dev_sets import dev_set
+from codiemb_pipeline.assemble.mixture import source_examples
+from codiemb_pipeline.assemble.tokens import TextRegister, write_tokens
+from codiemb_pipeline.assemble.training_set import TrainingSet
+from codiemb_pipeline.encoder.checkpoint import load_tokenizer
+from codiemb_pipeline.jsonl import write_json, write_jsonl
+from codiemb_pipeline.params.assemble import AssembleParams
+from codiemb_pipeline.params.encoder import EncoderParams
+from codiemb_pipeline.source_tables import task_of
+
+logger = logging.getLogger(__name__)
+
+
+def assemble(
+    params: AssembleParams, encoder_params: EncoderParams, sources: Path, hard_negatives: Path, out: Path
+) -> None:
+    """Write everything training reads.
+
+    Args:
+        params: the ``assemble`` section.
+        encoder_params: the ``encoder`` section; its tokenizer is used, no weights are loaded.
+        sources: the folder ``ingest`` wrote.
+        hard_negatives: the folder ``mine`` wrote.
+        out: folder to write into.
+
+    Raises:
+        InputError: a source named in ``params`` does not exist or has no rows of its split, or its files disagree.
+    """
+    for name in (*params.train_sources, *params.dev_sources):
+        task_of(sources, name)
+    tokenizer = load_tokenizer(encoder_params)
+    register = TextRegister()
+    training = TrainingSet(register, tokenizer.prompts)
+    manifest: dict[str, Any] = {"train": {}, "dev": {}}
+    used: dict[tuple[str, str], np.ndarray] = {}
+
+    def training_rows() -> Iterator[dict[str, Any]]:
+        for name in params.train_sources:
+            examples, entry = source_examples(name, params, tokenizer.prompts, sources, hard_negatives)
+            manifest["train"][name] = entry
+            used["train", name] = training.add_source(examples)
+            logger.info("assembled %s: %d examples", name, len(examples))
+            yield from (example.to_dict() for example in examples)
+
+    write_jsonl(out / "train.jsonl", training_rows())
+    training.write(out / "train")
+    for name in params.dev_sources:
+        held_out, manifest["dev"][name] = dev_set(name, params, tokenizer.prompts, sources, register)
+        held_out.write(out / "dev")
+        arrays = (held_out.pairs,) if manifest["dev"][name]["task"] == "sts" else (held_out.queries, held_out.documents)
+        used["dev", name] = np.unique(np.concatenate([array.ravel() for array in arrays]))
+    lengths = write_tokens(register, tokenizer, out / "tokens")
+    for (split, name), texts in used.items():
+        manifest[split][name].update(_sizes(lengths[texts], encoder_params.max_length))
+    totals = {**_sizes(lengths, encoder_params.max_length), "max_length": encoder_params.max_length}
+    write_json(out / "manifest.json", {**manifest, **totals, "prompts": tokenizer.prompts.digest()})
+    logger.info("assembled %d texts of %d tokens in all", totals["texts"], totals["tokens"])
+
+
+def _sizes(lengths: np.ndarray, max_length: int) -> dict[str, int]:
+    """Return how many different texts there are, their tokens, and how many fill ``max_length`` (so are mostly cut)."""
+    full = int((lengths >= max_length).sum())
+    return {"texts": len(lengths), "tokens": int(lengths.sum()), "texts_at_max_length": full}

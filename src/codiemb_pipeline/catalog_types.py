@@ -1,0 +1,80 @@
+"""How the catalog hands folders to nodes and takes finished ones: a stage writes files, never objects in memory."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path, PurePath
+from typing import Any
+
+from kedro.io import AbstractDataset
+
+WORK_VARIABLE = "CODIEMB_WORK"
+
+
+class Folder(AbstractDataset[Path, Path]):
+    """A folder. Loading gives its path; saving moves a finished folder into its place.
+
+    What stood there before is gone only when the new one is whole, and the move is a rename on one file system.
+    """
+
+    def __init__(self, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+        self._filepath = PurePath(filepath)
+        self.metadata = metadata
+
+    def load(self) -> Path:
+        """Return the path."""
+        path = Path(self._filepath)
+        if not path.is_dir():
+            raise FileNotFoundError(f"{path}: expected the folder an earlier stage writes; run it first (dvc repro)")
+        return path
+
+    def save(self, data: Path) -> None:
+        """Move the finished folder ``data`` into place."""
+        target = Path(self._filepath)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.move(data, target)
+
+    def _exists(self) -> bool:
+        return Path(self._filepath).is_dir()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._filepath)}
+
+
+class Artefact(Folder):
+    """A file among other files. Loading gives its path; saving moves a finished file into its place."""
+
+    def load(self) -> Path:
+        """Return the path."""
+        path = Path(self._filepath)
+        if not path.is_file():
+            raise FileNotFoundError(f"{path}: expected the file an earlier stage writes; run it first (dvc repro)")
+        return path
+
+    def save(self, data: Path) -> None:
+        """Move the finished file ``data`` into place."""
+        target = Path(self._filepath)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(data, target)
+
+    def _exists(self) -> bool:
+        return Path(self._filepath).is_file()
+
+
+class WorkFolder(Folder):
+    """The untracked folder of work in progress, made when missing; ``CODIEMB_WORK`` names another place.
+
+    DVC deletes the workspaces of queued experiments even after a failure, so a resume there needs a folder outside.
+    """
+
+    def load(self) -> Path:
+        """Return the path."""
+        path = Path(os.environ.get(WORK_VARIABLE) or self._filepath).absolute()
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def save(self, data: Path) -> None:
+        """Refuse: nothing is handed on through it."""
+        raise TypeError("the work folder is no output of any node")

@@ -1,0 +1,51 @@
+"""Finished results by what they depend on. mteb's own cache is keyed by names, so it would serve stale scores.
+
+A file is written whole or not at all; one that can't be read is dropped, said so, and computed again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from codiemb_pipeline.jsonl import write_json
+
+logger = logging.getLogger(__name__)
+
+
+class ResultCache:
+    """JSON results below one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def get(self, key: dict[str, Any], compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """Return the result for ``key``, computed only when it is not there."""
+        name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+        path = self._folder / f"{name}.json"
+        found = self._read(path)
+        if found is not None:
+            return found
+        result = compute()
+        draft = path.with_suffix(f".{os.getpid()}.tmp")
+        write_json(draft, result)
+        os.replace(draft, path)
+        return result
+
+    def _read(self, path: Path) -> dict[str, Any] | None:
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except (json.JSONDecodeError, UnicodeDecodeError):
+            found = None
+        if not isinstance(found, dict):
+            logger.info("dropped a damaged result, %s; computing it again", path.name)
+            path.unlink()
+            return None
+        return found

@@ -1,0 +1,59 @@
+"""Our encoder behind mteb's encoder protocol: weights are loaded at the first text, equal texts encoded once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mteb.models.abs_encoder import AbsEncoder
+from mteb.models.model_meta import ModelMeta
+from mteb.types import PromptType
+
+from codiemb_pipeline.encoder.checkpoint import load_encoder
+from codiemb_pipeline.encoder.encode import encode_texts
+from codiemb_pipeline.encoder.text_encoder import Encoder
+from codiemb_pipeline.params.encoder import EncoderParams
+
+
+class MtebEncoder(AbsEncoder):
+    """One model of ours as mteb sees it."""
+
+    def __init__(
+        self, name: str, folder: Path | None, params: EncoderParams, *, revision: str, tokens_per_chunk: int
+    ) -> None:
+        self._name, self._folder, self._params, self._tokens = name, folder, params, tokens_per_chunk
+        self._encoder: Encoder | None = None
+        overwrites = {"name": f"codiemb/{name}", "revision": revision, "loader": None}
+        self.mteb_model_meta = ModelMeta.create_empty(overwrites=overwrites)
+
+    @property
+    def encoder(self) -> Encoder:
+        """The encoder, loaded when first asked for."""
+        if self._encoder is None:
+            self._encoder = load_encoder(self._params, self._folder)
+        return self._encoder
+
+    def encode(
+        self,
+        inputs: Any,
+        *,
+        task_metadata: Any,
+        hf_split: str,
+        hf_subset: str,
+        prompt_type: PromptType | None = None,
+        **_: Any,
+    ) -> np.ndarray:
+        """Return the embeddings of all texts of a loader, float32 (n, D), under the benchmark's prompts."""
+        texts = [text for batch in inputs for text in batch["text"]]
+        prefix = self._prefix(task_metadata, prompt_type)
+        label = f"{self._name} {task_metadata.name}"
+        embeddings = encode_texts(self.encoder, texts, prefix=prefix, tokens_per_chunk=self._tokens, progress=label)
+        return embeddings.numpy()
+
+    def _prefix(self, task_metadata: Any, prompt_type: PromptType | None) -> str:
+        prompts = self.encoder.prompts
+        if task_metadata.type == "STS":
+            return prompts.prefix("sts", "query", task_metadata.name)
+        role = "document" if prompt_type == PromptType.document else "query"
+        return prompts.prefix("ir", role, task_metadata.name)

@@ -1,0 +1,172 @@
+"""The evaluate stage: which models, on what, each result from the cache or from mteb. A missing result is an error."""
+
+from __future__ import annotations
+
+import logging
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from codiemb_pipeline.encoder.checkpoint import load_encoder, weights_digest
+from codiemb_pipeline.encoder.prompts import PromptBook
+from codiemb_pipeline.errors import InputError, PipelineError, nearest
+from codiemb_pipeline.evaluate.cache import ResultCache
+from codiemb_pipeline.evaluate.local_tasks import METRICS, BenchmarkData, make_task, read_benchmark
+from codiemb_pipeline.evaluate.space import TOKEN_TEXTS, Probe, make_probe, measure_space
+from codiemb_pipeline.jsonl import read_json, write_json
+from codiemb_pipeline.params.encoder import EncoderParams
+from codiemb_pipeline.params.evaluate import EvaluateParams
+from codiemb_pipeline.params.merge import MERGE_METHODS
+
+logger = logging.getLogger(__name__)
+
+SHOWN_SCORES = ("ndcg_at_1", "ndcg_at_3", "ndcg_at_5", "ndcg_at_10", "ndcg_at_100", "map_at_10", "mrr_at_10",
+                "recall_at_1", "recall_at_10", "recall_at_100", "cosine_spearman", "cosine_pearson")  # fmt: skip
+
+
+def select_models(wanted: list[str], base: Path, checkpoints: Path, merged: Path) -> dict[str, Path]:
+    """Return the folders of the models asked for, by name: base first, checkpoints by step, merged ones last.
+
+    Args:
+        wanted: ``base``, ``last``, ``checkpoints``, ``merged``, or a model's own name.
+        base: folder of the base encoder.
+        checkpoints: what ``train`` wrote.
+        merged: what ``merge`` wrote.
+
+    Raises:
+        InputError: a name is no model of this run.
+    """
+    steps = [entry["name"] for entry in read_json(checkpoints / "run.json")["checkpoints"]]
+    known = {"base": base, **{name: checkpoints / name for name in steps}}
+    known |= {f"merged-{method}": merged / method for method in MERGE_METHODS if (merged / method).is_dir()}
+    groups = {
+        "last": steps[-1:],
+        "checkpoints": steps,
+        "merged": [name for name in known if name.startswith("merged-")],
+    }
+    chosen: set[str] = set()
+    for name in wanted:
+        if name not in known and name not in groups:
+            raise InputError(f"params.yaml: evaluate.models: no model {name!r}{nearest(name, [*known, *groups])}")
+        chosen |= set(groups.get(name, [name]))
+    return {name: folder for name, folder in known.items() if name in chosen}
+
+
+def evaluate_models(
+    params: EvaluateParams,
+    encoder_params: EncoderParams,
+    models: dict[str, Path],
+    sources: Path,
+    cache: Path,
+    out: Path,
+) -> None:
+    """Judge every model on every benchmark.
+
+    Args:
+        params: the ``evaluate`` section.
+        encoder_params: the ``encoder`` section, the same for all models.
+        models: encoder folders by name.
+        sources: what ``ingest`` wrote.
+        cache: finished results, kept between runs and after a crash.
+        out: receives ``results/<model>/<benchmark>.json``, ``summary.json`` and ``geometry.json``.
+
+    Raises:
+        InputError: a benchmark has no data.
+        PipelineError: a benchmark failed; names model and benchmark. Results that were finished are kept.
+    """
+    benchmarks = [read_benchmark(name, entry, sources) for name, entry in params.benchmarks.items()]
+    results, store = _Judge(params, encoder_params, ResultCache(cache)), out / "results"
+    summary: dict[str, dict[str, float]] = {}
+    for name, folder in models.items():
+        summary[name] = {}
+        for benchmark in benchmarks:
+            result = results.judge(name, folder, benchmark)
+            write_json(store / name / f"{benchmark.name}.json", {"model": name, **result})
+            summary[name][benchmark.name] = result["main_score"]
+        logger.info("%s: %s", name, ", ".join(f"{key} {score:.4f}" for key, score in summary[name].items()))
+    write_json(out / "geometry.json", results.geometry(models, benchmarks))
+    facts = {entry.name: {**_facts(entry), "size": entry.size} for entry in benchmarks}
+    order = {"model_order": list(models), "benchmark_order": list(facts)}
+    write_json(out / "summary.json", {"models": summary, "benchmarks": facts, **order})
+
+
+def _facts(benchmark: BenchmarkData) -> dict[str, str]:
+    params = benchmark.params
+    return {"type": params.type, "metric": METRICS[params.type], "source": params.source, "split": params.split}
+
+
+class _Judge:
+    """Takes results from the cache, or makes them; loads a model at most once, and only when something is missing."""
+
+    def __init__(self, params: EvaluateParams, encoder_params: EncoderParams, cache: ResultCache) -> None:
+        self._params, self._encoder_params, self._cache = params, encoder_params, cache
+        self._digests: dict[Path, str] = {}
+        self._loaded: tuple[str, Any] | None = None
+
+    def judge(self, name: str, folder: Path, benchmark: BenchmarkData) -> dict[str, Any]:
+        """Return the result of one model on one benchmark."""
+        definition = benchmark.params.model_dump()
+        key = {**self._model_key(folder), "benchmark": benchmark.name, "definition": definition}
+        key |= {"data": benchmark.revision, "mteb": version("mteb")}
+        return self._cache.get(key, lambda: self._run(name, folder, benchmark))
+
+    def geometry(self, models: dict[str, Path], benchmarks: list[BenchmarkData]) -> dict[str, Any]:
+        """Return the measures of every model's space."""
+        probe = make_probe(benchmarks, self._params.geometry)
+        settings = {"geometry": self._params.geometry.model_dump(), "data": [entry.revision for entry in benchmarks]}
+        measures = {
+            name: self._cache.get(
+                {**self._model_key(folder), **settings}, lambda name=name, folder=folder: self._measure(folder, probe)
+            )
+            for name, folder in models.items()
+        }
+        counts = {"texts": len(probe.texts), "token_texts": min(TOKEN_TEXTS, len(probe.texts))}
+        dimension = next(iter(measures.values()))["dimension"] if measures else None
+        return {**counts, "positive_pairs": len(probe.pairs), "dimension": dimension, "models": measures}
+
+    def _model_key(self, folder: Path) -> dict[str, Any]:
+        if folder not in self._digests:
+            self._digests[folder] = weights_digest(folder)
+        settings = self._encoder_params.model_dump(include={"pooling", "normalize", "max_length"})
+        return {
+            "weights": self._digests[folder],
+            "prompts": PromptBook(self._encoder_params.prompts).digest(),
+            **settings,
+        }
+
+    def _measure(self, folder: Path, probe: Probe) -> dict[str, Any]:
+        encoder = load_encoder(self._encoder_params, folder)
+        measures = measure_space(encoder, probe, tokens_per_chunk=self._params.tokens_per_chunk)
+        rounded = {name: round(value, 6) if isinstance(value, float) else value for name, value in measures.items()}
+        return {**rounded, "dimension": int(encoder.model.backbone.config.hidden_size)}
+
+    def _run(self, name: str, folder: Path, benchmark: BenchmarkData) -> dict[str, Any]:
+        import mteb  # takes seconds, and is not needed when everything is in the cache
+
+        model = self._mteb_encoder(name, folder)
+        task = make_task(benchmark)
+        try:
+            found = mteb.evaluate(model, task, cache=None, show_progress_bar=False, co2_tracker=False)
+            scores = found.task_results[0].scores[benchmark.params.split][0]
+        except Exception as error:
+            reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+            raise PipelineError(f"evaluation of {name} on {benchmark.name} failed: {reason}") from error
+        metric = METRICS[benchmark.params.type]
+        return {
+            "benchmark": benchmark.name,
+            **_facts(benchmark),
+            "main_score": round(float(scores[metric]), 6),
+            "scores": {key: round(float(scores[key]), 6) for key in SHOWN_SCORES if key in scores},
+            "size": benchmark.size,
+            "data_revision": benchmark.revision,
+            "weights_sha256": self._digests[folder],
+            "mteb": version("mteb"),
+        }
+
+    def _mteb_encoder(self, name: str, folder: Path) -> Any:
+        from codiemb_pipeline.evaluate.mteb_encoder import MtebEncoder
+
+        if self._loaded is None or self._loaded[0] != name:
+            settings = {"revision": self._digests[folder], "tokens_per_chunk": self._params.tokens_per_chunk}
+            self._loaded = (name, MtebEncoder(name, folder, self._encoder_params, **settings))
+        return self._loaded[1]

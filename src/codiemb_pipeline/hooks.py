@@ -1,0 +1,55 @@
+"""What happens around every Kedro run: params.yaml is checked whole, and the seconds of each stage are kept."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from click import ClickException
+from kedro.framework.context import KedroContext
+from kedro.framework.hooks import hook_impl
+from kedro.pipeline.node import Node
+
+from codiemb_pipeline.catalog_types import WorkFolder
+from codiemb_pipeline.errors import InputError
+from codiemb_pipeline.jsonl import write_json
+from codiemb_pipeline.params import Params
+
+
+class CheckParams:
+    """Refuses a params.yaml with an unknown, missing or wrong key anywhere, whatever stage is run."""
+
+    @hook_impl
+    def after_context_created(self, context: KedroContext) -> None:
+        """Check all sections, with run-time overrides in."""
+        try:
+            Params.parse(context.params, "")
+        except InputError as error:
+            raise ClickException(str(error)) from None
+
+
+class RecordDurations:
+    """Keeps each stage's seconds in the untracked work folder, for the report."""
+
+    def __init__(self) -> None:
+        self._began: dict[str, float] = {}
+        self._folder: Path | None = None
+
+    @hook_impl
+    def after_catalog_created(self, catalog: Any) -> None:
+        """Find the work folder."""
+        work = catalog.get("work")
+        self._folder = work.load() / "durations" if isinstance(work, WorkFolder) else None
+
+    @hook_impl
+    def before_node_run(self, node: Node) -> None:
+        """Start the clock."""
+        self._began[node.name] = time.monotonic()
+
+    @hook_impl
+    def after_node_run(self, node: Node) -> None:
+        """Write down how long the node took."""
+        if self._folder:
+            seconds = round(time.monotonic() - self._began[node.name], 2)
+            write_json(self._folder / f"{node.name}.json", {"seconds": seconds})

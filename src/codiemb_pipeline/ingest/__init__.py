@@ -1,0 +1,1 @@
+"""Stage ``ingest``: named sources into normalised tables, with bad rows counted and kept aside."""

@@ -1,0 +1,1 @@
+"""The rim: one thin Kedro pipeline per stage. Logic lives in the stages."""

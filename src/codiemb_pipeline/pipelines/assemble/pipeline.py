@@ -1,0 +1,23 @@
+"""The assemble pipeline."""
+
+from __future__ import annotations
+
+from kedro.pipeline import Pipeline
+
+from codiemb_pipeline.pipelines.assemble.nodes import assemble
+from codiemb_pipeline.pipelines.rim import stage_pipeline
+
+
+def create_pipeline(**_: object) -> Pipeline:
+    """Return the one-node pipeline of the stage."""
+    return stage_pipeline(
+        assemble,
+        {
+            "params": "params:assemble",
+            "encoder": "params:encoder",
+            "sources": "sources",
+            "hard_negatives": "hard_negatives",
+            "work": "work",
+        },
+        "model_input",
+    )

@@ -1,0 +1,24 @@
+"""The evaluate pipeline."""
+
+from __future__ import annotations
+
+from kedro.pipeline import Pipeline
+
+from codiemb_pipeline.pipelines.evaluate.nodes import evaluate
+from codiemb_pipeline.pipelines.rim import stage_pipeline
+
+
+def create_pipeline(**_: object) -> Pipeline:
+    """Return the one-node pipeline of the stage."""
+    return stage_pipeline(
+        evaluate,
+        {
+            "params": "params:evaluate",
+            "encoder": "params:encoder",
+            "checkpoints": "checkpoints",
+            "merged": "merged",
+            "sources": "sources",
+            "work": "work",
+        },
+        "evaluation",
+    )

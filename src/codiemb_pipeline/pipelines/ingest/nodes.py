@@ -1,0 +1,26 @@
+"""The ingest node."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from codiemb_pipeline.params import IngestParams
+from codiemb_pipeline.pipelines.rim import draft
+
+
+def ingest(params: dict[str, Any], work: Path) -> Path:
+    """Read the sources into normalised tables.
+
+    Args:
+        params: the ``ingest`` section.
+        work: folder for work in progress.
+
+    Returns:
+        The finished folder of sources.
+    """
+    from codiemb_pipeline.ingest.run import ingest_sources
+
+    out = draft(work, "sources")
+    ingest_sources(IngestParams.parse(params, "ingest"), out)
+    return out

@@ -1,0 +1,45 @@
+"""The merge node: composes the merge stage with dev scores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from codiemb_pipeline.params import EncoderParams, MergeParams, TrainParams
+from codiemb_pipeline.pipelines.rim import draft
+
+
+def merge(
+    params: dict[str, Any],
+    encoder: dict[str, Any],
+    train: dict[str, Any],
+    checkpoints: Path,
+    model_input: Path,
+    work: Path,
+) -> Path:
+    """Merge the checkpoints of the run; ingredients are chosen on dev, never on test.
+
+    Args:
+        params: the ``merge`` section.
+        encoder: the ``encoder`` section.
+        train: the ``train`` section, for the size of a forward pass.
+        checkpoints: what ``train`` wrote.
+        model_input: what ``assemble`` wrote; holds the dev sets.
+        work: folder for work in progress.
+
+    Returns:
+        The finished folder of merged encoders.
+    """
+    from codiemb_pipeline.encoder.checkpoint import base_folder, load_encoder
+    from codiemb_pipeline.merge.merge import merge_checkpoints
+    from codiemb_pipeline.scoring.dev import score_encoder
+
+    out = draft(work, "merged")
+    encoder_params = EncoderParams.parse(encoder, "encoder")
+    tokens = TrainParams.parse(train, "train").chunk.tokens
+
+    def score(folder: Path) -> float:
+        return score_encoder(load_encoder(encoder_params, folder), model_input, tokens_per_chunk=tokens)["mean"]
+
+    merge_checkpoints(MergeParams.parse(params, "merge"), base_folder(encoder_params), checkpoints, score, out)
+    return out

@@ -1,0 +1,24 @@
+"""The merge pipeline."""
+
+from __future__ import annotations
+
+from kedro.pipeline import Pipeline
+
+from codiemb_pipeline.pipelines.merge.nodes import merge
+from codiemb_pipeline.pipelines.rim import stage_pipeline
+
+
+def create_pipeline(**_: object) -> Pipeline:
+    """Return the one-node pipeline of the stage."""
+    return stage_pipeline(
+        merge,
+        {
+            "params": "params:merge",
+            "encoder": "params:encoder",
+            "train": "params:train",
+            "checkpoints": "checkpoints",
+            "model_input": "model_input",
+            "work": "work",
+        },
+        "merged",
+    )

@@ -1,0 +1,23 @@
+"""The mine pipeline."""
+
+from __future__ import annotations
+
+from kedro.pipeline import Pipeline
+
+from codiemb_pipeline.pipelines.mine.nodes import mine
+from codiemb_pipeline.pipelines.rim import stage_pipeline
+
+
+def create_pipeline(**_: object) -> Pipeline:
+    """Return the one-node pipeline of the stage."""
+    return stage_pipeline(
+        mine,
+        {
+            "params": "params:mine",
+            "encoder": "params:encoder",
+            "assemble": "params:assemble",
+            "sources": "sources",
+            "work": "work",
+        },
+        "hard_negatives",
+    )

@@ -1,0 +1,31 @@
+"""The report node."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from codiemb_pipeline.params import ReportParams
+from codiemb_pipeline.pipelines.rim import draft
+
+
+def report(params: dict[str, Any], parameters: dict[str, Any], work: Path, **folders: Path) -> tuple[Path, Path, Path]:
+    """Write the report page, the headline metrics and the table of results.
+
+    Args:
+        params: the ``report`` section.
+        parameters: all of params.yaml, to be shown.
+        work: folder for work in progress; holds the durations of the stages.
+        folders: what the earlier stages wrote, by catalog name.
+
+    Returns:
+        The finished ``report.html``, ``metrics.json`` and ``results.csv``.
+    """
+    from codiemb_pipeline.report.facts import collect_run_facts
+    from codiemb_pipeline.report.inputs import ReportInputs
+    from codiemb_pipeline.report.report import write_report
+
+    out = draft(work, "report")
+    facts = collect_run_facts(parameters, Path.cwd(), work / "durations")
+    write_report(ReportParams.parse(params, "report"), facts, ReportInputs(**folders), out)
+    return out / "report.html", out / "metrics.json", out / "results.csv"

@@ -1,0 +1,40 @@
+"""What all stage nodes share: a place to write, and errors a person can read."""
+
+from __future__ import annotations
+
+import functools
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from click import ClickException
+from kedro.pipeline import Pipeline, node
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from codiemb_pipeline.errors import PipelineError
+
+
+def stage_pipeline(function: Callable[..., Any], inputs: dict[str, str], outputs: Any) -> Pipeline:
+    """Return the one-node pipeline of a stage, named after the stage function.
+
+    A :class:`PipelineError` ends the run with its message alone; any other error keeps its traceback.
+    """
+
+    @functools.wraps(function)
+    def readable(**arguments: Any) -> Any:
+        try:
+            with logging_redirect_tqdm():  # log lines go above progress bars, not through them
+                return function(**arguments)
+        except PipelineError as error:
+            raise ClickException(str(error)) from error
+
+    return Pipeline([node(readable, inputs, outputs, name=function.__name__)])
+
+
+def draft(work: Path, name: str) -> Path:
+    """Return an empty folder in which a stage builds output ``name``; the catalog moves it into place when finished."""
+    folder = work / "drafts" / name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
