@@ -37,7 +37,7 @@ def test_three_pairs_by_hand():
 
 
 def test_the_gradient_of_two_pairs_by_hand(value_and_gradients):
-    """y = 0.5, 0: logits s_0/2T and s_1/2T; with T = 0.25 and equal s, softmax 1/2 each: gradient -+ (1/2)(0.5/0.25)."""
+    """y = 0.5, 0: logits s_0/2T and s_1/2T; equal s give 1/2 each, so at T = 0.25 the gradient is -+ 1/2 * 0.5/0.25."""
     gold = torch.tensor([0.5, 0.0])
     value, (gradient,) = value_and_gradients(lambda s: pro(s, gold, temperature=0.25), torch.tensor([0.3, 0.3]))
     assert value.item() == pytest.approx(math.log(2), rel=1e-6)
@@ -57,6 +57,14 @@ def test_differences_up_to_the_tolerance_count_as_ties():
     predicted = torch.tensor([0.3, 0.1], dtype=torch.float64)
     assert pro(predicted, torch.tensor([1e-8, 0.0], dtype=torch.float64), temperature=1.0) == 0
     assert pro(predicted, torch.tensor([2e-8, 0.0], dtype=torch.float64), temperature=1.0) > 0.69
+
+
+def test_a_pair_with_nothing_but_ties_below_it_is_not_counted():
+    """y = 1, 5e-9, 0: only the first has a tail, with weights of 1 up to 5e-9; nothing is halved."""
+    predicted = torch.tensor([0.2, 0.6, 0.4], dtype=torch.float64)
+    loss = pro(predicted, torch.tensor([1.0, 5e-9, 0.0], dtype=torch.float64), temperature=1.0)
+    by_hand = math.log(math.exp(0.2) + math.exp(0.6) + math.exp(0.4)) - 0.2
+    assert loss.item() == pytest.approx(by_hand, rel=1e-7)
 
 
 @pytest.mark.parametrize("count", [2, 3, 8, 40])
@@ -125,11 +133,12 @@ def test_half_precision_gives_a_single_precision_loss(dtype):
     assert loss.item() == pytest.approx(pro(predicted.float(), gold.float(), temperature=0.05).item(), rel=1e-6)
 
 
-@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("place", range(5))
 @pytest.mark.parametrize("side", ["predicted", "gold"])
-def test_an_operand_that_is_not_finite_shows_in_the_loss(bad, side):
+def test_an_operand_that_is_not_finite_shows_in_the_loss(bad, place, side):
     spoilt = GOLD.clone()
-    spoilt[1] = bad
+    spoilt[place] = bad
     operands = (spoilt, GOLD) if side == "predicted" else (PREDICTED, spoilt)
     assert not pro(*operands, temperature=0.05).isfinite()
 

@@ -53,7 +53,7 @@ def test_deltas_are_the_same_however_the_files_are_sharded(tmp_path: Path, base:
     [
         (
             {**TUNED, "y": torch.ones(2, 3)},
-            r"model\.safetensors: tensor 'y': expected shape \[2, 2\].*found shape \[2, 3\]",
+            r"safetensors: tensor 'y': expected shape \[2, 2\].*found shape \[2, 3\]",
         ),
         ({"x": TUNED["x"], "ids": TUNED["ids"]}, r"bad: tensor 'y': expected shape \[2, 2\].*found no such tensor"),
         ({**TUNED, "z": torch.ones(1)}, r"tensor 'z': expected no such tensor as in .*base, found shape \[1\]"),
@@ -72,7 +72,7 @@ def test_integers_that_differ_cannot_be_merged(tmp_path: Path, base: Path) -> No
     other = write_folder(tmp_path / "other", {**TUNED, "ids": torch.arange(1, 4)})
     with (
         AlignedFolders(base, {"other": other}) as folders,
-        pytest.raises(InputError, match="tensor 'ids' of type torch.int64"),
+        pytest.raises(InputError, match=r"tensor 'ids' of type torch\.int64"),
     ):
         folders.read_constant("ids")
 

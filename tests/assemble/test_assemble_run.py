@@ -1,0 +1,124 @@
+"""The stage from tables on disk to files on disk."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from codiemb_pipeline.assemble.run import assemble
+from codiemb_pipeline.encoder.checkpoint import load_tokenizer
+from codiemb_pipeline.errors import InputError
+from codiemb_pipeline.jsonl import read_json, read_jsonl
+from codiemb_pipeline.model_input import TokenStore, TrainingArrays, read_dev
+from codiemb_pipeline.schema import TrainingExample
+from codiemb_pipeline.source_tables import PairTables, read_pairs
+
+
+@pytest.fixture
+def run(make_params, tiny_encoder_params, sources, hard_negatives, tmp_path):
+    def run(name: str = "out", **changes) -> Path:
+        assemble(make_params(**changes), tiny_encoder_params, sources, hard_negatives, tmp_path / name)
+        return tmp_path / name
+
+    return run
+
+
+def test_records_stand_in_the_order_of_params_and_rows(run):
+    rows = [
+        TrainingExample.from_dict(row) for row in read_jsonl(run(train_sources=["words", "animals"]) / "train.jsonl")
+    ]
+    assert [(row.source, row.id) for row in rows] == [
+        *(("words", f"p{number}") for number in range(4)),
+        *(("animals", f"q{number}") for number in range(3)),
+    ]
+    assert rows[4].positives == ("document cat", "document dog")
+    assert rows[4].negatives == ("document house", "document paper", "document bird")
+    assert rows[4].instruction == "query"
+
+
+def test_the_arrays_lead_through_token_ids_back_to_the_records(run, tiny_encoder_params):
+    out = run()
+    backend = load_tokenizer(tiny_encoder_params).backend
+    store, arrays = TokenStore(out / "tokens"), TrainingArrays(out / "train")
+    rows = list(read_jsonl(out / "train.jsonl"))
+    assert len(arrays) == len(rows) == 7
+
+    def back(numbers) -> list[str]:
+        return [backend.decode(store[int(number)].tolist(), skip_special_tokens=True) for number in numbers]
+
+    for number, row in enumerate(rows):
+        prefix = "query : " if row["task"] == "ir" else ""
+        assert back([arrays.query[number]]) == [prefix + row["query"]]
+        assert back(arrays.positives(number)) == row["positives"]
+        assert back(arrays.negatives(number)) == row["negatives"]
+        assert row["scores"] == ([] if np.isnan(arrays.gold[number]) else [arrays.gold[number]])
+    ranges = [(entry.name, entry.task, entry.start, entry.stop) for entry in arrays.sources]
+    assert ranges == [("animals", "ir", 0, 3), ("words", "sts", 3, 7)]
+
+
+def test_dev_sets_share_the_token_store(run):
+    out = run()
+    store, (animals, words) = TokenStore(out / "tokens"), read_dev(out / "dev")
+    assert (animals.name, words.name) == ("animals", "words")
+    used = np.concatenate([animals.queries, animals.documents, words.pairs.ravel()])
+    assert used.max() < len(store)
+    assert store.prompt_lengths(animals.queries).tolist() == [3, 3]
+    assert TrainingArrays(out / "train").positives(1).tolist() == [animals.documents[1]]
+
+
+def test_the_manifest_counts_what_the_files_hold(run):
+    out = run(max_negatives=2)
+    manifest, store, arrays = (
+        read_json(out / "manifest.json"),
+        TokenStore(out / "tokens"),
+        TrainingArrays(out / "train"),
+    )
+    animals, words = manifest["train"]["animals"], manifest["train"]["words"]
+    assert (animals["examples"], animals["positives"], animals["negatives"]) == (3, 4, 4)
+    assert animals["examples_without_negatives"] == 1
+    assert animals["dropped"]["negatives_over_limit"] == 1
+    assert (words["examples"], words["texts"]) == (4, 5)
+    used = np.unique([arrays.query[0], arrays.query[1], arrays.query[2], *np.concatenate([
+        part(number) for number in range(3) for part in (arrays.positives, arrays.negatives)
+    ])])  # fmt: skip
+    assert animals["texts"] == len(used)
+    assert animals["tokens"] == store.lengths(used).sum()
+    assert manifest["texts"] == len(store)
+    assert manifest["tokens"] == store.lengths(np.arange(len(store))).sum()
+    assert manifest["texts_at_max_length"] == 0
+    assert manifest["dev"]["animals"]["texts"] == 2 + 6
+
+
+def test_texts_that_fill_the_length_are_counted(run, sources):
+    pairs = read_pairs(sources, "words").pairs.copy()
+    pairs.loc[0, "text_b"] = "dog " * 40
+    PairTables(pairs).write(sources / "words")
+    manifest = read_json(run() / "manifest.json")
+    assert manifest["train"]["words"]["texts_at_max_length"] == manifest["texts_at_max_length"] == 1
+    assert manifest["train"]["animals"]["texts_at_max_length"] == 0
+
+
+def test_two_runs_write_the_same_bytes(run):
+    first, second = (run(name, caps={"animals": 2}, dev_documents=4) for name in ("first", "second"))
+    files = sorted(path.relative_to(first) for path in first.rglob("*") if path.is_file())
+    assert len(files) == 17
+    assert files == sorted(path.relative_to(second) for path in second.rglob("*") if path.is_file())
+    assert [name for name in files if (first / name).read_bytes() != (second / name).read_bytes()] == []
+
+
+@pytest.mark.parametrize("field", ["train_sources", "dev_sources"])
+def test_a_source_that_does_not_exist_is_named_before_anything_is_written(run, tmp_path, field):
+    with pytest.raises(InputError, match=r"source 'plants': .*animals, words"):
+        run(**{field: ["words", "plants"]})
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_source_without_training_rows_is_named(run, sources):
+    pairs = read_pairs(sources, "words").pairs
+    PairTables(pairs[pairs["split"] == "dev"]).write(sources / "words")
+    with pytest.raises(InputError, match=r"source 'words': .*train_sources, but has no training rows"):
+        run()
+
+
+def test_no_dev_sources_are_fine(run):
+    assert read_dev(run(dev_sources=[]) / "dev") == []

@@ -1,0 +1,23 @@
+"""Encoder settings that differ from the tiny encoder's in named places."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from codiemb_pipeline.params import EncoderParams
+
+Change = Callable[..., EncoderParams]
+
+
+@pytest.fixture(scope="session")
+def changed(tiny_encoder_params: EncoderParams) -> Change:
+    """Return the tiny encoder's settings with some replaced; ``prompts`` is merged, not replaced."""
+
+    def change(prompts: dict[str, Any] | None = None, **values: Any) -> EncoderParams:
+        dump = tiny_encoder_params.model_dump()
+        return EncoderParams.parse({**dump, **values, "prompts": {**dump["prompts"], **(prompts or {})}}, "encoder")
+
+    return change

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from codiemb_pipeline.encoder.checkpoint import (
+    base_folder,
+    copy_encoder_files,
+    load_encoder,
+    load_tokenizer,
+    save_encoder,
+    weights_digest,
+)
+from codiemb_pipeline.encoder.encode import encode_texts
+from codiemb_pipeline.errors import InputError
+from codiemb_pipeline.params import EncoderParams
+
+TEXTS = ["the red dog", "cat", "a small bird of the river and a big fish of the mountain", "", "dog " * 60]
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def saved(tiny_encoder_params: EncoderParams, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("saved")
+    save_encoder(load_encoder(tiny_encoder_params), folder)
+    return folder
+
+
+def test_a_saved_encoder_gives_the_same_vectors(saved: Path, tiny_encoder_params: EncoderParams) -> None:
+    before = encode_texts(load_encoder(tiny_encoder_params), TEXTS, prefix="query: ", tokens_per_chunk=64)
+    after = encode_texts(load_encoder(tiny_encoder_params, saved), TEXTS, prefix="query: ", tokens_per_chunk=64)
+    assert torch.equal(before, after)
+
+
+def test_the_same_encoder_gives_the_same_bytes_however_much_it_has_encoded(
+    saved: Path, tiny_encoder_params: EncoderParams, tmp_path: Path
+) -> None:
+    encoder = load_encoder(tiny_encoder_params)
+    encode_texts(encoder, TEXTS, prefix="query: ", tokens_per_chunk=64)
+    save_encoder(encoder, tmp_path / "used")
+    save_encoder(load_encoder(tiny_encoder_params, saved), tmp_path / "again")
+    assert files(tmp_path / "used") == files(saved)
+    assert files(tmp_path / "again") == files(saved)
+
+
+def test_a_folder_names_no_place_on_this_machine(saved: Path, tiny_encoder_folder: Path) -> None:
+    for name, content in files(saved).items():
+        assert str(tiny_encoder_folder.parent).encode() not in content, name
+        assert str(saved).encode() not in content, name
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        ({"max_length": 16}, "max_length"),
+        ({"pooling": "cls"}, "pooling"),
+        ({"normalize": False}, "normalize"),
+        ({"prompts": {"document_prefix": "passage: "}}, "prompts"),
+        ({"prompts": {"in_pooling": False}}, "prompts"),
+    ],
+)
+def test_a_folder_is_refused_under_other_settings(saved: Path, changed: Any, change: dict[str, Any], key: str) -> None:
+    with pytest.raises(InputError, match=f"made under {key} = ") as caught:
+        load_encoder(changed(**change), saved)
+    assert str(saved) in str(caught.value)
+    with pytest.raises(InputError, match=key):
+        load_tokenizer(changed(**change), saved)
+
+
+@pytest.mark.parametrize("pooling", ["cls", "mean", "last"])
+@pytest.mark.parametrize("in_pooling", [True, False])
+def test_sentence_transformers_gives_the_same_vectors(
+    changed: Any, pooling: str, in_pooling: bool, tmp_path: Path
+) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    prompts = {"in_pooling": in_pooling, "document_prefix": "document: ", "instructions": {"ir": "query", "news": "new"}}
+    encoder = load_encoder(changed(pooling=pooling, prompts=prompts))
+    save_encoder(encoder, tmp_path)
+    theirs = SentenceTransformer(str(tmp_path), device="cpu")
+    assert theirs.max_seq_length == 32
+    for name in (None, "query", "document", "news"):
+        prefix = {None: "", "query": "query: ", "document": "document: ", "news": "new: "}[name]
+        ours = encode_texts(encoder, TEXTS, prefix=prefix, tokens_per_chunk=64)
+        other = theirs.encode(TEXTS, prompt_name=name, convert_to_tensor=True, show_progress_bar=False)
+        torch.testing.assert_close(other, ours, atol=1e-5, rtol=0, msg=lambda text, at=name: f"prompt {at}: {text}")
+
+
+def test_sentence_transformers_normalises_only_where_we_do(changed: Any, tmp_path: Path) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    encoder = load_encoder(changed(normalize=False))
+    save_encoder(encoder, tmp_path)
+    ours = encode_texts(encoder, TEXTS, tokens_per_chunk=64)
+    theirs = SentenceTransformer(str(tmp_path), device="cpu").encode(TEXTS, convert_to_tensor=True)
+    torch.testing.assert_close(theirs, ours, atol=1e-5, rtol=0)
+    assert not (tmp_path / "2_Normalize").exists()
+
+
+def test_all_files_but_the_weights_are_copied(saved: Path, tmp_path: Path) -> None:
+    copy_encoder_files(saved, tmp_path / "copy")
+    expected = files(saved)
+    del expected["model.safetensors"]
+    assert files(tmp_path / "copy") == expected
+
+
+def test_the_digest_of_weights_is_of_weights_alone(saved: Path, tmp_path: Path) -> None:
+    copy_encoder_files(saved, tmp_path)
+    with pytest.raises(InputError, match=r"model\.safetensors"):
+        weights_digest(tmp_path)
+    weights = bytearray((saved / "model.safetensors").read_bytes())
+    (tmp_path / "model.safetensors").write_bytes(weights)
+    (tmp_path / "config.json").write_text("{}")
+    assert weights_digest(tmp_path) == weights_digest(saved)
+    weights[-1] ^= 1
+    (tmp_path / "model.safetensors").write_bytes(weights)
+    assert weights_digest(tmp_path) != weights_digest(saved)
+
+
+def test_the_settings_of_a_folder_are_those_an_embedding_depends_on(saved: Path) -> None:
+    settings = json.loads((saved / "codiemb.json").read_text())
+    assert set(settings) == {"pooling", "normalize", "max_length", "prompts"}
+
+
+@pytest.mark.parametrize("path", ["/nowhere/at/all", "./nowhere", "package:nowhere_at_all/model", "nobody/no-such-model"])
+def test_a_base_that_is_not_there_is_an_input_error_that_names_it(changed: Any, path: str) -> None:
+    with pytest.raises(InputError, match=r"encoder\.path"):
+        base_folder(changed(path=path))

@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from codiemb_pipeline.losses.info_nce import info_nce
+from codiemb_pipeline.losses.masks import candidate_masks
+
+NONE = -1
+
+
+def columns(mask):
+    """The columns that are True in each row."""
+    return [row.nonzero().flatten().tolist() for row in mask]
+
+
+def masks(query_ids, known, candidate_ids, *, first_column=0, positives=2, width=3):
+    known = torch.tensor(known, dtype=torch.int64).reshape(len(query_ids), -1)
+    return candidate_masks(
+        torch.tensor(query_ids),
+        known,
+        torch.tensor(candidate_ids),
+        first_column=first_column,
+        positives_per_query=positives,
+        documents_per_query=width,
+    )
+
+
+def test_positives_stand_first_in_the_block_of_their_query():
+    """Two queries, P = 2, H = 1: blocks of three columns; all texts differ, so nothing is ignored."""
+    found = masks([100, 101], [[1, 2], [4, 5]], [1, 2, 3, 4, 5, 6])
+    assert columns(found.positive) == [[0, 1], [3, 4]]
+    assert columns(found.ignore) == [[], []]
+    assert found.slots.tolist() == [0, 1, -1, 0, 1, -1]
+
+
+def test_the_second_process_finds_its_blocks_behind_those_of_the_first():
+    """One query per process: rank 0 has columns 0 to 2, rank 1 columns 3 to 5."""
+    gathered = [1, 2, 3, 4, 5, 6]
+    assert columns(masks([100], [[1, 2]], gathered, first_column=0).positive) == [[0, 1]]
+    assert columns(masks([101], [[4, 5]], gathered, first_column=3).positive) == [[3, 4]]
+
+
+def test_both_processes_together_see_what_one_would():
+    gathered = [1, 2, 3, 4, 1, 6, 7, 8, 1, 2, NONE, 9]
+    queries, known = [100, 101, 102, 103], [[1, 2], [4, 1], [7, 8], [2, NONE]]
+    whole = masks(queries, known, gathered)
+    first = masks(queries[:2], known[:2], gathered, first_column=0)
+    second = masks(queries[2:], known[2:], gathered, first_column=6)
+    assert torch.equal(whole.positive, torch.cat([first.positive, second.positive]))
+    assert torch.equal(whole.ignore, torch.cat([first.ignore, second.ignore]))
+    assert torch.equal(whole.slots, second.slots)
+
+
+def test_a_document_of_two_queries_is_no_negative_of_either():
+    """Text 1 is shown for both; each has it as positive in its own block and ignores the other's copy."""
+    found = masks([100, 101], [[1, 2], [1, 5]], [1, 2, 3, 1, 5, 6])
+    assert columns(found.positive) == [[0, 1], [3, 4]]
+    assert columns(found.ignore) == [[3], [0]]
+
+
+def test_a_known_positive_that_is_not_shown_is_ignored_wherever_it_stands():
+    """Query 100 also has 4 and 6 as positives, not shown for it: 4 is another's positive, 6 another's hard negative."""
+    found = masks([100, 101], [[1, 2, 4, 6], [4, 5, NONE, NONE]], [1, 2, 3, 4, 5, 6])
+    assert columns(found.ignore) == [[3, 5], []]
+
+
+def test_an_own_hard_negative_that_is_a_known_positive_is_ignored():
+    assert columns(masks([100], [[1, 2, 3]], [1, 2, 3]).ignore) == [[2]]
+
+
+def test_shown_positives_count_as_known():
+    found = masks([100, 101], [[], []], [1, 2, 3, 1, 5, 6])
+    assert columns(found.ignore) == [[3], [0]]
+
+
+def test_the_text_of_the_query_itself_is_no_negative_of_it():
+    assert columns(masks([6, 101], [[1, 2], [4, 5]], [1, 2, 3, 4, 5, 6]).ignore) == [[5], []]
+
+
+def test_places_without_a_text_are_ignored_by_all():
+    """Query 100 has one positive only, query 101 no hard negative."""
+    found = masks([100, 101], [[1, NONE], [4, 5]], [1, NONE, 3, 4, 5, NONE])
+    assert columns(found.positive) == [[0], [3, 4]]
+    assert columns(found.ignore) == [[1, 5], [1, 5]]
+
+
+def test_a_positive_repeated_to_fill_its_block_counts_once():
+    found = masks([100, 101], [[1, NONE], [4, 5]], [1, 1, 3, 4, 5, 6])
+    assert columns(found.positive) == [[0], [3, 4]]
+    assert columns(found.ignore) == [[1], [1]]
+
+
+def test_a_text_repeated_within_a_block_counts_once_for_the_other_queries_too():
+    """Block 0 repeats its hard negative 3, block 1 shows its positive 4 as hard negative."""
+    found = masks([100, 101], [[1], [4]], [1, 3, 3, 4, 5, 4], positives=1, width=3)
+    assert columns(found.positive) == [[0], [3]]
+    assert columns(found.ignore) == [[2, 5], [2, 5]]
+
+
+def test_a_text_in_several_blocks_counts_once_for_each():
+    assert columns(masks([100, 101], [[1], [4]], [1, 3, 4, 3], positives=1, width=2).ignore) == [[], []]
+
+
+def test_a_query_without_positives_has_none():
+    found = masks([100, NONE], [[1, 2], [NONE, NONE]], [1, 2, 3, NONE, NONE, NONE])
+    assert columns(found.positive) == [[0, 1], []]
+    assert columns(found.ignore)[1] == [3, 4, 5]
+
+
+def test_pairs_are_blocks_of_one_column():
+    """Second texts 7, 8, 7, 10 of the pairs (1, 7), (2, 8), (3, 7), (8, 10): equal texts do not compete."""
+    found = masks([1, 2, 3, 8], [[7], [8], [7], [10]], [7, 8, 7, 10], positives=1, width=1)
+    assert columns(found.positive) == [[0], [1], [2], [3]]
+    assert columns(found.ignore) == [[2], [], [0], [1]]
+
+
+def test_filling_up_changes_neither_the_loss_nor_its_gradients(generator, value_and_gradients):
+    """A batch with one positive and one hard negative per query, alone and filled up to P = 2, H = 2."""
+    q, d = torch.randn(2, 4, generator=generator).double(), torch.randn(4, 4, generator=generator).double()
+    tight = masks([100, 101], [[1], [3]], [1, 2, 3, 4], positives=1, width=2)
+    loose = masks([100, 101], [[1], [3]], [1, NONE, 2, NONE, 3, 3, 4, NONE], positives=2, width=4)
+
+    def filled_up(queries, documents):
+        rows = documents[[0, 0, 1, 1, 2, 2, 3, 3]]
+        return info_nce(queries, rows, loose.positive, loose.ignore, temperature=0.5)
+
+    expected = value_and_gradients(lambda a, b: info_nce(a, b, tight.positive, tight.ignore, temperature=0.5), q, d)
+    torch.testing.assert_close(value_and_gradients(filled_up, q, d), expected)
+
+
+@pytest.mark.parametrize(
+    ("first_column", "candidates"),
+    [(3, 6), (-3, 6), (1, 9), (0, 7)],
+    ids=["beyond the end", "before the start", "not at a block", "half a block"],
+)
+def test_blocks_that_do_not_fit_the_candidates_are_refused(first_column, candidates):
+    with pytest.raises(ValueError, match="do not fit"):
+        masks([100, 101], [[1], [2]], list(range(candidates)), first_column=first_column)
+
+
+def test_more_positives_than_documents_are_refused():
+    with pytest.raises(ValueError, match="4 cannot be positives"):
+        masks([100], [[1]], [1, 2, 3], positives=4)
+
+
+def test_ids_of_the_wrong_shape_are_refused():
+    with pytest.raises(ValueError, match=r"known positives \(B, K\)"):
+        candidate_masks(
+            torch.tensor([1, 2]),
+            torch.tensor([[1]]),
+            torch.tensor([1, 2]),
+            first_column=0,
+            positives_per_query=1,
+            documents_per_query=1,
+        )

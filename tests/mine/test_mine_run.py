@@ -1,0 +1,80 @@
+"""The stage from tables on disk to files on disk, with a tiny random encoder."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from codiemb_pipeline.errors import InputError
+from codiemb_pipeline.jsonl import read_json, read_jsonl
+from codiemb_pipeline.mine.run import mine_hard_negatives
+from codiemb_pipeline.params import MineParams
+from codiemb_pipeline.source_tables import PairTables, RetrievalTables
+
+THINGS = ["dog", "cat", "bird", "fish", "river", "mountain", "house", "paper"]
+
+
+@pytest.fixture
+def params() -> MineParams:
+    values = {"seed": 1, "negatives_per_query": 3, "rank_from": 1, "rank_to": 6, "absolute_margin": None}
+    blocks = {"block_queries": 3, "block_documents": 5, "tokens_per_chunk": 64, "audit_samples": 2}
+    return MineParams.parse({**values, **blocks, "relative_margin": None}, "mine")
+
+
+@pytest.fixture
+def sources(tmp_path: Path) -> Path:
+    corpus = [(f"{colour} {thing}", colour, f"the {thing}") for thing in THINGS for colour in ("red", "blue")]
+    RetrievalTables(
+        pd.DataFrame(
+            [(thing, f"a {thing}", "train" if number < 6 else "dev") for number, thing in enumerate(THINGS)],
+            columns=["query_id", "text", "split"],
+        ),
+        pd.DataFrame(corpus, columns=["doc_id", "title", "text"]),
+        pd.DataFrame(
+            [(thing, f"{colour} {thing}", 1) for thing in THINGS for colour in ("red", "blue")],
+            columns=["query_id", "doc_id", "relevance"],
+        ),
+        pd.DataFrame([("cat", "red paper")], columns=["query_id", "doc_id"]),
+    ).write(tmp_path / "sources" / "things")
+    pairs = pd.DataFrame([("p", "a", "b", 0.5, "train")], columns=["pair_id", "text_a", "text_b", "gold", "split"])
+    PairTables(pairs).write(tmp_path / "sources" / "pairs")
+    return tmp_path / "sources"
+
+
+def test_every_training_query_gets_a_row_in_order_and_no_positive(tiny_encoder_params, params, sources, tmp_path):
+    mine_hard_negatives(params, tiny_encoder_params, sources, ["things"], tmp_path / "out")
+    rows = list(read_jsonl(tmp_path / "out" / "things.jsonl"))
+    assert [row["query_id"] for row in rows] == THINGS[:6]
+    for row in rows:
+        assert len(row["negatives"]) == len(row["scores"]) == len(set(row["negatives"])) == 3
+        assert not {f"red {row['query_id']}", f"blue {row['query_id']}"} & set(row["negatives"])
+        assert all(score == round(score, 6) for score in row["scores"])
+    assert rows[1]["negatives"][0] == "red paper"
+    audit = read_json(tmp_path / "out" / "audit.json")["sources"]["things"]
+    assert audit["counts"]["queries"] == 6
+    assert audit["counts"]["negatives"] == 18
+    assert audit["named"]["kept"] == 1
+    assert len(audit["samples"]) == 2
+
+
+def test_two_runs_write_the_same_bytes(tiny_encoder_params, params, sources, tmp_path):
+    for run in ("first", "second"):
+        mine_hard_negatives(params, tiny_encoder_params, sources, ["things"], tmp_path / run)
+    files = sorted(path.name for path in (tmp_path / "first").iterdir())
+    assert files == ["audit.json", "things.jsonl"]
+    for name in files:
+        assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
+
+
+def test_no_sources_leave_an_empty_audit(tiny_encoder_params, params, sources, tmp_path):
+    mine_hard_negatives(params, tiny_encoder_params, sources, [], tmp_path / "out")
+    assert read_json(tmp_path / "out" / "audit.json") == {"sources": {}}
+
+
+@pytest.mark.parametrize("name", ["pairs", "nothing"])
+def test_a_source_that_cannot_be_mined_is_named_before_any_is_encoded(
+    name, tiny_encoder_params, params, sources, tmp_path
+):
+    with pytest.raises(InputError, match=f"source '{name}'"):
+        mine_hard_negatives(params, tiny_encoder_params, sources, ["things", name], tmp_path / "out")
+    assert not (tmp_path / "out" / "things.jsonl").exists()

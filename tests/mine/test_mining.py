@@ -1,0 +1,198 @@
+"""Mining on embeddings made by hand: neighbours, blocks, sampling, and counts that add up."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from codiemb_pipeline.mine.audit import EDGES, Audit, histogram
+from codiemb_pipeline.mine.judgements import MiningSource, read_judgements
+from codiemb_pipeline.mine.mining import mine_source
+from codiemb_pipeline.params import MineParams
+from codiemb_pipeline.source_tables import RetrievalTables
+
+
+def make_params(**changes) -> MineParams:
+    values = {
+        "seed": 49,
+        "negatives_per_query": 2,
+        "rank_from": 1,
+        "rank_to": 6,
+        "absolute_margin": None,
+        "relative_margin": None,
+        "block_queries": 1024,
+        "block_documents": 1024,
+        "tokens_per_chunk": 512,
+        "audit_samples": 2,
+    }
+    return MineParams.parse({**values, **changes}, "mine")
+
+
+def make_source(
+    queries: int, documents: int, *, positives: int = 2, first: int = 0, named: dict[int, list[int]] | None = None
+):
+    """Query i is called qi and has the documents i, i + 1, ... as positives; document 0 has a twin, the last one."""
+    texts = [f"text {number}" for number in range(documents - 1)] + ["Text 0."]
+    tables = RetrievalTables(
+        pd.DataFrame(
+            [(f"q{i}", f"question {i}", "train") for i in range(first, queries)], columns=["query_id", "text", "split"]
+        ),
+        pd.DataFrame([(f"d{i}", "", text) for i, text in enumerate(texts)], columns=["doc_id", "title", "text"]),
+        pd.DataFrame(
+            [(f"q{i}", f"d{i + j}", 1) for i in range(first, queries) for j in range(positives)],
+            columns=["query_id", "doc_id", "relevance"],
+        ),
+        pd.DataFrame(
+            [(f"q{i}", f"d{j}") for i, rows in (named or {}).items() for j in rows], columns=["query_id", "doc_id"]
+        ),
+    )
+    return read_judgements(tables, "s")
+
+
+def embeddings(rows: int, seed: int) -> torch.Tensor:
+    return torch.randn(rows, 6, generator=torch.Generator().manual_seed(seed))
+
+
+def negatives(source: MiningSource, params: MineParams, queries=None, documents=None) -> dict[str, list[str]]:
+    queries = embeddings(len(source.query_ids), 1) if queries is None else queries
+    documents = embeddings(len(source.document_ids), 2) if documents is None else documents
+    return {
+        source.query_ids[mined.query]: [source.document_ids[row] for row, _ in mined.negatives()]
+        for mined in mine_source(source, queries, documents, params)
+    }
+
+
+def test_the_nearest_documents_that_are_no_positives_are_taken_with_their_cosine():
+    source = make_source(1, 5, positives=1)  # d0 is the positive, d4 its twin in text
+    documents = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.8, 0.6], [0.0, 1.0], [1.0, 0.0]])
+    (mined,) = mine_source(source, torch.tensor([[2.0, 0.0]]), documents * 3, make_params(rank_to=2))
+    assert [row for row, _ in mined.negatives()] == [2, 1]
+    assert [score for _, score in mined.negatives()] == pytest.approx([0.8, 0.6])
+    assert mined.positive_scores.tolist() == pytest.approx([1.0])
+
+
+@pytest.mark.parametrize(("block_queries", "block_documents"), [(1, 1), (2, 3), (7, 40), (5, 7)])
+def test_block_sizes_change_nothing(block_queries, block_documents):
+    source = make_source(7, 40)
+    params = make_params(rank_from=2, rank_to=12, relative_margin=0.9, negatives_per_query=4)
+    blocks = make_params(**{**params.model_dump(), "block_queries": block_queries, "block_documents": block_documents})
+    assert negatives(source, blocks) == negatives(source, params)
+    assert any(negatives(source, params).values())
+
+
+def test_no_negative_is_ever_a_positive_or_equal_to_one_in_text():
+    source = make_source(30, 40, positives=3)
+    found = negatives(source, make_params(negatives_per_query=40, rank_to=40))
+    assert {len(rows) for rows in found.values()} == {40 - 3 - 1}  # one of the twins at most
+    for query, rows in found.items():
+        number = int(query[1:])
+        assert not {f"d{number + offset}" for offset in range(3)} & set(rows)
+        assert len({"d0", "d39"} & set(rows)) == (0 if number == 0 else 1)
+
+
+def test_the_sample_of_a_query_stays_when_other_queries_are_added():
+    params = make_params(negatives_per_query=3, rank_to=20)
+    few = negatives(make_source(12, 40, first=8), params, queries=embeddings(12, 1)[8:])
+    many = negatives(make_source(12, 40), params, queries=embeddings(12, 1))
+    assert list(few) == ["q8", "q9", "q10", "q11"]
+    assert {query: many[query] for query in few} == few
+
+
+def test_another_seed_samples_other_negatives_from_the_same_window():
+    source = make_source(10, 40)
+    wide = negatives(source, make_params(negatives_per_query=40, rank_to=20))
+    first, second = (negatives(source, make_params(seed=seed, negatives_per_query=5, rank_to=20)) for seed in (1, 2))
+    assert first != second
+    for query, rows in wide.items():
+        for chosen in (first[query], second[query]):
+            assert len(chosen) == 5
+            assert chosen == [row for row in rows if row in chosen]  # by rank
+
+
+def test_named_negatives_come_first_beyond_window_and_margin():
+    source = make_source(1, 6, positives=1, named={0: [3, 0, 5]})  # d0 is its positive, d5 the positive's twin
+    documents = torch.tensor([[1.0, 0.0], [0.9, 0.1], [0.8, 0.2], [-1.0, 0.0], [0.7, 0.3], [1.0, 0.0]])
+    params = make_params(negatives_per_query=3, rank_to=2)
+    (mined,) = mine_source(source, torch.tensor([[1.0, 0.0]]), documents, params)
+    assert [row for row, _ in mined.negatives()] == [3, 1, 2]
+    assert mined.negatives()[0][1] == pytest.approx(-1.0)
+
+
+def test_more_named_negatives_than_asked_leave_no_room_for_mined_ones():
+    source = make_source(1, 9, positives=1, named={0: [2, 3, 4, 5]})
+    rows = negatives(source, make_params(negatives_per_query=2))["q0"]
+    assert len(rows) == 2
+    assert set(rows) < {"d2", "d3", "d4", "d5"}
+
+
+def test_a_query_without_positives_gets_no_negatives():
+    source = make_source(3, 10, positives=0)
+    assert negatives(source, make_params(relative_margin=0.95)) == {"q0": [], "q1": [], "q2": []}
+
+
+def test_margins_keep_negatives_below_the_best_positive_s_bound():
+    source, params = make_source(20, 60), make_params(negatives_per_query=60, rank_to=60, relative_margin=0.8)
+    seen = 0
+    for mined in mine_source(source, embeddings(20, 1), embeddings(60, 2), params):
+        best = float(mined.positive_scores.max())
+        seen += len(mined.negatives())
+        assert all(score < best - 0.2 * abs(best) for _, score in mined.negatives())
+    assert seen > 0
+
+
+def test_the_counts_of_the_audit_add_up():
+    source = make_source(20, 60, named={3: [3, 30, 31, 32, 59], 4: [40]})
+    params = make_params(negatives_per_query=3, rank_from=3, rank_to=15, absolute_margin=0.05, relative_margin=0.9)
+    audit, kept, weighed = Audit(source, params), 0, 0
+    for mined in mine_source(source, embeddings(20, 1), embeddings(60, 2), params):
+        audit.add(mined)
+        kept += len(mined.negatives())
+        weighed += len(mined.neighbours.rows)
+    result = audit.to_dict()
+    counts, neighbours, named, bins = result["counts"], result["neighbours"], result["named"], result["histogram"]
+    assert counts["queries"] == 20
+    assert counts["documents"] == 60
+    assert counts["positives"] == sum(bins["positives"]) == 40
+    assert counts["negatives"] == neighbours["kept"] + named["kept"] == sum(bins["kept"]) == kept
+    assert sum(neighbours.values()) == weighed
+    assert sum(named.values()) == 6
+    assert named["own_positive"] == 1
+    assert neighbours["outside_window"] == 20 * 2
+    dropped = ("outside_window", "absolute_margin", "relative_margin", "repeated_text")
+    assert sum(bins["dropped"]) == sum(part[reason] for part in (neighbours, named) for reason in dropped)
+    assert sum(bins["not_sampled"]) == neighbours["not_sampled"] + named["not_sampled"]
+    ranked = sum(neighbours.values()) - neighbours["own_positive"] - neighbours["equal_text"]
+    assert ranked == 20 * 15
+
+
+def test_queries_that_got_fewer_negatives_than_asked_are_counted():
+    source, params = make_source(4, 10), make_params(negatives_per_query=3, rank_to=2)
+    audit = Audit(source, params)
+    for mined in mine_source(source, embeddings(4, 1), embeddings(10, 2), params):
+        audit.add(mined)
+    counts = audit.to_dict()["counts"]
+    assert (counts["queries_with_fewer"], counts["queries_without_negatives"]) == (4, 0)
+
+
+def test_samples_show_texts_and_scores_in_the_order_of_the_queries():
+    source, params = make_source(9, 30), make_params(audit_samples=4)
+    audit = Audit(source, params)
+    for mined in mine_source(source, embeddings(9, 1), embeddings(30, 2), params):
+        audit.add(mined)
+    samples = audit.to_dict()["samples"]
+    ids = [sample["query_id"] for sample in samples]
+    assert len(ids) == 4
+    assert ids == sorted(ids)
+    for sample in samples:
+        scores = [document["score"] for document in sample["positives"]]
+        assert scores == sorted(scores, reverse=True)
+        assert len(sample["negatives"]) == 2
+        assert sample["negatives"][0]["text"].lower().startswith("text ")
+
+
+def test_the_histogram_counts_every_score_those_beyond_its_ends_too():
+    counts = histogram(np.array([-0.9, -0.2, 0.011, 0.999, 1.0, 1.0000001], dtype=np.float32))
+    assert counts.sum() == 6
+    assert counts[0] == 2
+    assert counts[-1] == 3
+    assert counts[np.searchsorted(EDGES, 0.011) - 1] == 1

@@ -1,0 +1,31 @@
+"""A whole run that never happened, for every test of the report."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # whatever import mode pytest runs in
+
+from fake_report_run import build_fake_run, fake_facts
+
+from codiemb_pipeline.params import ReportParams
+from codiemb_pipeline.report.facts import RunFacts
+from codiemb_pipeline.report.inputs import ReportInputs
+
+
+@pytest.fixture
+def inputs(tmp_path: Path) -> ReportInputs:
+    return build_fake_run(tmp_path / "run")
+
+
+@pytest.fixture(scope="session")
+def facts() -> RunFacts:
+    return fake_facts()
+
+
+@pytest.fixture(scope="session")
+def params() -> ReportParams:
+    return ReportParams(title="A fake run", mining_samples=2)

@@ -1,0 +1,89 @@
+"""What was run: git, durations, versions, also where there is none."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from codiemb_pipeline.errors import InputError
+from codiemb_pipeline.jsonl import write_json
+from codiemb_pipeline.report.facts import collect_run_facts
+
+
+def git(project: Path, *arguments: str) -> str:
+    identity = ["-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false"]
+    return subprocess.run(
+        ["git", *identity, *arguments], cwd=project, check=True, capture_output=True, text=True
+    ).stdout.strip()
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    folder = tmp_path / "project"
+    folder.mkdir()
+    (folder / "params.yaml").write_text("a: 1\n", encoding="utf-8")
+    git(folder, "init", "-q")
+    return folder
+
+
+def commit(project: Path) -> str:
+    git(project, "add", "params.yaml")
+    git(project, "commit", "-qm", "first")
+    return git(project, "rev-parse", "--short=12", "HEAD")
+
+
+def test_the_commit_is_found(project: Path) -> None:
+    expected = commit(project)
+    facts = collect_run_facts({}, project, project / "durations")
+    assert facts.git is not None
+    assert facts.git.commit == expected
+    assert facts.git.dirty is False
+
+
+def test_changed_parameters_make_it_dirty_and_outputs_do_not(project: Path) -> None:
+    commit(project)
+    (project / "metrics.json").write_text("{}", encoding="utf-8")
+    assert collect_run_facts({}, project, project / "durations").git.dirty is False
+    (project / "params.yaml").write_text("a: 2\n", encoding="utf-8")
+    assert collect_run_facts({}, project, project / "durations").git.dirty is True
+
+
+def test_a_repository_without_a_commit_is_no_git(project: Path) -> None:
+    git(project, "add", "params.yaml")
+    assert collect_run_facts({}, project, project / "durations").git is None
+
+
+def test_an_archive_unpacked_inside_someone_elses_repository_is_no_git(project: Path) -> None:
+    commit(project)
+    inner = project / "unpacked"
+    inner.mkdir()
+    (inner / "params.yaml").write_text("a: 1\n", encoding="utf-8")
+    assert collect_run_facts({}, inner, inner / "durations").git is None
+
+
+def test_a_machine_without_git_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert collect_run_facts({}, tmp_path, tmp_path / "durations").git is None
+
+
+def test_durations_come_in_the_order_of_the_stages(tmp_path: Path) -> None:
+    for stage, seconds in {"train": 3.5, "ingest": 1.0}.items():
+        write_json(tmp_path / f"{stage}.json", {"seconds": seconds})
+    assert list(collect_run_facts({}, tmp_path, tmp_path).durations.items()) == [("ingest", 1.0), ("train", 3.5)]
+    assert collect_run_facts({}, tmp_path, tmp_path / "none").durations == {}
+
+
+def test_a_broken_duration_is_an_error_that_names_the_file(tmp_path: Path) -> None:
+    (tmp_path / "train.json").write_text("{", encoding="utf-8")
+    with pytest.raises(InputError, match=r"train\.json"):
+        collect_run_facts({}, tmp_path, tmp_path)
+
+
+def test_versions_and_hardware_are_told_without_a_path(tmp_path: Path) -> None:
+    facts = collect_run_facts({}, tmp_path, tmp_path)
+    assert facts.versions["pandas"].startswith("3.")
+    assert "core" in facts.hardware
+    assert "Python 3." in facts.hardware
+    assert "/" not in facts.hardware

@@ -1,0 +1,94 @@
+"""Charts: stable bytes, own ids, text as text."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from codiemb_pipeline.report.figures import delta_norms_chart, gains_chart, merge_weights_chart, mining_chart
+from codiemb_pipeline.report.figures_style import chart, name_ends, to_svg
+from codiemb_pipeline.report.figures_training import learning_rate_chart, loss_chart, running_mean
+
+CURVE = pd.DataFrame({"step": range(1, 41), "epoch": [1] * 20 + [2] * 20, "loss": np.linspace(3, 1, 40)})
+LAYERS = [
+    {"label": label, "number": number, "weights": {"step-000010": 0.25, "step-000020": 0.75},
+     "delta_norms": {"step-000010": 1.0, "step-000020": 2.0}}
+    for label, number in [("embeddings", None), ("0", 0), ("1", 1)]
+]  # fmt: skip
+STEPS = ["step-000010", "step-000020"]
+
+
+def test_the_same_numbers_give_the_same_bytes() -> None:
+    histogram = {"edges": [0.0, 0.5, 1.0], "positives": [1, 9], "kept": [5, 5], "dropped": [0, 2]}
+    draws = [
+        lambda: loss_chart(CURVE, "loss", "ir"),
+        lambda: mining_chart("semanlink", histogram),
+        lambda: merge_weights_chart("greedy", LAYERS, STEPS, 0.75),
+        lambda: delta_norms_chart(LAYERS, STEPS),
+    ]
+    for draw in draws:
+        assert draw() == draw()
+
+
+def test_other_numbers_give_other_bytes() -> None:
+    assert loss_chart(CURVE, "loss", "ir") != loss_chart(CURVE.assign(loss=CURVE["loss"] * 2), "loss", "ir")
+
+
+def test_a_chart_holds_no_id_that_another_one_has() -> None:
+    first, second = loss_chart(CURVE, "loss", "ir"), loss_chart(CURVE, "loss", "sts")
+    ids = [set(re.findall(r' id="([^"]+)"', svg)) for svg in (first, second)]
+    assert ids[0]
+    assert not ids[0] & ids[1]
+
+
+def test_every_id_referred_to_is_there() -> None:
+    svg = str(loss_chart(CURVE, "loss", "ir"))
+    used = set(re.findall(r'href="#([^"]+)"', svg)) | set(re.findall(r"url\(#([^)]+)\)", svg))
+    assert used == set(re.findall(r' id="([^"]+)"', svg))
+
+
+def test_text_stays_text_in_the_fonts_of_the_page_and_the_chart_has_a_label() -> None:
+    svg = str(gains_chart(pd.DataFrame({"Words & more": [0.1]}, index=["merged-uniform"])))
+    assert ">Words &amp; more</text>" in svg
+    assert "font-family" not in svg
+    assert svg.startswith('<svg viewBox="0 0 360 100" role="img" aria-label="')
+
+
+def test_a_label_is_escaped() -> None:
+    with chart() as (figure, _):
+        assert 'aria-label="a &lt;b&gt; &#34;c&#34;"' in to_svg(figure, "x", 'a <b> "c"')
+
+
+def test_names_at_the_ends_of_lines_do_not_overlap() -> None:
+    with chart() as (figure, axes):
+        axes.set_ylim(0, 1)
+        name_ends(axes, [(0.5, "one", "k"), (0.5, "two", "k"), (0.51, "three", "k")])
+        places = sorted(text.xy[1] for text in axes.texts)
+        assert min(np.diff(places)) * figure.get_figheight() * 72 > 10.5
+
+
+def test_names_at_the_top_are_moved_down_into_the_chart() -> None:
+    with chart() as (_, axes):
+        axes.set_ylim(0, 1)
+        name_ends(axes, [(1.0, "one", "k"), (1.0, "two", "k")])
+        assert max(text.xy[1] for text in axes.texts) == pytest.approx(1.0)
+
+
+def test_the_running_mean_is_centred() -> None:
+    assert running_mean(pd.Series([0.0, 3.0, 6.0, 0.0])).tolist() == [1.5, 3.0, 3.0, 3.0]
+
+
+def test_a_learning_rate_is_written_as_it_is() -> None:
+    curve = pd.DataFrame({"step": [1, 2, 3], "learning_rate": [0.0, 5e-5, 0.0]})
+    labels = re.findall(r">([\d.]+e-5)</text>", learning_rate_chart({"ir": curve}))
+    assert labels
+    assert all(float(label) <= 6e-5 for label in labels)
+
+
+def test_a_heat_map_writes_every_weight() -> None:
+    svg = str(merge_weights_chart("greedy", LAYERS, STEPS, 0.75))
+    assert svg.count(">.25</text>") == 3
+    assert svg.count(">.75</text>") == 3

@@ -1,0 +1,112 @@
+"""Which model stands for the run, its headline numbers, and what is said of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from codiemb_pipeline.report.inputs import AbsentError
+from codiemb_pipeline.report.metrics import Choice, choose_merged, headline_metrics
+from codiemb_pipeline.report.tables import Results, read_results
+from codiemb_pipeline.report.verdict import Verdict, judge
+
+SOURCES = {"Tags": "tags", "Words": "words", "Other": "other"}
+
+
+def results(**scores: list[float]) -> Results:
+    """Return models on Tags (ir) and Words (sts), trained on, and Other (sts), transfer."""
+    models = {name.replace("_", "-", 1): dict(zip(SOURCES, row, strict=True)) for name, row in scores.items()}
+    benchmarks = {
+        name: {"type": "retrieval", "metric": "ndcg_at_10", "source": source}
+        if name == "Tags"
+        else {"type": "sts", "metric": "cosine_spearman", "source": source}
+        for name, source in SOURCES.items()
+    }
+    order = {"model_order": list(models), "benchmark_order": list(SOURCES)}
+    return read_results({"models": models, "benchmarks": benchmarks, **order}, ["tags", "words"])
+
+
+def merged(best_checkpoint: float = 0.5, **devs: float) -> dict[str, Any]:
+    methods = {name: {"dev": dev, "ingredients": [], "layers": []} for name, dev in sorted(devs.items())}
+    best = {"name": "step-000090", "dev": best_checkpoint}
+    return {"methods": methods, "candidates": [], "best_checkpoint": best}
+
+
+BOTH_UP = {"base": [0.40, 0.50, 0.70], "merged_uniform": [0.47, 0.65, 0.69], "merged_greedy": [0.60, 0.80, 0.90]}
+
+
+def verdict(*, dev: dict[str, float], best_checkpoint: float = 0.5, **scores: list[float]) -> Verdict:
+    table, summary = results(**scores), merged(best_checkpoint, **dev)
+    return judge(table, choose_merged(summary, table), summary)
+
+
+def test_the_choice_looks_at_dev_and_not_at_test() -> None:
+    choice = choose_merged(merged(uniform=0.6, greedy=0.5), results(**BOTH_UP))
+    assert choice == Choice(model="merged-uniform", dev=0.6)
+
+
+def test_of_equals_the_plainest_method_is_chosen() -> None:
+    assert choose_merged(merged(uniform=0.6, greedy=0.6), results(**BOTH_UP)).model == "merged-uniform"
+
+
+def test_a_merged_model_that_was_not_evaluated_cannot_be_chosen() -> None:
+    choice = choose_merged(merged(uniform=0.6, delta_guided=0.9), results(**BOTH_UP))
+    assert choice.model == "merged-uniform"
+    with pytest.raises(AbsentError, match="No merged model"):
+        choose_merged(merged(uniform=0.6), results(base=[0.4, 0.5, 0.7]))
+
+
+def test_headline_metrics_are_eight_at_most_and_of_the_chosen_model() -> None:
+    """Uniform: ir 0.47 (+0.07), sts 0.65 (+0.15), mean 0.56 (+0.11), transfer 0.69 (-0.01)."""
+    numbers = headline_metrics(results(**BOTH_UP), Choice(model="merged-uniform", dev=0.6))
+    assert numbers == {
+        "ir_ndcg_at_10": 0.47,
+        "ir_gain": 0.07,
+        "sts_cosine_spearman": 0.65,
+        "sts_gain": 0.15,
+        "mean": 0.56,
+        "mean_gain": 0.11,
+        "transfer": 0.69,
+        "transfer_gain": -0.01,
+    }
+
+
+def test_without_base_the_gains_are_left_out() -> None:
+    numbers = headline_metrics(results(merged_uniform=[0.47, 0.65, 0.69]), Choice(model="merged-uniform", dev=0.6))
+    assert set(numbers) == {"ir_ndcg_at_10", "sts_cosine_spearman", "mean", "transfer"}
+
+
+@pytest.mark.parametrize(
+    ("chosen", "headline"),
+    [
+        ([0.47, 0.65, 0.69], "Better at both tasks than base"),
+        ([0.39, 0.49, 0.69], "Worse at both tasks than base"),
+        ([0.47, 0.49, 0.69], "Better at retrieval, worse at similarity than base"),
+        ([0.40, 0.65, 0.69], "Better at similarity, unchanged at retrieval than base"),
+        ([0.4004, 0.4996, 0.69], "No better and no worse than base"),
+    ],
+)
+def test_the_headline_is_honest(chosen: list[float], headline: str) -> None:
+    told = verdict(dev={"uniform": 0.6}, base=[0.40, 0.50, 0.70], merged_uniform=chosen)
+    assert told.headline == headline
+
+
+def test_the_numbers_are_told_in_words() -> None:
+    text = " ".join(verdict(dev={"uniform": 0.6, "greedy": 0.5}, **BOTH_UP).sentences)
+    assert "merged-uniform against base: nDCG@10 +0.070 in retrieval (0.400 → 0.470)" in text
+    assert "Spearman +0.150 in similarity (0.500 → 0.650)" in text
+    assert "On sources never trained on it loses 0.010: Other −0.010." in text
+
+
+def test_a_model_that_is_ahead_on_test_is_owned_up_to() -> None:
+    """Greedy: mean (0.6 + 0.8) / 2 = 0.70; uniform 0.56; 0.14 ahead."""
+    text = " ".join(verdict(dev={"uniform": 0.6, "greedy": 0.5}, **BOTH_UP).sentences)
+    assert "On the test sets merged-greedy is ahead of it by 0.140" in text
+
+
+def test_it_is_said_when_merging_did_not_pay() -> None:
+    lost = verdict(dev={"uniform": 0.6}, best_checkpoint=0.62, base=[0.4, 0.5, 0.7], merged_uniform=[0.4, 0.5, 0.7])
+    assert lost.sentences[-1] == (
+        "On dev (0.600) it is 0.020 behind the best single checkpoint, step 90: merging did not pay here."
+    )

@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+import pytest
+
+from codiemb_pipeline.errors import PipelineError
+from codiemb_pipeline.train.work_dir import fingerprint, folder_digest, locked
+
+
+def test_a_second_run_is_refused_while_the_first_holds_the_folder(tmp_path):
+    with (
+        locked(tmp_path / "run"),
+        pytest.raises(PipelineError, match="already running"),
+        locked(tmp_path / "run", patience_s=0.0),
+    ):
+        pass
+    with locked(tmp_path / "run", patience_s=0.0):
+        pass
+
+
+def test_any_part_changes_the_fingerprint():
+    base = fingerprint(train={"seed": 1}, data="a")
+    assert fingerprint(train={"seed": 1}, data="a") == base
+    assert len({base, fingerprint(train={"seed": 2}, data="a"), fingerprint(train={"seed": 1}, data="b")}) == 3
+
+
+def test_digest_sees_names_and_bytes(tmp_path):
+    for name in ("a", "b", "c"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "a/x").write_text("1")
+    (tmp_path / "b/y").write_text("1")
+    (tmp_path / "c/x").write_text("2")
+    assert len({folder_digest(tmp_path / name) for name in ("a", "b", "c")}) == 3
