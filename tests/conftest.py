@@ -15,7 +15,9 @@ import pytest
 
 from codiemb_pipeline.params import EncoderParams
 
-WORDS = "the a of and dog cat bird fish river mountain red blue green house paper music old new small big query document"
+WORDS = (
+    "the a of and dog cat bird fish river mountain red blue green house paper music old new small big query document"
+)
 
 
 def make_tiny_encoder(folder: Path, *, seed: int = 0) -> Path:
@@ -51,7 +53,12 @@ def tiny_encoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_encoder_params(tiny_encoder_folder: Path) -> EncoderParams:
-    prompts = {"template": "{instruction}: ", "document_prefix": "", "in_pooling": True, "instructions": {"ir": "query"}}
+    prompts = {
+        "template": "{instruction}: ",
+        "document_prefix": "",
+        "in_pooling": True,
+        "instructions": {"ir": "query"},
+    }
     values = {
         "path": str(tiny_encoder_folder),
         "revision": None,

@@ -18,7 +18,12 @@ def run_workers(task: str, processes: int, out: Path) -> dict[str, torch.Tensor]
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{SOURCE}{os.pathsep}{WORKER.parent}"}
     done = subprocess.run(
-        [*command, str(WORKER), task, str(out)], env=environment, capture_output=True, text=True, timeout=300, check=False
+        [*command, str(WORKER), task, str(out)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return torch.load(out)

@@ -60,9 +60,7 @@ def test_padding_does_not_change_a_vector(encoder: Encoder) -> None:
     torch.testing.assert_close(together, apart, atol=1e-5, rtol=0)
 
 
-def test_equal_texts_get_equal_vectors_and_are_encoded_once(
-    encoder: Encoder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_equal_texts_get_equal_vectors_and_are_encoded_once(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
     whole = encode.batch_of
     monkeypatch.setattr(encode, "batch_of", lambda rows, *rest: sizes.append(len(rest[1])) or whole(rows, *rest))

@@ -81,7 +81,11 @@ def test_sentence_transformers_gives_the_same_vectors(
 ) -> None:
     from sentence_transformers import SentenceTransformer
 
-    prompts = {"in_pooling": in_pooling, "document_prefix": "document: ", "instructions": {"ir": "query", "news": "new"}}
+    prompts = {
+        "in_pooling": in_pooling,
+        "document_prefix": "document: ",
+        "instructions": {"ir": "query", "news": "new"},
+    }
     encoder = load_encoder(changed(pooling=pooling, prompts=prompts))
     save_encoder(encoder, tmp_path)
     theirs = SentenceTransformer(str(tmp_path), device="cpu")
@@ -129,7 +133,9 @@ def test_the_settings_of_a_folder_are_those_an_embedding_depends_on(saved: Path)
     assert set(settings) == {"pooling", "normalize", "max_length", "prompts"}
 
 
-@pytest.mark.parametrize("path", ["/nowhere/at/all", "./nowhere", "package:nowhere_at_all/model", "nobody/no-such-model"])
+@pytest.mark.parametrize(
+    "path", ["/nowhere/at/all", "./nowhere", "package:nowhere_at_all/model", "nobody/no-such-model"]
+)
 def test_a_base_that_is_not_there_is_an_input_error_that_names_it(changed: Any, path: str) -> None:
     with pytest.raises(InputError, match=r"encoder\.path"):
         base_folder(changed(path=path))

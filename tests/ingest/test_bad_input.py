@@ -99,9 +99,7 @@ def test_a_repeated_id_is_named(tmp_path: Path, file: str, entries: list) -> Non
 
 def test_a_line_that_is_not_utf8_is_named(tmp_path: Path) -> None:
     path = tmp_path / "pairs.jsonl"
-    path.write_bytes(
-        b'{"left": "a", "right": "b", "gold": 1}\n{"left": "caf\xe9", "right": "b", "gold": 1}\n'
-    )
+    path.write_bytes(b'{"left": "a", "right": "b", "gold": 1}\n{"left": "caf\xe9", "right": "b", "gold": 1}\n')
     message = message_of(tmp_path, pairs_source(path))
     assert f"{path}: row 2: (line): not UTF-8 at byte 13 of the line" in message
 

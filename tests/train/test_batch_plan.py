@@ -97,7 +97,7 @@ def test_accumulation_loses_no_micro_batch():
 
 
 def test_processes_share_one_permutation():
-    """Defect 3: each process shuffled with a seed of its own, so 4 processes drew 1,000 indices, 687 of them distinct."""
+    """Defect 3: each process shuffled with its own seed; 4 processes drew 1,000 indices, 687 distinct."""
     made = plan(ranges(("a", "ir", 1000)), batch_sizes={"ir": 10, "sts": 1}, world_size=4)
     assert len(np.unique(drawn(made))) == 1000
 

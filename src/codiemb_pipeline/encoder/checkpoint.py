@@ -79,7 +79,11 @@ def save_encoder(encoder: Encoder, folder: Path) -> None:
     """Write an encoder folder; the same weights and settings give the same bytes."""
     folder.mkdir(parents=True, exist_ok=True)
     encoder.model.backbone.save_pretrained(folder)
-    encoder.tokenizer.backend.save_pretrained(folder)
+    backend = encoder.tokenizer.backend
+    # Encoding leaves its truncation in what would be written: the bytes would tell whether it had been used.
+    backend.backend_tokenizer.no_truncation()
+    backend.backend_tokenizer.no_padding()
+    backend.save_pretrained(folder)
     _write_sentence_transformers_files(encoder, folder)
     write_json(folder / SETTINGS_FILE, _settings(encoder.params))
 
@@ -140,7 +144,8 @@ def _write_sentence_transformers_files(encoder: Encoder, folder: Path) -> None:
     mode = {"cls": "cls_token", "mean": "mean_tokens", "last": "lasttoken"}
     pooling: dict[str, object] = {f"pooling_mode_{name}": params.pooling == kind for kind, name in mode.items()}
     pooling["word_embedding_dimension"] = int(encoder.model.backbone.config.hidden_size)
-    pooling["include_prompt"] = params.prompts.in_pooling
+    # Theirs leaves the prompt out of every pooling, ours out of ``mean`` alone.
+    pooling["include_prompt"] = params.prompts.in_pooling or params.pooling != "mean"
     write_json(folder / "1_Pooling" / "config.json", pooling)
     if params.normalize:
         (folder / "2_Normalize").mkdir(exist_ok=True)

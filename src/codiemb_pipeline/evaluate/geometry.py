@@ -66,7 +66,8 @@ def token_similarity(states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """
     unit = _unit(states) * mask.unsqueeze(-1)
     counts = mask.sum(dim=1).double()
-    return (unit.sum(dim=1).square().sum(dim=-1) - counts) / (counts * (counts - 1))
+    similarity = (unit.sum(dim=1).square().sum(dim=-1) - counts) / (counts * (counts - 1))
+    return similarity.masked_fill(counts < 2, torch.nan)  # by itself, rounding over zero is infinite as well
 
 
 def _unit(embeddings: torch.Tensor) -> torch.Tensor:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import math
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -77,13 +79,20 @@ def evaluate_models(
     benchmarks = [read_benchmark(name, entry, sources) for name, entry in params.benchmarks.items()]
     results, store = _Judge(params, encoder_params, ResultCache(cache)), out / "results"
     summary: dict[str, dict[str, float]] = {}
+    failures: list[str] = []
     for name, folder in models.items():
         summary[name] = {}
         for benchmark in benchmarks:
-            result = results.judge(name, folder, benchmark)
+            try:
+                result = results.judge(name, folder, benchmark)
+            except PipelineError as error:  # the others are still worth having: they go to the cache
+                failures.append(str(error))
+                continue
             write_json(store / name / f"{benchmark.name}.json", {"model": name, **result})
             summary[name][benchmark.name] = result["main_score"]
         logger.info("%s: %s", name, ", ".join(f"{key} {score:.4f}" for key, score in summary[name].items()))
+    if failures:
+        raise PipelineError("\n".join([*failures, "all other results are kept; run evaluate again for these alone"]))
     write_json(out / "geometry.json", results.geometry(models, benchmarks))
     facts = {entry.name: {**_facts(entry), "size": entry.size} for entry in benchmarks}
     order = {"model_order": list(models), "benchmark_order": list(facts)}
@@ -128,11 +137,11 @@ class _Judge:
         if folder not in self._digests:
             self._digests[folder] = weights_digest(folder)
         settings = self._encoder_params.model_dump(include={"pooling", "normalize", "max_length"})
-        return {
-            "weights": self._digests[folder],
-            "prompts": PromptBook(self._encoder_params.prompts).digest(),
-            **settings,
-        }
+        settings["prompts"] = PromptBook(self._encoder_params.prompts).digest()
+        settings["tokenizer"] = [
+            hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(folder.glob("token*"))
+        ]
+        return {"weights": self._digests[folder], **settings}
 
     def _measure(self, folder: Path, probe: Probe) -> dict[str, Any]:
         encoder = load_encoder(self._encoder_params, folder)
@@ -152,6 +161,8 @@ class _Judge:
             reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
             raise PipelineError(f"evaluation of {name} on {benchmark.name} failed: {reason}") from error
         metric = METRICS[benchmark.params.type]
+        if not math.isfinite(float(scores[metric])):
+            raise PipelineError(f"evaluation of {name} on {benchmark.name} failed: {metric} is {scores[metric]}")
         return {
             "benchmark": benchmark.name,
             **_facts(benchmark),

@@ -15,6 +15,7 @@ from codiemb_pipeline.distributed import gather, gather_with_gradient, process_r
 from codiemb_pipeline.losses.info_nce import info_nce_sum
 from codiemb_pipeline.losses.masks import candidate_masks
 from codiemb_pipeline.losses.objectives import mid_info_nce_sum, sts_parts, weighted_sum
+from codiemb_pipeline.losses.operands import connected_zero
 from codiemb_pipeline.params.train import IRParams, STSParams
 from codiemb_pipeline.train.collate import IRBatch, STSBatch
 
@@ -52,7 +53,8 @@ def batch_loss(model: nn.Module, batch: IRBatch | STSBatch, objective: Objective
         loss = _ir_loss(embeddings, batch, objective.ir)
         return loss, {"info_nce": loss.detach()}
     parts = _sts_losses(embeddings, middle, batch, objective.sts)
-    loss = weighted_sum(parts, sts_weights(objective.sts))
+    # Every parameter takes part in the exchange of gradients, also where only the mid-layer part has a weight.
+    loss = weighted_sum(parts, sts_weights(objective.sts)) + connected_zero(embeddings)
     return loss, {name: part.detach() for name, part in parts.items()}
 
 

@@ -1,0 +1,126 @@
+"""The whole stage: the committed parameters on the sources that the quickstart installs, and Cranfield."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+import yaml
+from source_files import beir_source, counts, ingest, table
+
+from codiemb_pipeline.errors import InputError
+from codiemb_pipeline.ingest.run import ingest_sources
+from codiemb_pipeline.params.ingest import IngestParams
+from codiemb_pipeline.texts import pair_key, text_key
+
+ROOT = Path(__file__).parents[2]
+CRANFIELD = ROOT.parent / "shared" / "data" / "ir" / "cranfield"
+
+
+def run_quickstart(out: Path) -> Path:
+    for package in ("cherche", "gensim"):
+        if find_spec(package) is None:
+            pytest.skip(f"package {package} is not installed: pip install codiemb-pipeline[quickstart]")
+    params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))["ingest"]
+    ingest_sources(IngestParams.parse(params, "ingest"), out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def quickstart(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return run_quickstart(tmp_path_factory.mktemp("quickstart"))
+
+
+def test_semanlink_holds_7300_documents_of_which_7172_have_a_title_of_their_own(quickstart: Path) -> None:
+    """7,300 entries less 61 without a title less 67 whose title repeats; 4,166 labels less 1,816 of the wrong size."""
+    found = counts(quickstart, "semanlink")
+    assert (found["rows"], found["rejected"], found["documents"], found["judgements"]) == (7300, 0, 7172, 13569)
+    assert found["splits"] == {"train": 1660, "dev": 232, "test": 458}
+    assert found["left_out"]["documents without a title"] == 61
+    assert found["left_out"]["documents whose title repeats"] == 67
+    assert found["left_out"]["queries with relevant documents outside 2 to 60"] == 1816
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "repeats", "splits"),
+    [
+        ("simlex999", 999, 1, {"train": 604, "dev": 89, "test": 305}),
+        ("wordsim353", 353, 2, {"train": 0, "dev": 0, "test": 351}),
+        ("lee", 1225, 0, {"train": 0, "dev": 0, "test": 1225}),
+    ],
+)
+def test_similarity_sources_have_all_their_pairs(
+    quickstart: Path, name: str, rows: int, repeats: int, splits: dict[str, int]
+) -> None:
+    found = counts(quickstart, name)
+    assert (found["rows"], found["rejected"], found["splits"]) == (rows, 0, splits)
+    assert found["left_out"].get("pairs that repeat", 0) == repeats == rows - sum(splits.values())
+    gold = [row[3] for row in table(quickstart, "pairs", name)]
+    assert 0 <= min(gold) < max(gold) <= 1
+
+
+def test_gold_of_the_quickstart_is_its_score_over_ten(quickstart: Path) -> None:
+    """SimLex's file begins with old, new, 1.58; WordSim's with love, sex, 6.77."""
+    assert table(quickstart, "pairs", "simlex999")[0][1:4] == pytest.approx(("old", "new", 0.158))
+    assert table(quickstart, "pairs", "wordsim353")[0][1:4] == pytest.approx(("love", "sex", 0.677))
+
+
+def test_no_query_or_pair_of_the_quickstart_is_in_two_splits(quickstart: Path) -> None:
+    queries = [(row[2], text_key(row[1])) for row in table(quickstart, "queries", "semanlink")]
+    pairs = [(row[4], pair_key(row[1], row[2])) for row in table(quickstart, "pairs", "simlex999")]
+    for rows in (queries, pairs):
+        sets = [{key for split, key in rows if split == name} for name in ("train", "dev", "test")]
+        assert all(sets)
+        assert not any(one & other for one, other in combinations(sets, 2))
+
+
+def test_every_judgement_points_at_a_query_and_a_document(quickstart: Path) -> None:
+    queries = [row[0] for row in table(quickstart, "queries", "semanlink")]
+    documents = [row[0] for row in table(quickstart, "corpus", "semanlink")]
+    assert len(set(queries)) == len(queries)
+    assert len(set(documents)) == len(documents)
+    qrels = table(quickstart, "qrels", "semanlink")
+    assert {row[0] for row in qrels} == set(queries)
+    assert {row[1] for row in qrels} <= set(documents)
+
+
+def test_a_second_run_writes_the_same_bytes(quickstart: Path, tmp_path: Path) -> None:
+    again = run_quickstart(tmp_path)
+    first, second = (
+        {path.relative_to(out).as_posix(): path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()}
+        for out in (quickstart, again)
+    )
+    assert len(first) == 9
+    assert first == second
+
+
+@pytest.mark.skipif(not CRANFIELD.exists(), reason=f"no Cranfield at {CRANFIELD}")
+def test_cranfield_keeps_its_own_splits(tmp_path: Path) -> None:
+    """225 queries as 135, 22 and 68; 906, 142 and 563 judgements; 1,398 documents: the set's own README."""
+    out = ingest(tmp_path, beir_source(CRANFIELD))
+    found = counts(out)
+    assert found["splits"] == {"train": 135, "dev": 22, "test": 68}
+    assert (found["documents"], found["judgements"], found["rejected"]) == (1398, 906 + 142 + 563, 0)
+    assert {row[2] for row in table(out, "qrels")} == {1, 2, 3, 4}
+
+
+@pytest.mark.parametrize("name", ["../elsewhere", "a/b", "", ".hidden"])
+def test_a_source_name_that_is_no_folder_name_is_an_error(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError, match=r"params\.yaml: ingest: .*name is that of its folder"):
+        ingest(tmp_path / "out", beir_source(tmp_path), name=name)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"reader": "lee"}, "reader 'lee' does not read task 'ir'"),
+        ({"reader": "semanlink"}, "splits are needed for reader 'semanlink'"),
+        ({"score_range": [0, 1]}, "score_range is needed for task 'sts' .* and for no other"),
+        ({"documents_per_query": [3, 2]}, r"documents_per_query must be \[fewest, most\]"),
+    ],
+)
+def test_parameters_that_contradict_each_other_are_errors(tmp_path: Path, changes: dict, expected: str) -> None:
+    with pytest.raises(InputError, match=expected):
+        ingest(tmp_path / "out", beir_source(tmp_path, **changes))

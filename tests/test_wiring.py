@@ -1,0 +1,87 @@
+"""One word per stage everywhere: dvc.yaml, params.yaml, Kedro, src and the catalog agree."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from codiemb_pipeline.params import Params
+from codiemb_pipeline.pipeline_registry import STAGES
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "src" / "codiemb_pipeline"
+DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text())
+CATALOG = yaml.safe_load((ROOT / "conf/base/catalog.yml").read_text())
+
+
+def pipeline_of(stage: str):
+    return importlib.import_module(f"codiemb_pipeline.pipelines.{stage}").create_pipeline()
+
+
+def paths(entries: list) -> set[str]:
+    return {entry if isinstance(entry, str) else next(iter(entry)) for entry in entries}
+
+
+def test_every_list_of_stages_is_the_same():
+    assert tuple(DVC["stages"]) == STAGES
+    assert set(Params.model_fields) == {*STAGES, "encoder"}
+    assert {path.parent.name for path in (PACKAGE / "pipelines").glob("*/nodes.py")} == set(STAGES)
+    assert all((PACKAGE / stage).is_dir() and (ROOT / "tests" / stage).is_dir() for stage in STAGES)
+
+
+def test_params_yaml_in_the_root_is_valid():
+    Params.parse(yaml.safe_load((ROOT / "params.yaml").read_text()), "")
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_dvc_tracks_the_sections_outputs_and_inputs_of_the_node(stage: str):
+    declared, pipeline = DVC["stages"][stage], pipeline_of(stage)
+    assert declared["cmd"] == f"kedro run --pipelines={stage}"
+    sections = {name.removeprefix("params:") for name in pipeline.inputs() if name.startswith("params:")}
+    assert sections <= {str(name).split(".")[0] for name in declared["params"]}
+    outs = paths(declared.get("outs", [])) | paths(declared.get("metrics", []))
+    assert outs == {CATALOG[name]["filepath"] for name in pipeline.outputs()}
+    for name in pipeline.inputs() - {"work", "parameters"}:
+        if not name.startswith("params:"):
+            folder = CATALOG[name]["filepath"]
+            assert any(path == folder or path.startswith(f"{folder}/") for path in paths(declared["deps"])), name
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_dvc_lists_all_the_code_a_stage_runs(stage: str):
+    """A module left out would leave results stale without a word."""
+    listed = {path for path in paths(DVC["stages"][stage]["deps"]) if path.startswith("src/")}
+    needed = {f"src/codiemb_pipeline/{name}" for name in reached(PACKAGE / stage)}
+    uncovered = {name for name in needed if not any(name == path or name.startswith(f"{path}/") for path in listed)}
+    assert not uncovered
+
+
+HARMLESS = {"errors.py", "jsonl.py", "locations.py", "schema.py", "params/__init__.py", "params/base.py", "__init__.py"}
+
+
+def reached(start: Path) -> set[str]:
+    """Return the modules of ours that a folder's files reach by imports, except those that decide no result."""
+    seen: set[Path] = set()
+    todo = list(start.rglob("*.py"))
+    while todo:
+        path = todo.pop()
+        if path in seen:
+            continue
+        seen.add(path)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("codiemb_pipeline."):
+                target = PACKAGE.joinpath(*node.module.split(".")[1:])
+                if target.with_suffix(".py").exists():
+                    todo.append(target.with_suffix(".py"))
+    return {str(path.relative_to(PACKAGE)) for path in seen} - HARMLESS
+
+
+def test_nodes_stay_thin():
+    for path in (PACKAGE / "pipelines").glob("*/nodes.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef):
+                assert node.end_lineno - node.body[min(1, len(node.body) - 1)].lineno < 15, path

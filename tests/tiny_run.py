@@ -1,0 +1,54 @@
+"""A complete, tiny set of parameters and sources: the quickstart in miniature, for tests that run stages."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).parents[1]
+NOUNS = ["dog", "cat", "bird", "fish", "river", "mountain", "house", "paper", "music", "document"]
+COLOURS = ["red", "blue", "green", "old", "new", "small", "big", "the"]
+
+
+def write_sources(folder: Path) -> Path:
+    """Write ``retrieval.jsonl`` (40 queries, two positives each) and ``pairs.tsv`` (60 scored pairs)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    phrases = [(noun, colour) for noun in NOUNS for colour in COLOURS]
+    with (folder / "retrieval.jsonl").open("w") as file:
+        for noun, colour in phrases[::2]:
+            positives = [f"{colour} {noun} and river", f"the {noun} of a {colour} house"]
+            file.write(json.dumps({"query": f"{colour} {noun}", "pos": positives}) + "\n")
+    with (folder / "pairs.tsv").open("w") as file:
+        file.write("left\tright\tscore\n")
+        for place, (noun, colour) in enumerate(phrases[:60]):
+            other = NOUNS[(NOUNS.index(noun) + place % 3) % len(NOUNS)]
+            file.write(f"{colour} {noun}\t{colour} {other} {place % 7}\t{5 - 2 * (place % 3)}\n")
+    return folder
+
+
+def tiny_params(sources: Path, encoder: Path) -> dict[str, Any]:
+    """Return params.yaml's values with tiny sources, encoder and sizes."""
+    params = copy.deepcopy(yaml.safe_load((ROOT / "params.yaml").read_text()))
+    params["encoder"] |= {"path": str(encoder), "max_length": 24}
+    shares = {"train": 0.6, "dev": 0.2, "test": 0.2}
+    retrieval = {"task": "ir", "reader": "flag_embedding", "path": str(sources / "retrieval.jsonl"), "splits": shares}
+    columns = {"text_a": "left", "text_b": "right", "score": "score"}
+    pairs = {"task": "sts", "reader": "pairs", "path": str(sources / "pairs.tsv"), "splits": shares}
+    pairs |= {"score_range": [0, 5], "columns": columns}
+    params["ingest"]["sources"] = {"tags": retrieval, "words": pairs}
+    params["mine"] |= {"rank_to": 10, "negatives_per_query": 3, "relative_margin": None}
+    params["assemble"] |= {"train_sources": ["tags", "words"], "dev_sources": ["tags", "words"], "caps": {}}
+    params["train"] |= {"batch_size": {"ir": 4, "sts": 4}, "epochs": 3, "max_steps": 6, "loader_workers": 0}
+    params["train"]["checkpoint_every"] = 2
+    params["train"]["launch"]["threads"] = 1
+    params["evaluate"]["models"] = ["base", "last", "merged"]
+    params["evaluate"]["benchmarks"] = {
+        "Tags": {"type": "retrieval", "source": "tags", "split": "test"},
+        "Words": {"type": "sts", "source": "words", "split": "test"},
+    }
+    params["evaluate"]["geometry"] = {"seed": 1, "texts": 40}
+    return params

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from codiemb_pipeline.model_input import SourceRange, TokenStore, TrainingArrays
+from codiemb_pipeline.params.train import ChunkParams, IRParams
+from codiemb_pipeline.train.batch_plan import plan_epoch
+from codiemb_pipeline.train.collate import PlannedBatches
+
+IR = IRParams(temperature=0.02, positives=2, hard_negatives=2, cross_device=True)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Texts 0 to 9 of 2 to 11 tokens; text t consists of tokens 100 + t. Two queries, then four pairs."""
+    TokenStore.write(tmp_path / "tokens", [[100 + t] * (t + 2) for t in range(10)], [0] * 10)
+    sources = [
+        SourceRange(name="r", task="ir", start=0, stop=2),
+        SourceRange(name="p", task="sts", start=2, stop=6),
+    ]
+    TrainingArrays.write(
+        tmp_path / "train",
+        query=[0, 1, 2, 3, 4, 2],
+        positives=[[5, 6, 7], [5], [6], [7], [8], [9]],
+        negatives=[[8], [], [], [], [], []],
+        gold=[np.nan, np.nan, 0.0, 0.25, 0.5, 1.0],
+        sources=sources,
+    )
+    return tmp_path
+
+
+def batches(folder, epoch: int = 0) -> list:
+    arrays, store = TrainingArrays(folder / "train"), TokenStore(folder / "tokens")
+    options = {"world_size": 1, "accumulation": 1, "steps_per_task": None, "repeat": False, "seed": 1, "epoch": epoch}
+    plan = plan_epoch(arrays.sources, batch_sizes={"ir": 2, "sts": 4}, **options)
+    chunk = ChunkParams(tokens=40, max_padding=0.2)
+    rest = {"ir": IR, "chunk": chunk, "pad_id": 0, "process_rank": 0, "seed": 1, "epoch": epoch}
+    dataset = PlannedBatches(plan, arrays=arrays, store=store, **rest)
+    return [dataset[number] for number in range(len(dataset))]
+
+
+def texts_of(batch, rows) -> list[int]:
+    """Read the texts back from the chunks by their tokens."""
+    first = [int(row[0]) - 100 for chunk in batch.chunks for row in chunk.input_ids]
+    return [first[row] for row in rows]
+
+
+def test_an_ir_batch_shows_positives_then_negatives_and_leaves_empty_slots(folder):
+    ir = next(batch for batch in batches(folder) if batch.source == "r")
+    queries = texts_of(ir, ir.query_rows)
+    assert sorted(queries) == [0, 1]
+    for row, query in enumerate(queries):
+        ids = ir.document_ids[row].tolist()
+        if query == 0:
+            assert len(set(ids[:2])) == 2
+            assert set(ids[:2]) <= {5, 6, 7}
+            assert ids[2:] == [8, -1]
+            assert ir.known_ids[row].tolist() == [5, 6, 7]
+        else:
+            assert ids == [5, -1, -1, -1]
+            assert ir.known_ids[row].tolist() == [5, -1, -1]
+    filled = ir.document_ids != -1
+    assert texts_of(ir, ir.document_rows[filled].tolist()) == ir.document_ids[filled].tolist()
+
+
+def test_a_text_that_stands_twice_is_encoded_once(folder):
+    """Text 2 opens two of the four pairs, so eight places hold seven texts."""
+    sts = next(batch for batch in batches(folder) if batch.source == "p")
+    assert sum(len(chunk.input_ids) for chunk in sts.chunks) == 7
+    a, b = texts_of(sts, sts.a_rows), texts_of(sts, sts.b_rows)
+    gold = {(2, 6): 0.0, (3, 7): 0.25, (4, 8): 0.5, (2, 9): 1.0}
+    assert {pair: float(value) for pair, value in zip(zip(a, b, strict=True), sts.gold, strict=True)} == gold
+
+
+def test_tokens_and_padding_are_counted(folder):
+    for batch in batches(folder):
+        assert batch.tokens == sum(int(chunk.attention_mask.sum()) for chunk in batch.chunks)
+        assert batch.padded == sum(chunk.input_ids.numel() for chunk in batch.chunks)
+
+
+def test_what_an_example_shows_depends_on_the_epoch_and_nothing_else(folder):
+    def shown(epoch: int) -> list[int]:
+        ir = next(batch for batch in batches(folder, epoch) if batch.source == "r")
+        return ir.document_ids[texts_of(ir, ir.query_rows).index(0), :2].tolist()
+
+    assert shown(0) == shown(0)
+    assert len({tuple(shown(epoch)) for epoch in range(8)}) > 1

@@ -1,0 +1,170 @@
+"""A real launch of two processes on a tiny encoder: it ends, goes on after a kill, tells its errors, leaves no orphan."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from codiemb_pipeline.assemble.run import assemble
+from codiemb_pipeline.encoder.checkpoint import weights_digest
+from codiemb_pipeline.errors import PipelineError
+from codiemb_pipeline.ingest.run import ingest_sources
+from codiemb_pipeline.mine.run import mine_hard_negatives
+from codiemb_pipeline.params import Params
+from codiemb_pipeline.train.run import train_encoder
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from tiny_run import tiny_params, write_sources  # noqa: E402
+
+pytestmark = [pytest.mark.dist, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory, tiny_encoder_folder):
+    """Parameters as a dict, and the folder of model input."""
+    root = tmp_path_factory.mktemp("launch")
+    values = tiny_params(write_sources(root / "raw"), tiny_encoder_folder)
+    params = Params.parse(values, "")
+    for name in ("sources", "negatives", "input"):
+        (root / name).mkdir()
+    ingest_sources(params.ingest, root / "sources")
+    mine_hard_negatives(params.mine, params.encoder, root / "sources", ["tags"], root / "negatives")
+    assemble(params.assemble, params.encoder, root / "sources", root / "negatives", root / "input")
+    return values, root / "input"
+
+
+def outputs(folder: Path) -> dict[str, Path]:
+    places = {"work": folder / "work", "checkpoints": folder / "checkpoints", "curves": folder / "curves"}
+    for place in places.values():
+        place.mkdir(parents=True, exist_ok=True)
+    return places
+
+
+def train(values: dict, model_input: Path, folder: Path) -> Path:
+    params = Params.parse(values, "")
+    places = outputs(folder)
+    train_encoder(params.train, params.encoder, model_input=model_input, **places)
+    return places["checkpoints"]
+
+
+SCRIPT = """
+import json, sys
+from pathlib import Path
+from codiemb_pipeline.params import Params
+from codiemb_pipeline.train.run import train_encoder
+values, model_input, work, checkpoints, curves = sys.argv[1:]
+params = Params.parse(json.loads(values), "")
+train_encoder(params.train, params.encoder, model_input=Path(model_input), work=Path(work),
+              checkpoints=Path(checkpoints), curves=Path(curves))
+"""
+
+
+def start(values: dict, model_input: Path, folder: Path) -> subprocess.Popen:
+    places = outputs(folder)
+    arguments = [json.dumps(values), str(model_input), *map(str, places.values())]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src")}
+    return subprocess.Popen([sys.executable, "-c", SCRIPT, *arguments], env=environment, stderr=subprocess.DEVNULL)
+
+
+def wait_for(found, seconds: float = 90.0) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found():
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def workers(folder: Path) -> list[int]:
+    """Return the processes whose command line names the run's folder, torchrun and workers alike."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (entry / "cmdline").read_bytes().decode(errors="replace")
+        except OSError:
+            continue
+        if str(folder) in command and int(entry.name) != os.getpid():
+            found.append(int(entry.name))
+    return found
+
+
+def test_killed_halfway_it_goes_on_from_its_last_checkpoint_to_the_same_weights(prepared, tmp_path):
+    values, model_input = prepared
+    values = {**values, "train": {**values["train"], "max_steps": 12, "epochs": 9}}
+    whole = train(values, model_input, tmp_path / "whole")
+    process = start(values, model_input, tmp_path / "cut")
+    state = tmp_path / "cut" / "work" / "train"
+    assert wait_for(lambda: list(state.glob("*/state/step-*")))
+    process.kill()
+    process.wait()
+    assert wait_for(lambda: not workers(tmp_path / "cut"), 20), "processes outlived the one that was killed"
+    left = {path.name for path in state.glob("*/checkpoints/step-*")}
+    assert left, "nothing was kept"
+    resumed = train(values, model_input, tmp_path / "cut")
+    names = [entry["name"] for entry in json.loads((whole / "run.json").read_text())["checkpoints"]]
+    assert [entry["name"] for entry in json.loads((resumed / "run.json").read_text())["checkpoints"]] == names
+    assert [weights_digest(resumed / name) for name in names] == [weights_digest(whole / name) for name in names]
+    assert (tmp_path / "cut/curves/dev.csv").read_text() == (tmp_path / "whole/curves/dev.csv").read_text()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("victim", ["kedro", "torchrun"])
+def test_no_process_outlives_the_one_that_was_killed(prepared, tmp_path, victim, number):
+    values, model_input = prepared
+    values = {**values, "train": {**values["train"], "max_steps": 5000, "epochs": 5000}}
+    process = start(values, model_input, tmp_path)
+    try:
+        assert wait_for(lambda: list((tmp_path / "work/train").glob("*/state/step-*")))
+        target = process.pid
+        if victim == "torchrun":
+            target = next(pid for pid in workers(tmp_path) if parent_of(pid) == process.pid)
+        os.kill(target, number)
+        assert wait_for(lambda: not workers(tmp_path), 20)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def parent_of(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+    except OSError:
+        return -1
+
+
+def test_a_workers_error_is_told_in_a_few_lines_with_process_and_log(prepared, tmp_path):
+    values, model_input = prepared
+    values = {**values, "train": {**values["train"], "batch_size": {"ir": 4, "sts": 400}}}
+    with pytest.raises(PipelineError) as told:
+        train(values, model_input, tmp_path)
+    message = str(told.value)
+    assert "do not fill one global batch" in message
+    assert "process " in message
+    assert len(message.splitlines()) <= 5
+    log = Path(next(line for line in message.splitlines() if line.startswith("log: ")).removeprefix("log: "))
+    assert "InputError" in log.read_text()
+
+
+def test_a_worker_killed_for_memory_is_named(prepared, tmp_path):
+    values, model_input = prepared
+    values = {**values, "train": {**values["train"], "max_steps": 5000, "epochs": 5000}}
+    import threading
+
+    def kill_one() -> None:
+        if wait_for(lambda: list((tmp_path / "work/train").glob("*/state/step-*"))):
+            entries = [pid for pid in workers(tmp_path) if b"train.entry" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+            leaves = [pid for pid in entries if parent_of(pid) in entries]
+            os.kill(max(leaves), signal.SIGKILL)
+
+    thread = threading.Thread(target=kill_one)
+    thread.start()
+    with pytest.raises(PipelineError, match=r"process \d was killed by SIGKILL .*out of memory"):
+        train(values, model_input, tmp_path)
+    thread.join()
