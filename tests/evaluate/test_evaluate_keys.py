@@ -123,6 +123,7 @@ def test_other_settings_are_other_results(
     assert loaded
 
 
+@pytest.mark.filterwarnings("ignore:An input array is constant")
 def test_a_benchmark_without_a_score_is_named_with_its_model_and_the_rest_is_kept(
     evaluate: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

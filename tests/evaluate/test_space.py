@@ -22,12 +22,13 @@ TAGS = BenchmarkData(
     },
     "revision",
 )
+ROWS = [("dog", "cat", 0.79), ("cat", "fish", 0.1), ("bird", "a bird", 0.8)]
 WORDS = BenchmarkData(
     "Words",
     LocalSTS(type="sts", source="words", split="test"),
-    {"pairs": pd.DataFrame({"text_a": ["dog", "cat", "bird"], "text_b": ["cat", "fish", "a bird"], "gold": [0.79, 0.1, 0.8]})},
+    {"pairs": pd.DataFrame(ROWS, columns=["text_a", "text_b", "gold"])},
     "revision",
-)  # fmt: skip
+)
 TEXTS = {"dog", "river", "the dog", "big water", "cat", "fish", "bird", "a bird"}
 PAIRS = {("dog", "the dog"), ("river", "big water"), ("bird", "a bird")}
 

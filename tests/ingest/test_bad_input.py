@@ -206,3 +206,21 @@ def test_a_source_of_which_nothing_is_left_is_an_error_whatever_the_tolerance(tm
     path = write_lines(tmp_path / "pairs.jsonl", [GOOD | {"gold": 7}])
     message = message_of(tmp_path, pairs_source(path), tolerance=1.0)
     assert message == "source 'mine': nothing is left of 1 rows: all bad"
+
+
+def test_a_row_of_too_few_fields_is_named(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "pairs.tsv", ["left\tright\tgold", "a\tb"])
+    message = message_of(tmp_path, pairs_source(path))
+    assert f"{path}: row 2: (row): expected 3 fields, found 2" in message
+
+
+def test_a_beir_folder_without_a_corpus_is_named(tmp_path: Path) -> None:
+    folder = write_beir(tmp_path / "beir")
+    (folder / "corpus.jsonl").unlink()
+    assert message_of(tmp_path, beir_source(folder)) == f"{folder}/corpus.jsonl: expected a file, found none"
+
+
+def test_a_query_without_a_positive_is_named(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "train.jsonl", [{"query": "a", "pos": []}])
+    message = message_of(tmp_path, flag_source(path))
+    assert f"{path}: row 1: pos: expected one text at least, found none" in message

@@ -42,10 +42,8 @@ def test_ndcg_without_any_relevant_document_is_an_error() -> None:
 @given(st.lists(st.tuples(st.integers(-3, 3), st.integers(0, 4)), min_size=2, max_size=40))
 def test_spearman_is_scipy_s_with_ties(rows: list[tuple[int, int]]) -> None:
     first, second = zip(*rows, strict=True)
-    if len(set(first)) == 1 or len(set(second)) == 1:
-        expected = 0.0
-    else:
-        expected = float(spearmanr(first, second).statistic)
+    constant = len(set(first)) == 1 or len(set(second)) == 1
+    expected = 0.0 if constant else float(spearmanr(first, second).statistic)
     found = spearman(torch.tensor(first, dtype=torch.float32), torch.tensor(second, dtype=torch.float32))
     assert found == pytest.approx(expected, abs=1e-9)
 

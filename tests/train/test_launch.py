@@ -1,4 +1,4 @@
-"""A real launch of two processes on a tiny encoder: it ends, goes on after a kill, tells its errors, leaves no orphan."""
+"""A real launch of two processes on a tiny encoder: it ends, goes on after a kill, tells errors, leaves no orphan."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from codiemb_pipeline.params import Params
 from codiemb_pipeline.train.run import train_encoder
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from tiny_run import tiny_params, write_sources  # noqa: E402
+from tiny_run import tiny_params, write_sources
 
 pytestmark = [pytest.mark.dist, pytest.mark.slow]
 
