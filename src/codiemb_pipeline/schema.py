@@ -7,7 +7,6 @@ form), ``scores`` its gold value in [0, 1], ``negatives`` nothing. Knows nothing
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -66,7 +65,7 @@ class TrainingExample:
         if len(self.positives) != 1 or self.negatives:
             counts = f"{len(self.positives)} positives and {len(self.negatives)} negatives"
             raise InputError(f"{where}: expected one other text and no negatives for an sts pair, found {counts}")
-        if len(self.scores) != 1 or not math.isfinite(self.scores[0]) or not 0.0 <= self.scores[0] <= 1.0:
+        if len(self.scores) != 1 or not isinstance(self.scores[0], int | float) or not 0.0 <= self.scores[0] <= 1.0:
             raise InputError(f"{where}: scores: expected one gold value in [0, 1], found {self.scores!r}")
 
     def to_dict(self) -> dict[str, Any]:
