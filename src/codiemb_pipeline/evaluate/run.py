@@ -150,7 +150,10 @@ class _Judge:
         return {**rounded, "dimension": int(encoder.model.backbone.config.hidden_size)}
 
     def _run(self, name: str, folder: Path, benchmark: BenchmarkData) -> dict[str, Any]:
-        import mteb  # takes seconds, and is not needed when everything is in the cache
+        import datasets  # both take seconds, and are not needed when everything is in the cache
+        import mteb
+
+        datasets.disable_progress_bars()  # it draws one for every column of a local table
 
         model = self._mteb_encoder(name, folder)
         task = make_task(benchmark)
