@@ -22,6 +22,11 @@ class Folder(AbstractDataset[Path, Path]):
         self._filepath = PurePath(filepath)
         self.metadata = metadata
 
+    @property
+    def place(self) -> Path:
+        """Where it lies, or will."""
+        return Path(self._filepath)
+
     def load(self) -> Path:
         """Return the path."""
         path = Path(self._filepath)

@@ -9,9 +9,10 @@ from typing import Any
 from click import ClickException
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
+from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
-from codiemb_pipeline.catalog_types import WorkFolder
+from codiemb_pipeline.catalog_types import Folder, WorkFolder
 from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.jsonl import write_json
 from codiemb_pipeline.params import Params
@@ -27,6 +28,18 @@ class CheckParams:
             Params.parse(context.params, "")
         except InputError as error:
             raise ClickException(str(error)) from None
+
+
+class RequireInputs:
+    """Says in one line which folder is missing and which stage writes it, before any node runs."""
+
+    @hook_impl
+    def before_pipeline_run(self, pipeline: Pipeline, catalog: Any) -> None:
+        """Check every input an earlier stage should have written."""
+        for name in sorted(pipeline.inputs()):
+            dataset = catalog.get(name)
+            if isinstance(dataset, Folder) and not isinstance(dataset, WorkFolder) and not dataset.exists():
+                raise ClickException(f"{name}: nothing at {dataset.place}; an earlier stage writes it, run `dvc repro`")
 
 
 class RecordDurations:

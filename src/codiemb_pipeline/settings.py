@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from codiemb_pipeline.hooks import CheckParams, RecordDurations
+from codiemb_pipeline.hooks import CheckParams, RecordDurations, RequireInputs
 
 # `ignore_hidden: False`: a file outside conf/ counts as hidden wherever a folder above it begins with a dot, as in the
 # workspaces of `dvc exp run --queue` below .dvc/tmp; Kedro would then run with no parameters at all, with a warning.
@@ -12,5 +12,5 @@ CONFIG_LOADER_ARGS = {
     "config_patterns": {"parameters": ["../../params.yaml"]},
     "ignore_hidden": False,
 }
-HOOKS = (CheckParams(), RecordDurations())
+HOOKS = (CheckParams(), RequireInputs(), RecordDurations())
 DISABLE_HOOKS_FOR_PLUGINS = ("kedro-viz",)  # it would write .viz/ into the project on every run
