@@ -9,6 +9,11 @@ from typing import Any
 
 import yaml
 
+from codiemb_pipeline.assemble.run import assemble
+from codiemb_pipeline.ingest.run import ingest_sources
+from codiemb_pipeline.mine.run import mine_hard_negatives
+from codiemb_pipeline.params import Params
+
 ROOT = Path(__file__).parents[1]
 NOUNS = ["dog", "cat", "bird", "fish", "river", "mountain", "house", "paper", "music", "document"]
 COLOURS = ["red", "blue", "green", "old", "new", "small", "big", "the"]
@@ -52,3 +57,14 @@ def tiny_params(sources: Path, encoder: Path) -> dict[str, Any]:
     }
     params["evaluate"]["geometry"] = {"seed": 1, "texts": 40}
     return params
+
+
+def make_model_input(values: dict[str, Any], root: Path) -> Path:
+    """Run ingest, mine and assemble below ``root`` and return the folder of model input."""
+    params = Params.parse(values, "")
+    for name in ("sources", "negatives", "input"):
+        (root / name).mkdir()
+    ingest_sources(params.ingest, root / "sources")
+    mine_hard_negatives(params.mine, params.encoder, root / "sources", ["tags"], root / "negatives")
+    assemble(params.assemble, params.encoder, root / "sources", root / "negatives", root / "input")
+    return root / "input"

@@ -16,13 +16,10 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from conftest import make_tiny_encoder
-from tiny_run import tiny_params, write_sources
+from tiny_run import make_model_input, tiny_params, write_sources
 
-from codiemb_pipeline.assemble.run import assemble
 from codiemb_pipeline.encoder.checkpoint import load_encoder
 from codiemb_pipeline.errors import PipelineError
-from codiemb_pipeline.ingest.run import ingest_sources
-from codiemb_pipeline.mine.run import mine_hard_negatives
 from codiemb_pipeline.model_input import TokenStore, TrainingArrays
 from codiemb_pipeline.params import Params
 from codiemb_pipeline.train.events import EventWriter, read_events
@@ -38,13 +35,7 @@ def prepare(root: Path) -> tuple[dict, Path]:
     """Return parameters as a dict, and the folder of model input."""
     values = tiny_params(write_sources(root / "raw"), make_tiny_encoder(root / "encoder"))
     values["train"] |= {"epochs": 20, "max_steps": 20, "checkpoint_every": 10, "learning_rate": 1.0e-3}
-    params = Params.parse(values, "")
-    for name in ("sources", "negatives", "input"):
-        (root / name).mkdir()
-    ingest_sources(params.ingest, root / "sources")
-    mine_hard_negatives(params.mine, params.encoder, root / "sources", ["tags"], root / "negatives")
-    assemble(params.assemble, params.encoder, root / "sources", root / "negatives", root / "input")
-    return values, root / "input"
+    return values, make_model_input(values, root)
 
 
 def run_of(values: dict, model_input: Path, folder: Path) -> tuple[Run, int]:

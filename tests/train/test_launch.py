@@ -12,16 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from codiemb_pipeline.assemble.run import assemble
 from codiemb_pipeline.encoder.checkpoint import weights_digest
 from codiemb_pipeline.errors import PipelineError
-from codiemb_pipeline.ingest.run import ingest_sources
-from codiemb_pipeline.mine.run import mine_hard_negatives
 from codiemb_pipeline.params import Params
 from codiemb_pipeline.train.run import train_encoder
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from tiny_run import tiny_params, write_sources
+from tiny_run import make_model_input, tiny_params, write_sources
 
 pytestmark = [pytest.mark.dist, pytest.mark.slow]
 
@@ -31,13 +28,7 @@ def prepared(tmp_path_factory, tiny_encoder_folder):
     """Parameters as a dict, and the folder of model input."""
     root = tmp_path_factory.mktemp("launch")
     values = tiny_params(write_sources(root / "raw"), tiny_encoder_folder)
-    params = Params.parse(values, "")
-    for name in ("sources", "negatives", "input"):
-        (root / name).mkdir()
-    ingest_sources(params.ingest, root / "sources")
-    mine_hard_negatives(params.mine, params.encoder, root / "sources", ["tags"], root / "negatives")
-    assemble(params.assemble, params.encoder, root / "sources", root / "negatives", root / "input")
-    return values, root / "input"
+    return values, make_model_input(values, root)
 
 
 def outputs(folder: Path) -> dict[str, Path]:
