@@ -15,7 +15,7 @@ import pytest
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from conftest import make_tiny_encoder
+from tiny_encoder import make_tiny_encoder
 from tiny_run import make_model_input, tiny_params, write_sources
 
 from codiemb_pipeline.encoder.checkpoint import load_encoder
