@@ -27,7 +27,7 @@ from codiemb_pipeline.ingest.run import ingest_sources
 from codiemb_pipeline.model_input import SourceRange, TokenStore, TrainingArrays
 from codiemb_pipeline.params import Params
 from codiemb_pipeline.source_tables import read_retrieval
-from codiemb_pipeline.train.batch_plan import plan_epoch
+from codiemb_pipeline.train.batch_plan import Balance, plan_epoch
 from codiemb_pipeline.train.collate import PlannedBatches
 from codiemb_pipeline.train.optimizer import adamw, freeze_unreached, set_learning_rate
 from codiemb_pipeline.train.step import Objective, batch_loss
@@ -69,7 +69,7 @@ def run_ours(params: Params, rows: list[list[str]], batch: int) -> dict[str, flo
             sources=[SourceRange(name="semanlink", task="ir", start=0, stop=len(rows))],
         )
         arrays, store = TrainingArrays(place / "train"), TokenStore(place / "tokens")
-        sampling = {"accumulation": 1, "steps_per_task": None, "repeat": False, "seed": 1, "epoch": 0}
+        sampling = {"accumulation": 1, "balance": Balance(), "mixed": False, "seed": 1, "epoch": 0}
         plan = plan_epoch(arrays.sources, batch_sizes={"ir": batch, "sts": 1}, world_size=1, **sampling)
         ir = params.train.ir.model_copy(update={"positives": 1, "hard_negatives": HARD_NEGATIVES})
         rest = {
@@ -81,7 +81,7 @@ def run_ours(params: Params, rows: list[list[str]], batch: int) -> dict[str, flo
             "epoch": 0,
         }
         loader = DataLoader(PlannedBatches(plan, arrays=arrays, store=store, **rest), batch_size=None, num_workers=1)
-        return _train_ours(encoder, loader, Objective(ir, params.train.sts, None, bf16=False))
+        return _train_ours(encoder, loader, Objective(ir=ir, sts=params.train.sts, mid_layer=None))
 
 
 def _train_ours(encoder, loader: DataLoader, objective: Objective) -> dict[str, float]:

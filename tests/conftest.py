@@ -33,9 +33,14 @@ def tiny_encoder_params(tiny_encoder_folder: Path) -> EncoderParams:
         "path": str(tiny_encoder_folder),
         "revision": None,
         "trust_remote_code": False,
+        "bidirectional": False,
         "pooling": "mean",
+        "projection": None,
+        "dimensions": None,
         "normalize": True,
         "max_length": 32,
+        "append_eos": False,
+        "padding_side": "right",
         "prompts": prompts,
     }
     return EncoderParams.parse(values, "encoder")

@@ -48,6 +48,24 @@ class Folder(AbstractDataset[Path, Path]):
         return {"filepath": str(self._filepath)}
 
 
+class RunFolder(Folder):
+    """The folder of all runs, of which a stage writes one. Loading gives the path of all; saving replaces one run's.
+
+    What is no run of params.yaml any more stays where it is, until it is deleted: readers go by the names they know.
+    """
+
+    def __init__(self, filepath: str, run: str, metadata: dict[str, Any] | None = None) -> None:
+        super().__init__(filepath, metadata)
+        self._run = run
+
+    def save(self, data: Path) -> None:
+        """Move the finished folder ``data`` into the run's place."""
+        Folder(str(self._filepath / self._run)).save(data)
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._filepath), "run": self._run}
+
+
 class Artefact(Folder):
     """A file among other files. Loading gives its path; saving moves a finished file into its place."""
 

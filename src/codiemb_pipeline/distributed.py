@@ -86,6 +86,21 @@ def gather(rows: torch.Tensor) -> torch.Tensor:
     return joint
 
 
+def gather_wide(rows: torch.Tensor, *, fill: int) -> torch.Tensor:
+    """Return the rows of all processes, (W * n, widest), without gradient; narrower ones are filled up with ``fill``.
+
+    Args:
+        rows: (n, m), n the same on every process.
+    """
+    if world_size() == 1:
+        return rows
+    width = torch.tensor(rows.shape[1], device=rows.device)
+    dist.all_reduce(width, op=dist.ReduceOp.MAX)
+    filled = rows.new_full((len(rows), int(width)), fill)
+    filled[:, : rows.shape[1]] = rows
+    return gather(filled)
+
+
 def gather_uneven(rows: torch.Tensor) -> list[torch.Tensor]:
     """Return the rows of each process, (n_r, ...), without gradient; the numbers of rows may differ."""
     if world_size() == 1:
@@ -104,6 +119,19 @@ def total(value: torch.Tensor) -> torch.Tensor:
     summed = value.detach().clone()
     dist.all_reduce(summed)
     return summed
+
+
+def mean_over_processes(summed: torch.Tensor, count: torch.Tensor, *, joint: bool) -> torch.Tensor:
+    """Return a mean whose gradient, averaged over the processes, is that of the mean over the rows of all of them.
+
+    Args:
+        summed: sum over this process's rows, a scalar.
+        count: their number, a scalar.
+        joint: whether the others take part; else the mean is over own rows.
+    """
+    if not joint:
+        return summed / count.clamp(min=1)
+    return summed * world_size() / total(count).clamp(min=1)
 
 
 def wrap(model: nn.Module, device: torch.device) -> nn.Module:

@@ -13,7 +13,7 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
 from codiemb_pipeline.catalog_types import Folder, WorkFolder
-from codiemb_pipeline.errors import InputError
+from codiemb_pipeline.errors import InputError, nearest
 from codiemb_pipeline.jsonl import write_json
 from codiemb_pipeline.params import Params
 
@@ -23,11 +23,15 @@ class CheckParams:
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
-        """Check all sections, with run-time overrides in."""
+        """Check all sections, with run-time overrides in, and the name of the run where one is given."""
+        values = dict(context.params)
+        run = values.pop("run", None)
         try:
-            Params.parse(context.params, "")
+            known = Params.parse(values).runs
         except InputError as error:
             raise ClickException(str(error)) from None
+        if run is not None and run not in known:
+            raise ClickException(f"--params=run={run}: no run of that name in params.yaml{nearest(str(run), known)}")
 
 
 class RequireInputs:

@@ -1,4 +1,8 @@
-"""Several gloo processes give the gradients of one process on the joint batch."""
+"""Several gloo processes give the gradients of one process on the joint batch, so a task's weight is no matter of W.
+
+Without gathering, a list-wise loss is one of each process's own list: there one process that takes the lists one after
+the other, as accumulated micro-batches, is the measure.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +16,26 @@ import torch
 
 WORKER = Path(__file__).with_name("worker.py")
 SOURCE = Path(__file__).parents[2] / "src"
+sys.path.insert(0, str(WORKER.parent))
+import worker  # noqa: E402
+
+CASES = [*worker.RETRIEVAL, *worker.SIMILARITY, "matryoshka-ir", "matryoshka-sts"]
+LOCAL = ["pearson", "rank-kl", "pro", "cosent", "cosine", "ir", "ir-cosent", "ir-query-query"]
+NAMES = [
+    *CASES,
+    *(f"{case}+cached" for case in CASES),
+    *(f"{case}+{flags}" for case in ("ir", "sts", "mid") for flags in ("accumulated", "accumulated+cached")),
+    *(f"{case}+local" for case in LOCAL),
+    *(f"{case}+local+cached" for case in ("ir", "pearson")),
+]
 
 
-def run_workers(task: str, processes: int, out: Path) -> dict[str, torch.Tensor]:
+def run_workers(processes: int, out: Path, names: list[str]) -> dict[str, tuple[dict, list[float]]]:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{SOURCE}{os.pathsep}{WORKER.parent}"}
+    places = [SOURCE, WORKER.parent, WORKER.parents[1]]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(map(str, places))}
     done = subprocess.run(
-        [*command, str(WORKER), task, str(out)],
+        [*command, str(WORKER), str(out), *names],
         env=environment,
         capture_output=True,
         text=True,
@@ -29,19 +46,42 @@ def run_workers(task: str, processes: int, out: Path) -> dict[str, torch.Tensor]
     return torch.load(out)
 
 
-@pytest.mark.dist
-@pytest.mark.parametrize("processes", [2, 4])
-@pytest.mark.parametrize("task", ["ir", "sts", "mid"])
-def test_gradients_equal_one_process_on_the_joint_batch(task: str, processes: int, tmp_path: Path, monkeypatch):
-    """With shared documents, false negatives across processes and uneven numbers of good pairs (5 and 1)."""
-    monkeypatch.syspath_prepend(str(WORKER.parent))
-    import worker
+def alone(name: str, processes: int) -> dict[str, torch.Tensor]:
+    """Return the gradients of one process that works on all there is, without GradCache."""
+    case, *flags = name.split("+")
+    model = worker.TinyModel()
+    parts = processes if "local" in flags else 1
+    worker.update(case, (0, 1), model, micro_batches=2 if "accumulated" in flags else 1, parts=parts)
+    return {key: parameter.grad for key, parameter in model.named_parameters()}
 
-    alone = worker.TinyModel()
-    worker.gradients(task, 1, 0, alone)
-    together = run_workers(task, processes, tmp_path / "gradients.pt")
-    for name, parameter in alone.named_parameters():
-        expected = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-        found = torch.zeros_like(parameter) if together[name] is None else together[name]
-        torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-9, msg=lambda text, name=name: f"{name}: {text}")
-    assert max(float(p.grad.abs().max()) for p in alone.parameters() if p.grad is not None) > 1e-4
+
+def assert_same(found: dict, expected: dict, name: str) -> None:
+    for key, gradient in expected.items():
+        expected_ = torch.zeros(()) if gradient is None else gradient
+        found_ = torch.zeros(()) if found[key] is None else found[key]
+        expected_, found_ = torch.broadcast_tensors(expected_.double(), found_.double())
+        torch.testing.assert_close(
+            found_, expected_, rtol=1e-6, atol=1e-9, msg=lambda text, key=key: f"{name}, {key}: {text}"
+        )
+    assert max(float(gradient.abs().max()) for gradient in expected.values() if gradient is not None) > 1e-4, name
+
+
+@pytest.fixture(scope="module", params=[2, 4], ids=["2 processes", "4 processes"])
+def together(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[int, dict]:
+    """The gradients of all cases, from one start of the processes."""
+    out = tmp_path_factory.mktemp("parity") / "gradients.pt"
+    return request.param, run_workers(request.param, out, NAMES)
+
+
+@pytest.mark.dist
+@pytest.mark.parametrize("name", NAMES)
+def test_gradients_equal_those_of_one_process(name: str, together):
+    processes, found = together
+    assert_same(found[name][0], alone(name, processes), name)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_grad_cache_gives_the_same_gradients_in_one_process(case: str):
+    model = worker.TinyModel()
+    worker.update(case, (0, 1), model, cached=True)
+    assert_same({key: parameter.grad for key, parameter in model.named_parameters()}, alone(case, 1), case)

@@ -1,4 +1,8 @@
-"""What the two-process tests run in each process: one loss on this process's share of a batch; gradients to a file."""
+"""What the parity tests run in each process: an update on this process's share of some batches; gradients to a file.
+
+Documents are shared between queries and processes, false negatives stand on other processes, and the good pairs of a
+batch are spread unevenly. Everything is in float64.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +10,44 @@ import sys
 from pathlib import Path
 
 import torch
+from objective_params import NO_PARTS, ir_params, sts_params
 
 from codiemb_pipeline.distributed import process_group, process_rank, world_size, wrap
 from codiemb_pipeline.encoder.tokens import TokenBatch
-from codiemb_pipeline.params.train import IRParams, MidLayerParams, STSParams
+from codiemb_pipeline.params.objectives import MatryoshkaParams
 from codiemb_pipeline.train.collate import IRBatch, STSBatch
-from codiemb_pipeline.train.step import Objective, batch_loss
+from codiemb_pipeline.train.grad_cache import backward_at_once, backward_in_chunks
+from codiemb_pipeline.train.step import Objective
 
-TEXTS, QUERIES, SLOTS, PAIRS = 40, 8, 3, 12
+TEXTS, QUERIES, SLOTS, PAIRS, CHUNK = 40, 8, 3, 12, 7
+MID = {"weight": 1.0, "layer": 1, "threshold": 0.8, "temperature": 0.1}
+NO_MID = {**MID, "weight": 0.0}
+GATHERED = {"cross_device": True}
+
+# By name: what differs in the retrieval objective, or in the similarity objective.
+RETRIEVAL = {
+    "ir": {},
+    "ir-same-slot": {"same_slot": True},
+    "ir-published-masks": {"ignore_known": False},
+    "ir-margin": {"false_negative_margin": 0.05},
+    "ir-symmetric": {"symmetric": 0.5},
+    "ir-query-query": {"query_query": True},
+    "ir-cosent": {"loss": "cosent"},
+}
+SIMILARITY = {
+    "pearson": {**NO_PARTS, "pearson": 1.0, "mid_layer": NO_MID},
+    "rank-kl": {**NO_PARTS, "rank_kl": 1.0, "mid_layer": NO_MID},
+    "pro": {**NO_PARTS, "pro": 1.0, "mid_layer": NO_MID},
+    "cosent": {**NO_PARTS, "cosent": 1.0, "mid_layer": NO_MID},
+    "cosine": {**NO_PARTS, "cosine": 1.0, "mid_layer": NO_MID},
+    "mid": {**NO_PARTS, "mid_layer": MID},
+    "pair-info-nce": {
+        **NO_PARTS,
+        "mid_layer": NO_MID,
+        "info_nce": {"weight": 1.0, "threshold": 0.8, "temperature": 0.1},
+    },
+    "sts": {"mid_layer": MID},
+}
 
 
 class TinyModel(torch.nn.Module):
@@ -33,20 +67,24 @@ class TinyModel(torch.nn.Module):
 
 
 def chunks() -> list[TokenBatch]:
-    ids = torch.arange(TEXTS).unsqueeze(1)
-    return [TokenBatch(ids, torch.ones_like(ids), torch.zeros(TEXTS, dtype=torch.long))]
+    """All texts, in chunks of seven."""
+    parts = torch.arange(TEXTS).unsqueeze(1).split(CHUNK)
+    return [TokenBatch(ids, torch.ones_like(ids), torch.zeros(len(ids), dtype=torch.long)) for ids in parts]
 
 
-def ir_batch(rows: slice) -> IRBatch:
+def ir_batch(rows: slice, seed: int) -> IRBatch:
     """Queries are texts 0 to 7; documents drawn with repeats, so some are shared between queries and processes."""
-    generator = torch.Generator().manual_seed(5)
+    generator = torch.Generator().manual_seed(5 + seed)
     documents = torch.randint(8, 30, (QUERIES, SLOTS), generator=generator)
     documents[1, 2] = documents[6, 0]  # a positive of query 6 stands as hard negative of query 1
     ids = documents.clone()
     ids[2, 2] = -1  # an empty slot
-    known = torch.cat([documents[:, :1], torch.full((QUERIES, 1), -1)], dim=1)
-    known[0, 1] = documents[7, 0]  # a false negative on another process
+    ids[5, 1] = -1
+    known = torch.cat([documents[:, :2], torch.full((QUERIES, 2), -1)], dim=1)
+    known[5, 1] = -1
+    known[0, 2] = documents[7, 0]  # a false negative on another process
     queries = torch.arange(QUERIES)
+    width = 4 if rows.start == 0 else 3  # processes differ in how many positives they know of a query at most
     return IRBatch(
         chunks=chunks(),
         source="s",
@@ -56,47 +94,73 @@ def ir_batch(rows: slice) -> IRBatch:
         document_rows=documents[rows],
         document_ids=ids[rows],
         query_ids=queries[rows],
-        known_ids=known[rows],
-        positives=1,
+        known_ids=known[rows, :width],
+        positives=2,
     )
 
 
-def sts_batch(rows: slice) -> STSBatch:
+def sts_batch(rows: slice, seed: int) -> STSBatch:
     """Good pairs (gold 0.8 and above) are spread unevenly: five in the first half, one in the second."""
     gold = torch.tensor([0.9, 0.8, 1.0, 0.85, 0.95, 0.1, 0.2, 0.9, 0.0, 0.3, 0.5, 0.4], dtype=torch.float64)
-    a, b = torch.arange(PAIRS), torch.arange(PAIRS) + 14
+    a, b = torch.arange(PAIRS), (torch.arange(PAIRS) * 3 + seed) % 24 + 14
     place = {"a_rows": a[rows], "b_rows": b[rows], "a_ids": a[rows], "b_ids": b[rows]}
     return STSBatch(chunks=chunks(), source="s", tokens=1, padded=1, gold=gold[rows], **place)
 
 
-def objective(task: str) -> Objective:
-    ir = IRParams(temperature=0.1, positives=1, hard_negatives=2, cross_device=True)
-    only_mid = task == "mid"
-    weight = 0.0 if only_mid else 1.0
-    mid = MidLayerParams(weight=1.0, layer=1, threshold=0.8, temperature=0.1)
-    temperatures = {"rank_kl_temperature": 0.1, "pro_temperature": 0.1}
-    sts = STSParams(pearson=weight, rank_kl=weight, pro=weight, mid_layer=mid, cross_device=True, **temperatures)
-    return Objective(ir, sts, mid_layer=1, bf16=False)
+def objective(case: str, *, gathered: bool) -> Objective:
+    """Return the objective of a case; ``matryoshka`` is the whole of both tasks at a smaller width too."""
+    ir = {"temperature": 0.1, "positives": 2, "hard_negatives": 1, "cross_device": gathered}
+    temperatures = {"rank_kl_temperature": 0.1, "pro_temperature": 0.1, "cosent_temperature": 0.1}
+    sts = {**temperatures, "mid_layer": MID, "cross_device": gathered, **SIMILARITY.get(case, {})}
+    wide, similarity = case.startswith("matryoshka"), sts_params(**sts)
+    return Objective(
+        ir=ir_params(**ir, **RETRIEVAL.get(case, {})),
+        sts=similarity,
+        mid_layer=1 if similarity.mid_layer.weight > 0 else None,
+        matryoshka=MatryoshkaParams(dimensions=(2,), weights=(0.5,)) if wide else None,
+    )
 
 
-def gradients(task: str, count: int, rank: int, model: torch.nn.Module) -> None:
-    """Back-propagate the loss of share ``rank`` of ``count`` shares."""
-    total = QUERIES if task == "ir" else PAIRS
-    rows = slice(rank * total // count, (rank + 1) * total // count)
-    batch = ir_batch(rows) if task == "ir" else sts_batch(rows)
-    loss, _ = batch_loss(model, batch, objective(task))
-    loss.backward()
+def update(case: str, share: tuple[int, int], model: torch.nn.Module, **how: object) -> list[float]:
+    """Back-propagate share ``(number, of)`` of each micro-batch; return their losses.
+
+    Args:
+        case: name of an objective.
+        share: which part of each batch, of how many.
+        model: receives the gradients.
+        how: ``gathered``, ``cached`` (GradCache) and ``micro_batches``; ``parts`` takes that many shares of each batch
+            one after the other, as one process does the work of several that do not gather.
+    """
+    retrieval = case in RETRIEVAL or case.endswith("-ir")
+    total, make = (QUERIES, ir_batch) if retrieval else (PAIRS, sts_batch)
+    goal = objective(case, gathered=bool(how.get("gathered", True)))
+    backward = backward_in_chunks if how.get("cached") else backward_at_once
+    count, parts = int(how.get("micro_batches", 1)), int(how.get("parts", 1))
+    losses = []
+    for number in range(count * parts):
+        seed, part = divmod(number, parts)
+        place, of = (share[0], share[1]) if parts == 1 else (part, parts)
+        rows = slice(place * total // of, (place + 1) * total // of)
+        last = number + 1 == count * parts
+        told = backward(model, make(rows, seed), goal, scale=1 / (count * parts), exchange=last)
+        losses.append(float(told["loss"]))
+    return losses
 
 
 def main() -> None:
-    """Write the gradients that process 0 has after the exchange."""
+    """Write the gradients that process 0 has after the exchange, for each case named, and the losses of all."""
     torch.set_num_threads(1)
-    task, out = sys.argv[1], Path(sys.argv[2])
+    out, found = Path(sys.argv[1]), {}
     with process_group("gloo") as device:
-        model = TinyModel()
-        gradients(task, world_size(), process_rank(), wrap(model, device))
+        for name in sys.argv[2:]:
+            case, *flags = name.split("+")
+            model = TinyModel()
+            how = {"gathered": "local" not in flags, "cached": "cached" in flags}
+            how["micro_batches"] = 2 if "accumulated" in flags else 1
+            losses = update(case, (process_rank(), world_size()), wrap(model, device), **how)
+            found[name] = {key: parameter.grad for key, parameter in model.named_parameters()}, losses
         if process_rank() == 0:
-            torch.save({name: parameter.grad for name, parameter in model.named_parameters()}, out)
+            torch.save(found, out)
 
 
 if __name__ == "__main__":

@@ -27,3 +27,9 @@ def value_and_gradients() -> Gradients:
 @pytest.fixture
 def generator() -> torch.Generator:
     return torch.Generator().manual_seed(49)
+
+
+@pytest.fixture
+def as_on_an_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Losses take their operands for tensors whose values cannot be read for free."""
+    monkeypatch.setattr("codiemb_pipeline.losses.finite.values_may_be_read", lambda tensor: False)

@@ -244,9 +244,10 @@ def test_autocast_does_not_lower_the_precision(generator):
     assert loss == info_nce(q, c, positive, ignore, temperature=0.02)
 
 
+@pytest.mark.usefixtures("as_on_an_accelerator")
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 @pytest.mark.parametrize("side", [0, 1], ids=["queries", "candidates"])
-def test_an_operand_that_is_not_finite_shows_in_the_loss(generator, bad, side):
+def test_where_values_are_not_read_an_operand_that_is_not_finite_shows_in_the_loss(generator, bad, side):
     *embeddings, positive, ignore = random_problem(generator)
     embeddings[side][0, 0] = bad
     assert not info_nce(*embeddings, positive, ignore, temperature=0.02).isfinite()

@@ -10,11 +10,15 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import codiemb_pipeline.losses as losses
+from codiemb_pipeline.losses.cosent import cosent_retrieval
+from codiemb_pipeline.losses.finite import values_may_be_read
 from codiemb_pipeline.losses.info_nce import info_nce
 from codiemb_pipeline.losses.masks import candidate_masks
 from codiemb_pipeline.losses.objectives import mid_info_nce_sum, sts_parts, weighted_sum
+from codiemb_pipeline.losses.query_masks import above_positive, query_masks, reverse_masks
 
-SOURCES = sorted(Path(losses.__file__).parent.glob("*.py"))
+# finite.py alone looks at values, and on the CPU only; the tests below run without it, as on an accelerator.
+SOURCES = sorted(path for path in Path(losses.__file__).parent.glob("*.py") if path.name != "finite.py")
 READS = {"item", "cpu", "tolist", "numpy", "nonzero", "unique", "masked_select", "synchronize"}
 # Results whose size depends on the values: CUDA has to read the size back.
 DATA_DEPENDENT = {"_local_scalar_dense", "nonzero", "masked_select", "_unique2", "unique_dim", "unique_consecutive"}
@@ -60,11 +64,17 @@ def test_the_guard_notices(read):
         read(torch.tensor(1.0))
 
 
+def test_the_look_at_values_is_for_the_cpu_alone():
+    assert values_may_be_read(torch.zeros(1))
+    assert not values_may_be_read(torch.zeros(1, device="meta"))
+
+
+@pytest.mark.usefixtures("as_on_an_accelerator")
 @pytest.mark.parametrize("gold", [[0.0, 0.9, 0.4, 0.4], [0.5] * 4], ids=["varied gold", "constant gold"])
 def test_the_similarity_objective_runs_forward_and_backward_without_a_transfer(gold):
     predicted, gold = torch.tensor([0.1, -0.3, 0.5, 0.45], requires_grad=True), torch.tensor(gold)
     a, b = (torch.rand(4, 3, requires_grad=True) for _ in range(2))
-    weights = {"pearson": 2.0, "rank_kl": 5.0, "pro": 0.5, "mid_info_nce": 1.0}
+    weights = {"pearson": 2.0, "rank_kl": 5.0, "pro": 0.5, "mid_info_nce": 1.0, "cosent": 1.0, "cosine": 1.0}
     with NoHostTransfer():
         parts = sts_parts(
             predicted,
@@ -74,6 +84,8 @@ def test_the_similarity_objective_runs_forward_and_backward_without_a_transfer(g
             rank_kl_temperature=0.05,
             pro_weight=0.5,
             pro_temperature=0.05,
+            cosent_weight=1.0,
+            cosine_weight=1.0,
         )
         total, count = mid_info_nce_sum(a, b, gold, threshold=0.4, temperature=0.02)
         weighted_sum(parts | {"mid_info_nce": total / count.clamp(min=1)}, weights).backward()
@@ -81,6 +93,7 @@ def test_the_similarity_objective_runs_forward_and_backward_without_a_transfer(g
     assert a.grad is not None
 
 
+@pytest.mark.usefixtures("as_on_an_accelerator")
 @pytest.mark.parametrize("by_slot", [False, True])
 def test_the_retrieval_objective_runs_forward_and_backward_without_a_transfer(by_slot):
     queries, documents = torch.rand(2, 3, requires_grad=True), torch.rand(12, 3, requires_grad=True)
@@ -91,6 +104,10 @@ def test_the_retrieval_objective_runs_forward_and_backward_without_a_transfer(by
         info_nce(
             queries, documents, masks.positive, masks.ignore, temperature=0.02, slots=slots, slot_count=2
         ).backward()
+        above = above_positive(queries, documents, masks.positive, margin=0.1)
+        cosent_retrieval(queries, documents, masks.positive, masks.ignore | above, temperature=0.05).backward()
+        query_masks(query_ids, known, query_ids, known, first_row=0)
+        reverse_masks(ids[:2], torch.arange(2), query_ids, known)
     assert queries.grad is not None
     assert documents.grad is not None
 

@@ -114,7 +114,8 @@ def test_no_good_pair_at_the_mid_layer_costs_nothing_and_stays_connected(value_a
     assert [gradient.abs().sum() for gradient in gradients] == [0, 0]
 
 
-def test_gold_that_is_not_a_number_shows_in_the_mid_layer_loss():
+@pytest.mark.usefixtures("as_on_an_accelerator")
+def test_where_values_are_not_read_gold_that_is_not_a_number_shows_in_the_mid_layer_loss():
     total, _ = mid_info_nce_sum(
         torch.ones(2, 3), torch.ones(2, 3), torch.tensor([1.0, float("nan")]), threshold=0.8, temperature=0.02
     )

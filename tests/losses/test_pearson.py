@@ -107,10 +107,11 @@ def test_half_precision_gives_a_single_precision_loss(dtype):
     assert loss.item() == pytest.approx(pearson(predicted.float(), GOLD.to(dtype).float()).item(), rel=1e-6)
 
 
+@pytest.mark.usefixtures("as_on_an_accelerator")
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 @pytest.mark.parametrize("side", ["predicted", "gold"])
 @pytest.mark.parametrize("rest", [0.0, 1.0], ids=["of a constant list", "of a varied list"])
-def test_an_operand_that_is_not_finite_shows_in_the_loss(bad, side, rest):
+def test_where_values_are_not_read_an_operand_that_is_not_finite_shows_in_the_loss(bad, side, rest):
     spoilt = GOLD * rest
     spoilt[1] = bad
     loss = pearson(spoilt, GOLD) if side == "predicted" else pearson(PREDICTED, spoilt)

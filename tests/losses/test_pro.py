@@ -133,10 +133,11 @@ def test_half_precision_gives_a_single_precision_loss(dtype):
     assert loss.item() == pytest.approx(pro(predicted.float(), gold.float(), temperature=0.05).item(), rel=1e-6)
 
 
+@pytest.mark.usefixtures("as_on_an_accelerator")
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
 @pytest.mark.parametrize("place", range(5))
 @pytest.mark.parametrize("side", ["predicted", "gold"])
-def test_an_operand_that_is_not_finite_shows_in_the_loss(bad, place, side):
+def test_where_values_are_not_read_an_operand_that_is_not_finite_shows_in_the_loss(bad, place, side):
     spoilt = GOLD.clone()
     spoilt[place] = bad
     operands = (spoilt, GOLD) if side == "predicted" else (PREDICTED, spoilt)

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from objective_params import ir_params
 
 from codiemb_pipeline.model_input import SourceRange, TokenStore, TrainingArrays
-from codiemb_pipeline.params.train import ChunkParams, IRParams
+from codiemb_pipeline.params.train import ChunkParams
 from codiemb_pipeline.train.batch_plan import plan_epoch
 from codiemb_pipeline.train.collate import PlannedBatches
 
-IR = IRParams(temperature=0.02, positives=2, hard_negatives=2, cross_device=True)
+IR = ir_params(positives=2, hard_negatives=2)
 
 
 @pytest.fixture

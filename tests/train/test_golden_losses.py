@@ -107,9 +107,9 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(prepared, tm
 
     def broken(model, batch, objective):
         loss, parts = batch_loss(model, batch, objective)
-        return loss * float("nan"), parts
+        return loss * float("nan"), {**parts, "loss": loss.detach() * float("nan")}
 
-    monkeypatch.setattr("codiemb_pipeline.train.loop.batch_loss", broken)
+    monkeypatch.setattr("codiemb_pipeline.train.grad_cache.batch_loss", broken)
     with pytest.raises(PipelineError, match=r"step 1, task (ir|sts): loss is nan"):
         run_steps(run, done=0, steps_per_epoch=per_epoch)
 

@@ -11,6 +11,7 @@ from tqdm import tqdm
 from codiemb_pipeline.encoder.text_encoder import Encoder
 from codiemb_pipeline.encoder.tokens import TokenBatch, pad, plan_chunks
 from codiemb_pipeline.model_input import TokenStore
+from codiemb_pipeline.params.encoder import PaddingSide
 
 MAX_PADDING = 0.1
 TEXTS_PER_BLOCK = 16384
@@ -34,7 +35,7 @@ def encode_texts(
         progress: label of a progress bar, or ``None`` for none.
 
     Returns:
-        float32 (n, D) on the CPU.
+        float32 (n, D) on the CPU, D the output width (:attr:`TextEncoder.output_width`).
     """
     unique = list(dict.fromkeys(texts))
     place = {text: number for number, text in enumerate(unique)}
@@ -66,7 +67,7 @@ def encode_ids(
         progress: label of a progress bar, or ``None`` for none.
 
     Returns:
-        float32 (n, D) on the CPU.
+        float32 (n, D) on the CPU, D the output width (:attr:`TextEncoder.output_width`).
     """
     unique, place = np.unique(texts, return_inverse=True)
 
@@ -88,8 +89,8 @@ def _encode(
     """Encode texts ``order`` block by block; row i of the result is text i."""
     training = encoder.model.training
     encoder.model.eval()
-    width = int(encoder.model.backbone.config.hidden_size)
-    embeddings = torch.empty(len(order), width)
+    padding = encoder.pad_id, encoder.params.padding_side
+    embeddings = torch.empty(len(order), encoder.model.output_width)
     try:
         bar = tqdm(total=len(order), desc=progress, unit="text", disable=None if progress else True, leave=False)
         with bar, torch.inference_mode():
@@ -98,8 +99,9 @@ def _encode(
                 token_rows, prompt_lengths = rows(block)
                 lengths = np.array([len(row) for row in token_rows])
                 for chunk in plan_chunks(lengths, tokens=tokens_per_chunk, max_padding=MAX_PADDING):
-                    batch = batch_of(token_rows, prompt_lengths, chunk, encoder.pad_id).to(encoder.device)
-                    embeddings[torch.from_numpy(block[chunk])] = encoder.model([batch])[0].float().cpu()
+                    batch = batch_of(token_rows, prompt_lengths, chunk, *padding).to(encoder.device)
+                    output = encoder.model.output(encoder.model([batch])[0].float())
+                    embeddings[torch.from_numpy(block[chunk])] = output.cpu()
                     bar.update(len(chunk))
     finally:
         encoder.model.train(training)
@@ -107,7 +109,12 @@ def _encode(
 
 
 def batch_of(
-    rows: Sequence[Sequence[int] | np.ndarray], prompt_lengths: Sequence[int], chunk: np.ndarray, pad_id: int
+    rows: Sequence[Sequence[int] | np.ndarray],
+    prompt_lengths: Sequence[int],
+    chunk: np.ndarray,
+    pad_id: int,
+    side: PaddingSide = "right",
 ) -> TokenBatch:
     """Return the rows at positions ``chunk`` as one padded batch."""
-    return pad([rows[number] for number in chunk], [int(prompt_lengths[number]) for number in chunk], pad_id)
+    lengths = [int(prompt_lengths[number]) for number in chunk]
+    return pad([rows[number] for number in chunk], lengths, pad_id, side)

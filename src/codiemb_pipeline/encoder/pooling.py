@@ -6,6 +6,9 @@ import torch
 
 from codiemb_pipeline.params.encoder import Pooling
 
+# Those an average is taken over, and from which a prompt may be left out.
+MEANS: tuple[Pooling, ...] = ("mean", "weighted_mean")
+
 
 def pool(
     states: torch.Tensor, mask: torch.Tensor, pooling: Pooling, skipped: torch.Tensor | None = None
@@ -15,9 +18,10 @@ def pool(
     Args:
         states: token states, (n, T, D).
         mask: (n, T), 1 on tokens and 0 on padding, on either side.
-        pooling: ``cls`` takes the first token, ``last`` the last, ``mean`` averages.
-        skipped: (n,), how many leading tokens ``mean`` leaves out; ``None`` for none. A text that is all prompt keeps
-            its last token.
+        pooling: ``cls`` takes the first token, ``last`` the last, ``mean`` averages, ``weighted_mean`` averages with
+            weights 1, 2, 3, ... (SGPT, arXiv 2202.08904: under causal attention later tokens have seen more).
+        skipped: (n,), how many leading tokens the averages leave out (the first that counts then weighs 1); ``None``
+            for none. A text that is all prompt keeps its last token.
 
     Returns:
         (n, D), float32 or wider.
@@ -34,5 +38,7 @@ def pool(
     if skipped is not None:
         begin = torch.minimum(first + skipped, last)
         mask = mask * (positions >= begin.unsqueeze(1))
+    if pooling == "weighted_mean":
+        mask = mask.cumsum(dim=1) * mask
     weights = mask.unsqueeze(-1).to(states.dtype)
     return (states * weights).sum(dim=1) / weights.sum(dim=1)

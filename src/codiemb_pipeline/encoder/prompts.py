@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Literal
+from typing import Any, Literal
 
 from codiemb_pipeline.params.encoder import PromptParams
 from codiemb_pipeline.schema import TASKS, Task
@@ -46,5 +46,13 @@ class PromptBook:
         return {"query": query, "document": document, "sts": self.prefix("sts", "query", "sts"), **own}
 
     def digest(self) -> str:
-        """Return a hash of everything that decides a prefix."""
-        return hashlib.sha256(json.dumps(self._params.model_dump(), sort_keys=True).encode()).hexdigest()
+        """Return a hash of everything that decides a prefix and whether it is pooled."""
+        return _hash(self._params.model_dump())
+
+    def text_digest(self) -> str:
+        """Return a hash of everything that decides a prefix: all that token ids depend on."""
+        return _hash(self._params.model_dump(exclude={"in_pooling"}))
+
+
+def _hash(values: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

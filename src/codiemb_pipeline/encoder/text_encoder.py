@@ -1,4 +1,4 @@
-"""Backbone, pooling and normalisation as one module, and the encoder that bundles it with its tokenizer.
+"""Backbone, pooling, projection and normalisation as one module, and the encoder that bundles it with its tokenizer.
 
 Knows nothing of losses, files or other processes.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -19,27 +20,52 @@ from codiemb_pipeline.params.encoder import EncoderParams
 
 
 class TextEncoder(nn.Module):
-    """Token ids to embeddings."""
+    """Token ids to embeddings.
 
-    def __init__(self, backbone: nn.Module, params: EncoderParams) -> None:
+    Args:
+        backbone: a Hugging Face model without a head.
+        params: the ``encoder`` section.
+        projection: a layer for pooled vectors, or ``None``. The released code projects token states; ``cls``, ``mean``,
+            ``weighted_mean`` and ``last`` are weighted sums whose weights add up to one, so the order does not matter,
+            and this one costs a T-th and is what sentence-transformers calls ``Dense``.
+        count_positions: tell the backbone each token's place in its text, padding not counted.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        params: EncoderParams,
+        projection: nn.Linear | None = None,
+        *,
+        count_positions: bool = False,
+    ) -> None:
         super().__init__()
-        self.backbone = backbone
-        self._pooling, self._normalize = params.pooling, params.normalize
-        self._skip_prompt = not params.prompts.in_pooling
+        self.backbone, self.projection = backbone, projection
+        self._params, self._count_positions = params, count_positions
 
     @property
     def layers(self) -> int:
         """Number of transformer layers."""
         return int(self.backbone.config.num_hidden_layers)
 
+    @property
+    def width(self) -> int:
+        """Numbers of a full embedding, D."""
+        return self.projection.out_features if self.projection else hidden_size(self.backbone)
+
+    @property
+    def output_width(self) -> int:
+        """Numbers of an embedding as it is used: ``dimensions``, or all."""
+        return self._params.dimensions or self.width
+
     def token_states(self, batch: TokenBatch) -> torch.Tensor:
-        """Return the last layer's token states, (n, T, D)."""
-        return self.backbone(input_ids=batch.input_ids, attention_mask=batch.attention_mask).last_hidden_state
+        """Return the last layer's token states, (n, T, hidden size)."""
+        return self._run(batch).last_hidden_state
 
     def forward(
         self, chunks: Sequence[TokenBatch], mid_layer: int | None = None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Embed texts that come in chunks.
+        """Embed texts that come in chunks, at full width; see :meth:`output`.
 
         Args:
             chunks: batches of token ids; a chunk is one pass through the backbone.
@@ -50,20 +76,36 @@ class TextEncoder(nn.Module):
         """
         last, middle = [], []
         for chunk in chunks:
-            output = self.backbone(
-                input_ids=chunk.input_ids,
-                attention_mask=chunk.attention_mask,
-                output_hidden_states=mid_layer is not None,
-            )
+            output = self._run(chunk, output_hidden_states=mid_layer is not None)
             last.append(self._embed(output.last_hidden_state, chunk))
             if mid_layer is not None:
                 middle.append(self._embed(output.hidden_states[mid_layer], chunk))
         return torch.cat(last), torch.cat(middle) if middle else None
 
+    def output(self, embeddings: torch.Tensor) -> torch.Tensor:
+        """Cut full embeddings (n, D) to ``dimensions`` (Matryoshka, arXiv 2205.13147), of length one again."""
+        if self.output_width == embeddings.shape[1]:
+            return embeddings
+        cut = embeddings[:, : self.output_width]
+        return normalize(cut, dim=-1) if self._params.normalize else cut
+
+    def _run(self, batch: TokenBatch, **options: Any) -> Any:
+        if self._count_positions:
+            options["position_ids"] = batch.positions
+        return self.backbone(input_ids=batch.input_ids, attention_mask=batch.attention_mask, **options)
+
     def _embed(self, states: torch.Tensor, chunk: TokenBatch) -> torch.Tensor:
-        skipped = chunk.prompt_lengths if self._skip_prompt else None
-        embeddings = pool(states, chunk.attention_mask, self._pooling, skipped)
-        return normalize(embeddings, dim=-1) if self._normalize else embeddings
+        skipped = None if self._params.prompts.in_pooling else chunk.prompt_lengths
+        embeddings = pool(states, chunk.attention_mask, self._params.pooling, skipped)
+        if self.projection:
+            with torch.autocast(embeddings.device.type, enabled=False):  # the loss wants float32, as without the layer
+                embeddings = self.projection(embeddings)
+        return normalize(embeddings, dim=-1) if self._params.normalize else embeddings
+
+
+def hidden_size(backbone: nn.Module) -> int:
+    """Return the width of a backbone's token states."""
+    return int(backbone.config.get_text_config().hidden_size)
 
 
 @dataclass(frozen=True)
@@ -91,8 +133,7 @@ class Encoder:
     @property
     def pad_id(self) -> int:
         """Token id that fills up rows."""
-        pad_id = self.tokenizer.backend.pad_token_id
-        return 0 if pad_id is None else int(pad_id)  # masked either way
+        return self.tokenizer.pad_id
 
     def tokenize(self, texts: Sequence[str], prefix: str = "") -> tuple[list[list[int]], list[int]]:
         """Return token ids and prompt lengths of ``texts``; see :meth:`TextTokenizer.tokenize`."""

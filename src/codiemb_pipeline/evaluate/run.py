@@ -7,18 +7,19 @@ import logging
 import math
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from codiemb_pipeline.encoder.checkpoint import load_encoder, weights_digest
 from codiemb_pipeline.encoder.prompts import PromptBook
 from codiemb_pipeline.errors import InputError, PipelineError, nearest
 from codiemb_pipeline.evaluate.cache import ResultCache
+from codiemb_pipeline.evaluate.items import gold_of, read_items
 from codiemb_pipeline.evaluate.local_tasks import METRICS, BenchmarkData, make_task, read_benchmark
 from codiemb_pipeline.evaluate.space import TOKEN_TEXTS, Probe, make_probe, measure_space
 from codiemb_pipeline.jsonl import read_json, write_json
 from codiemb_pipeline.params.encoder import EncoderParams
-from codiemb_pipeline.params.evaluate import EvaluateParams
-from codiemb_pipeline.params.merge import MERGE_METHODS
+from codiemb_pipeline.params.evaluate import EvaluateParams, GeometryParams
 
 logger = logging.getLogger(__name__)
 
@@ -26,25 +27,27 @@ SHOWN_SCORES = ("ndcg_at_1", "ndcg_at_3", "ndcg_at_5", "ndcg_at_10", "ndcg_at_10
                 "recall_at_1", "recall_at_10", "recall_at_100", "cosine_spearman", "cosine_pearson")  # fmt: skip
 
 
-def select_models(wanted: list[str], base: Path, checkpoints: Path, merged: Path) -> dict[str, Path]:
+def select_models(wanted: list[str], base: Path, runs: list[str], checkpoints: Path, merged: Path) -> dict[str, Path]:
     """Return the folders of the models asked for, by name: base first, checkpoints by step, merged ones last.
 
     Args:
         wanted: ``base``, ``last``, ``checkpoints``, ``merged``, or a model's own name.
         base: folder of the base encoder.
-        checkpoints: what ``train`` wrote.
-        merged: what ``merge`` wrote.
+        runs: names of the runs.
+        checkpoints: what ``train`` wrote: a folder per run.
+        merged: what ``merge`` wrote: a folder per recipe.
 
     Raises:
-        InputError: a name is no model of this run.
+        InputError: a name is no model of these runs.
     """
-    steps = [entry["name"] for entry in read_json(checkpoints / "run.json")["checkpoints"]]
-    known = {"base": base, **{name: checkpoints / name for name in steps}}
-    known |= {f"merged-{method}": merged / method for method in MERGE_METHODS if (merged / method).is_dir()}
+    steps = {run: [f"{run}/{entry['name']}" for entry in _checkpoints_of(checkpoints / run)] for run in runs}
+    known = {"base": base, **{name: checkpoints / name for names in steps.values() for name in names}}
+    recipes = list(read_json(merged / "summary.json")["methods"])
+    known |= {f"merged-{recipe}": merged / recipe for recipe in recipes}
     groups = {
-        "last": steps[-1:],
-        "checkpoints": steps,
-        "merged": [name for name in known if name.startswith("merged-")],
+        "last": [names[-1] for names in steps.values()],
+        "checkpoints": [name for names in steps.values() for name in names],
+        "merged": [f"merged-{recipe}" for recipe in recipes],
     }
     chosen: set[str] = set()
     for name in wanted:
@@ -52,6 +55,10 @@ def select_models(wanted: list[str], base: Path, checkpoints: Path, merged: Path
             raise InputError(f"params.yaml: evaluate.models: no model {name!r}{nearest(name, [*known, *groups])}")
         chosen |= set(groups.get(name, [name]))
     return {name: folder for name, folder in known.items() if name in chosen}
+
+
+def _checkpoints_of(run: Path) -> list[dict[str, Any]]:
+    return read_json(run / "run.json")["checkpoints"]
 
 
 def evaluate_models(
@@ -70,7 +77,8 @@ def evaluate_models(
         models: encoder folders by name.
         sources: what ``ingest`` wrote.
         cache: finished results, kept between runs and after a crash.
-        out: receives ``results/<model>/<benchmark>.json``, ``summary.json`` and ``geometry.json``.
+        out: receives ``results/<model>/<benchmark>.json``, ``items/`` likewise with the number of each query or pair,
+            ``gold/<benchmark>.json``, ``summary.json`` and ``geometry.json``.
 
     Raises:
         InputError: a benchmark has no data.
@@ -88,12 +96,18 @@ def evaluate_models(
             except PipelineError as error:  # the others are still worth having: they go to the cache
                 failures.append(str(error))
                 continue
+            items = result.pop("items")
             write_json(store / name / f"{benchmark.name}.json", {"model": name, **result})
+            write_json(out / "items" / name / f"{benchmark.name}.json", items)
             summary[name][benchmark.name] = result["main_score"]
         logger.info("%s: %s", name, ", ".join(f"{key} {score:.4f}" for key, score in summary[name].items()))
     if failures:
         raise PipelineError("\n".join([*failures, "all other results are kept; run evaluate again for these alone"]))
-    write_json(out / "geometry.json", results.geometry(models, benchmarks))
+    if params.geometry is not None:
+        write_json(out / "geometry.json", results.geometry(models, benchmarks, params.geometry))
+    for benchmark in benchmarks:
+        if (gold := gold_of(benchmark)) is not None:
+            write_json(out / "gold" / f"{benchmark.name}.json", gold)
     facts = {entry.name: {**_facts(entry), "size": entry.size} for entry in benchmarks}
     order = {"model_order": list(models), "benchmark_order": list(facts)}
     write_json(out / "summary.json", {"models": summary, "benchmarks": facts, **order})
@@ -119,10 +133,12 @@ class _Judge:
         key |= {"data": benchmark.revision, "mteb": version("mteb")}
         return self._cache.get(key, lambda: self._run(name, folder, benchmark))
 
-    def geometry(self, models: dict[str, Path], benchmarks: list[BenchmarkData]) -> dict[str, Any]:
+    def geometry(
+        self, models: dict[str, Path], benchmarks: list[BenchmarkData], params: GeometryParams
+    ) -> dict[str, Any]:
         """Return the measures of every model's space."""
-        probe = make_probe(benchmarks, self._params.geometry)
-        settings = {"geometry": self._params.geometry.model_dump(), "data": [entry.revision for entry in benchmarks]}
+        probe = make_probe(benchmarks, params)
+        settings = {"geometry": params.model_dump(), "data": [entry.revision for entry in benchmarks]}
         measures = {
             name: self._cache.get(
                 {**self._model_key(folder), **settings}, lambda name=name, folder=folder: self._measure(folder, probe)
@@ -138,8 +154,9 @@ class _Judge:
             self._digests[folder] = weights_digest(folder)
         settings = self._encoder_params.model_dump(include={"pooling", "normalize", "max_length"})
         settings["prompts"] = PromptBook(self._encoder_params.prompts).digest()
-        settings["tokenizer"] = [
-            hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(folder.glob("token*"))
+        settings["files"] = [
+            hashlib.sha256(file.read_bytes()).hexdigest()
+            for file in sorted([*folder.glob("token*"), *folder.glob("config.json")])
         ]
         return {"weights": self._digests[folder], **settings}
 
@@ -158,7 +175,16 @@ class _Judge:
         model = self._mteb_encoder(name, folder)
         task = make_task(benchmark)
         try:
-            found = mteb.evaluate(model, task, cache=None, show_progress_bar=False, co2_tracker=False)
+            with TemporaryDirectory() as folder_of_predictions:
+                found = mteb.evaluate(
+                    model,
+                    task,
+                    cache=None,
+                    show_progress_bar=False,
+                    co2_tracker=False,
+                    prediction_folder=folder_of_predictions,
+                )
+                items = read_items(Path(folder_of_predictions) / task.prediction_file_name, benchmark)
             scores = found.task_results[0].scores[benchmark.params.split][0]
         except Exception as error:
             reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
@@ -175,6 +201,7 @@ class _Judge:
             "data_revision": benchmark.revision,
             "weights_sha256": self._digests[folder],
             "mteb": version("mteb"),
+            "items": items,
         }
 
     def _mteb_encoder(self, name: str, folder: Path) -> Any:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from codiemb_pipeline.losses.finite import check_finite
 from codiemb_pipeline.losses.operands import check_temperature, connected_zero, same_precision
 
 
@@ -29,7 +30,7 @@ def info_nce(
 
     Returns:
         Scalar, 0 or above, float32 (float64 for float64 operands). Without a single positive: 0, connected to both
-        ``queries`` and ``candidates``. NaN if any operand is not finite.
+        ``queries`` and ``candidates``.
     """
     total, count = info_nce_sum(
         queries,
@@ -82,17 +83,15 @@ def info_nce_sum(
     Returns:
         The sum, a scalar, 0 or above, connected to both embeddings; and the number of queries with a positive, a
         scalar of the same dtype without a gradient. A positive without negatives has loss and gradients of 0, a query
-        without positives adds to neither. NaN if any embedding is not finite.
+        without positives adds to neither.
 
     Raises:
-        ValueError: shapes that do not fit together, masks that are not bool, a temperature not finite and above 0.
+        ValueError: shapes that do not fit together, masks that are not bool, a temperature not finite and above 0, or
+            (on the CPU) an embedding that is not finite.
     """
     check_temperature(temperature)
-    _check_shapes(queries, candidates, positive_mask)
-    excluded = positive_mask
-    if ignore_mask is not None:
-        _check_shapes(queries, candidates, ignore_mask)
-        excluded = excluded | ignore_mask
+    check_candidates(queries, candidates, positive_mask, ignore_mask)
+    excluded = positive_mask if ignore_mask is None else positive_mask | ignore_mask
     meets, belongs = _slot_masks(candidates, slots, slot_count)
     queries, candidates = same_precision(queries, candidates)
     with torch.autocast(queries.device.type, enabled=False):  # which would multiply in half precision
@@ -107,18 +106,21 @@ def info_nce_sum(
     return total, (positives > 0).sum().to(total.dtype)
 
 
-def _check_shapes(queries: Tensor, candidates: Tensor, mask: Tensor) -> None:
+def check_candidates(queries: Tensor, candidates: Tensor, *masks: Tensor | None) -> None:
+    """Raise ``ValueError`` unless two matrices of equal width and their masks fit together, and are finite (CPU)."""
     if queries.dim() != 2 or candidates.dim() != 2 or queries.shape[1] != candidates.shape[1]:
         raise ValueError(
             "queries (B, D) and candidates (N, D) must be two matrices of equal width; "
             f"found shapes {tuple(queries.shape)} and {tuple(candidates.shape)}"
         )
     expected = (queries.shape[0], candidates.shape[0])
-    if mask.shape != expected or mask.dtype != torch.bool:
+    wrong = [mask for mask in masks if mask is not None and (mask.shape != expected or mask.dtype != torch.bool)]
+    if wrong:
         raise ValueError(
             f"masks must be bool with one row per query and one column per candidate, {expected}; "
-            f"found {mask.dtype} of shape {tuple(mask.shape)}"
+            f"found {wrong[0].dtype} of shape {tuple(wrong[0].shape)}"
         )
+    check_finite(queries=queries, candidates=candidates)
 
 
 def _slot_masks(candidates: Tensor, slots: Tensor | None, slot_count: int) -> tuple[Tensor, Tensor]:

@@ -44,6 +44,7 @@ def candidate_masks(
     first_column: int,
     positives_per_query: int,
     documents_per_query: int,
+    ignore_known: bool = True,
 ) -> CandidateMasks:
     """Find the positives of each query, and every candidate that may not be its negative.
 
@@ -61,6 +62,8 @@ def candidate_masks(
         first_column: where the block of query 0 begins.
         positives_per_query: P.
         documents_per_query: C = P + H.
+        ignore_known: false restores the released code: only what is no text or a repeat in its block is ignored, so
+            that a document which is a positive of two queries counts as a negative of both.
 
     Returns:
         The masks. The memory this takes is that of (B, N, K + P + 1) bools.
@@ -76,12 +79,14 @@ def candidate_masks(
     columns = first_column + torch.arange(queries * width, device=device).view(queries, width)[:, :shown]
     positive = torch.zeros(queries, len(candidate_ids), dtype=torch.bool, device=device)
     positive = positive.scatter(1, columns, own >= 0)
-    related = torch.cat([known_positive_ids, own, query_ids[:, None]], dim=1)  # (B, K + P + 1)
-    same_text = (candidate_ids[:, None] == related[:, None, :]).any(dim=2)
+    ignore = (candidate_ids < 0).expand_as(positive)
+    if ignore_known:
+        related = torch.cat([known_positive_ids, own, query_ids[:, None]], dim=1)  # (B, K + P + 1)
+        ignore = ignore | (candidate_ids[:, None] == related[:, None, :]).any(dim=2)
     place = torch.arange(len(candidate_ids), device=device) % width
     return CandidateMasks(
         positive=positive,
-        ignore=(same_text | (candidate_ids < 0)) & ~positive,
+        ignore=ignore & ~positive,
         slots=torch.where(place < shown, place, -1),
     )
 

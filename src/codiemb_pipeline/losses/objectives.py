@@ -11,6 +11,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from codiemb_pipeline.losses.cosent import cosent
+from codiemb_pipeline.losses.cosine import cosine_regression
+from codiemb_pipeline.losses.finite import check_finite
 from codiemb_pipeline.losses.info_nce import info_nce_sum
 from codiemb_pipeline.losses.operands import connected_zero
 from codiemb_pipeline.losses.pearson import pearson
@@ -25,8 +28,12 @@ def sts_parts(
     pearson_weight: float,
     rank_kl_weight: float,
     rank_kl_temperature: float,
+    rank_kl_divide_by_pairs: bool = True,
     pro_weight: float,
     pro_temperature: float,
+    cosent_weight: float = 0.0,
+    cosent_temperature: float = 0.05,
+    cosine_weight: float = 0.0,
 ) -> dict[str, Tensor]:
     """Return the list-wise losses of a batch of scored pairs by name, *not* multiplied by their weights.
 
@@ -39,10 +46,14 @@ def sts_parts(
         predicted: (n,) cosines of the pairs' embeddings.
         gold: (n,) human scores; on [0, 1] in this pipeline, which matters to ``pro`` alone.
         pearson_weight: 0 leaves ``pearson`` out; any other number has it computed.
-        rank_kl_weight: likewise; ``rank_kl`` is divided by the number of pairs, as released.
+        rank_kl_weight: likewise.
         rank_kl_temperature: its T.
+        rank_kl_divide_by_pairs: whether it is divided by the number of pairs, as released.
         pro_weight: likewise.
         pro_temperature: its T.
+        cosent_weight: likewise, for a baseline.
+        cosent_temperature: its T.
+        cosine_weight: likewise, of ``cosine_regression``, a baseline.
 
     Returns:
         Scalars by name; empty if all weights are 0.
@@ -54,9 +65,15 @@ def sts_parts(
     if pearson_weight != 0:
         parts["pearson"] = pearson(predicted, gold)
     if rank_kl_weight != 0:
-        parts["rank_kl"] = rank_kl(predicted, gold, temperature=rank_kl_temperature)
+        parts["rank_kl"] = rank_kl(
+            predicted, gold, temperature=rank_kl_temperature, divide_by_pairs=rank_kl_divide_by_pairs
+        )
     if pro_weight != 0:
         parts["pro"] = pro(predicted, gold, temperature=pro_temperature)
+    if cosent_weight != 0:
+        parts["cosent"] = cosent(predicted, gold, temperature=cosent_temperature)
+    if cosine_weight != 0:
+        parts["cosine"] = cosine_regression(predicted, gold)
     return parts
 
 
@@ -70,7 +87,9 @@ def mid_info_nce_sum(
     temperature: float,
     first_column: int = 0,
 ) -> tuple[Tensor, Tensor]:
-    """Return mid-layer InfoNCE of the good pairs, from a to b, as a sum, and the number of good pairs.
+    """Return InfoNCE of the good pairs, from a to b, as a sum, and the number of good pairs.
+
+    Meant for a middle layer; on the final embeddings it is the baseline "InfoNCE for everything".
 
     Query a_i of each pair with y_i >= threshold, its one positive b_i, and as negatives all other b, *those of pairs
     below the threshold included*; formula as ``info_nce_sum``. Divide by the count (of all processes) for the mean.
@@ -92,7 +111,7 @@ def mid_info_nce_sum(
 
     Returns:
         The sum over the good pairs, a scalar connected to both embeddings, and their number, a scalar without a
-        gradient; both 0 where there are none. NaN if any operand is not finite.
+        gradient; both 0 where there are none.
 
     Raises:
         ValueError: shapes that do not fit together, a temperature not above 0.
@@ -103,6 +122,7 @@ def mid_info_nce_sum(
             f"expected one gold value for each of {pairs} pairs, and their second texts from row {first_column} on "
             f"among {candidates}; found gold of shape {tuple(gold.shape)}"
         )
+    check_finite(gold=gold)
     columns = torch.arange(candidates, device=gold.device)
     own = columns == first_column + torch.arange(pairs, device=gold.device)[:, None]  # (n, N)
     good = own & (gold >= threshold)[:, None]

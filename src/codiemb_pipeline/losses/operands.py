@@ -1,8 +1,8 @@
 """What every loss does to its operands before the formula: check shapes, raise the precision, keep the graph.
 
-Values are never looked at: reading one back would make a GPU wait. So a wrong *shape* is an error here, while a NaN or
-an infinity in the operands of a loss makes that loss NaN or infinite, for the training loop to find in what it logs.
-Knows no formula.
+On an accelerator values are never looked at: reading one back would make it wait. So a wrong *shape* is an error
+everywhere, while a NaN or an infinity is one on the CPU; elsewhere it makes the loss NaN or infinite, and the training
+loop stops before anything is saved. Knows no formula.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import math
 
 import torch
 from torch import Tensor
+
+from codiemb_pipeline.losses.finite import check_finite
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:
@@ -36,7 +38,8 @@ def scored_pairs(predicted: Tensor, gold: Tensor) -> tuple[Tensor, Tensor]:
         Both, (n,), in the dtype of ``predicted``, raised to float32 if it is below.
 
     Raises:
-        ValueError: not one-dimensional, not equally long, or ``predicted`` not of a floating dtype.
+        ValueError: not one-dimensional, not equally long, ``predicted`` not of a floating dtype, or (on the CPU) a
+            value that is not finite.
     """
     if predicted.dim() != 1 or predicted.shape != gold.shape:
         raise ValueError(
@@ -45,6 +48,7 @@ def scored_pairs(predicted: Tensor, gold: Tensor) -> tuple[Tensor, Tensor]:
         )
     if not predicted.is_floating_point():
         raise ValueError(f"predicted must be of a floating dtype to carry a gradient; found {predicted.dtype}")
+    check_finite(predicted=predicted, gold=gold)
     predicted = at_least_float32(predicted)
     return predicted, gold.detach().to(predicted.dtype)
 

@@ -24,10 +24,10 @@ def pearson(predicted: Tensor, gold: Tensor) -> Tensor:
 
     Returns:
         Scalar in [0, 2], float32 (float64 for float64 predictions). For fewer than two pairs, constant gold or constant
-        predictions: 0, connected to ``predicted`` by gradients of 0. NaN if any operand is not finite.
+        predictions: 0, connected to ``predicted`` by gradients of 0.
 
     Raises:
-        ValueError: not two lists of the same length.
+        ValueError: not two lists of the same length, or (on the CPU) an operand that is not finite.
     """
     predicted, gold = scored_pairs(predicted, gold)
     zero = connected_zero(predicted, gold)

@@ -31,10 +31,11 @@ def pro(predicted: Tensor, gold: Tensor, *, temperature: float) -> Tensor:
 
     Returns:
         Scalar above 0, float32 (float64 for float64 predictions). No tail (constant gold, fewer than two pairs): 0,
-        connected to ``predicted``. Constant predictions are nothing special. Not finite if any operand is not.
+        connected to ``predicted``. Constant predictions are nothing special.
 
     Raises:
-        ValueError: not two lists of the same length, or a temperature that is not finite and above 0.
+        ValueError: not two lists of the same length, a temperature that is not finite and above 0, or (on the CPU) an
+            operand that is not finite.
     """
     check_temperature(temperature)
     predicted, gold = scored_pairs(predicted, gold)

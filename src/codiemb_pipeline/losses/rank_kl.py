@@ -29,10 +29,11 @@ def rank_kl(predicted: Tensor, gold: Tensor, *, temperature: float, divide_by_pa
 
     Returns:
         Scalar, 0 or above, float32 (float64 for float64 predictions). Tied gold scores share one target; constant gold
-        makes the target uniform. Fewer than two pairs: 0, connected to ``predicted``. NaN if any operand is not finite.
+        makes the target uniform. Fewer than two pairs: 0, connected to ``predicted``.
 
     Raises:
-        ValueError: not two lists of the same length, or a temperature that is not finite and above 0.
+        ValueError: not two lists of the same length, a temperature that is not finite and above 0, or (on the CPU) an
+            operand that is not finite.
     """
     check_temperature(temperature)
     predicted, gold = scored_pairs(predicted, gold)

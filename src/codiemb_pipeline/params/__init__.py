@@ -1,6 +1,11 @@
-"""params.yaml as one checked object: a section per stage, plus ``encoder``."""
+"""params.yaml as one checked object: a section per stage, plus ``encoder`` and ``runs``."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
+
+from pydantic import Field
 
 from codiemb_pipeline.params.assemble import AssembleParams
 from codiemb_pipeline.params.base import Section
@@ -10,6 +15,7 @@ from codiemb_pipeline.params.ingest import IngestParams
 from codiemb_pipeline.params.merge import MergeParams
 from codiemb_pipeline.params.mine import MineParams
 from codiemb_pipeline.params.report import ReportParams
+from codiemb_pipeline.params.runs import run_params
 from codiemb_pipeline.params.train import TrainParams
 
 __all__ = [
@@ -22,17 +28,36 @@ __all__ = [
     "Params",
     "ReportParams",
     "TrainParams",
+    "run_params",
 ]
+
+RunName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 
 
 class Params(Section):
-    """All of params.yaml, in the order of the stages."""
+    """All of params.yaml, in the order of the stages.
+
+    ``runs`` names the trainings; each holds the keys of ``train`` it sets otherwise, and is a stage of its own.
+    """
 
     encoder: EncoderParams
     ingest: IngestParams
     mine: MineParams
     assemble: AssembleParams
     train: TrainParams
+    runs: dict[RunName, dict[str, Any]] = Field(min_length=1)
     merge: MergeParams
     evaluate: EvaluateParams
     report: ReportParams
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any], name: str = "") -> Self:
+        """Check all of params.yaml, the runs too.
+
+        Raises:
+            InputError: one line per fault.
+        """
+        parsed = super().parse(values, name)
+        for run, overrides in parsed.runs.items():
+            run_params(values["train"], overrides, run)
+        return parsed

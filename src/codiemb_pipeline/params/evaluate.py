@@ -62,10 +62,10 @@ class EvaluateParams(Section):
         models: ``base``, ``last`` (checkpoint), ``checkpoints`` (all), ``merged`` (all), or a model's own name.
         tokens_per_chunk: padded tokens per forward pass.
         benchmarks: by name; the name is mteb's task name.
-        geometry: measurements of the embedding space.
+        geometry: measurements of the embedding space; ``null`` for none.
     """
 
     models: list[str] = Field(min_length=1)
     tokens_per_chunk: int = Field(ge=1)
     benchmarks: dict[str, Benchmark] = Field(min_length=1)
-    geometry: GeometryParams
+    geometry: GeometryParams | None

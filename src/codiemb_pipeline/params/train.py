@@ -1,12 +1,13 @@
-"""The ``train`` section: sampler, losses, optimiser, checkpoints and the processes."""
+"""The ``train`` section: sampler, optimiser, checkpoints and the processes; the losses are in ``params.objectives``."""
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from codiemb_pipeline.params.base import Section
+from codiemb_pipeline.params.objectives import IRParams, MatryoshkaParams, STSParams
 
 
 class PerTask(Section):
@@ -30,70 +31,27 @@ class Shares(Section):
 
 
 class SamplerParams(Section):
-    """Which source each step draws from (every step is of one source, the same on every process).
+    """Which sources each step draws from.
 
     Attributes:
-        steps_per_task: relative numbers of steps of each task, or ``null`` for as many as the data give.
-        repeat: whether a task with too little data for its share is repeated within the epoch; otherwise the other task
-            is cut to match, and takes up the rest in later epochs.
+        mode: ``dynamic`` (CoDiEmb): every step is of one source, the same on every process, with its task's batch size.
+            Two baselines: ``single``: likewise, with one batch size for both tasks and as many steps as the data give;
+            ``mixed``: each process's micro-batch is of one source, those of one step of any, so that tasks meet in one
+            update; negatives then stay within a process.
+        steps_per_task: fixed shares of steps: relative numbers for each task; ``null`` takes the sources as they are.
+        source_weights: relative numbers of steps of single sources (within their task, where ``steps_per_task`` is
+            given); ``null`` takes them from the sizes.
+        size_temperature: without weights, a source's number of steps is proportional to its size to the power of
+            1 / this: 1 for proportional, large numbers for equal.
+        repeat: whether a source with too little data for its number of steps is repeated within the epoch; otherwise
+            the others are cut to match, and take up the rest in later epochs.
     """
 
+    mode: Literal["dynamic", "single", "mixed"]
     steps_per_task: Shares | None
+    source_weights: dict[str, Annotated[float, Field(gt=0.0)]] | None
+    size_temperature: float = Field(ge=1.0)
     repeat: bool
-
-
-class IRParams(Section):
-    """The retrieval objective.
-
-    Attributes:
-        temperature: divisor of similarities in InfoNCE.
-        positives: positives shown per query and step (fewer where a query has fewer).
-        hard_negatives: mined negatives shown per query and step.
-        cross_device: whether the documents of the other processes serve as negatives too.
-    """
-
-    temperature: float = Field(gt=0.0)
-    positives: int = Field(ge=1)
-    hard_negatives: int = Field(ge=0)
-    cross_device: bool
-
-
-class MidLayerParams(Section):
-    """InfoNCE between the texts of good pairs, on a middle layer.
-
-    Attributes:
-        weight: of this part in the objective; 0 turns it off.
-        layer: index of the hidden state, 0 being the input embeddings; ``null`` takes half of the layers.
-        threshold: pairs with gold (on the scale [0, 1]) at or above it count as positives of each other.
-        temperature: divisor of similarities.
-    """
-
-    weight: float = Field(ge=0.0)
-    layer: int | None = Field(ge=0)
-    threshold: float = Field(ge=0.0, le=1.0)
-    temperature: float = Field(gt=0.0)
-
-
-class STSParams(Section):
-    """The similarity objective: a weighted sum of losses on the order of a batch of pairs.
-
-    Attributes:
-        pearson: weight of the Pearson loss.
-        rank_kl: weight of RankKL.
-        rank_kl_temperature: its temperature.
-        pro: weight of PRO.
-        pro_temperature: its temperature.
-        mid_layer: the middle-layer part.
-        cross_device: whether the lists are ordered over the pairs of all processes together.
-    """
-
-    pearson: float = Field(ge=0.0)
-    rank_kl: float = Field(ge=0.0)
-    rank_kl_temperature: float = Field(gt=0.0)
-    pro: float = Field(ge=0.0)
-    pro_temperature: float = Field(gt=0.0)
-    mid_layer: MidLayerParams
-    cross_device: bool
 
 
 class ChunkParams(Section):
@@ -151,6 +109,8 @@ class TrainParams(Section):
         max_gradient_norm: gradients are clipped to it.
         precision: ``fp32`` or ``bf16`` (autocast).
         gradient_checkpointing: recompute activations to save memory.
+        grad_cache: encode a batch chunk by chunk in bounded memory (see ``train.grad_cache``); same gradients.
+        matryoshka: losses at smaller widths too; ``null`` for none.
         sampler, ir, sts, chunk, launch: see there.
         checkpoint_every: updates between checkpoints; ``null`` for one per epoch.
         log_every: updates between log lines and rows of the curves.
@@ -168,6 +128,8 @@ class TrainParams(Section):
     max_gradient_norm: float = Field(gt=0.0)
     precision: Literal["fp32", "bf16"]
     gradient_checkpointing: bool
+    grad_cache: bool
+    matryoshka: MatryoshkaParams | None
     sampler: SamplerParams
     ir: IRParams
     sts: STSParams
@@ -176,3 +138,20 @@ class TrainParams(Section):
     checkpoint_every: int | None = Field(ge=1)
     log_every: int = Field(ge=1)
     loader_workers: int = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _mode_fits(self) -> Self:
+        if self.sampler.mode == "single":
+            if self.batch_size.ir != self.batch_size.sts:
+                raise ValueError(
+                    f"sampler.mode single has one batch size for both tasks; found batch_size.ir {self.batch_size.ir} "
+                    f"and batch_size.sts {self.batch_size.sts}"
+                )
+            if self.sampler.steps_per_task is not None:
+                raise ValueError("sampler.mode single takes as many steps as there are: steps_per_task must be null")
+        if self.sampler.mode == "mixed" and (self.ir.cross_device or self.sts.cross_device):
+            raise ValueError(
+                "sampler.mode mixed gives the processes of a step different tasks: ir.cross_device and "
+                "sts.cross_device must be false"
+            )
+        return self

@@ -14,6 +14,8 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from codiemb_pipeline.errors import PipelineError
 
+DEFAULT_RUN = "main"  # the run of a plain ``kedro run``; the same in conf/base/catalog.yml
+
 
 def stage_pipeline(function: Callable[..., Any], inputs: dict[str, str], outputs: Any) -> Pipeline:
     """Return the one-node pipeline of a stage, named after the stage function.

@@ -1,7 +1,8 @@
 """Which examples form micro-batch m of step s on process r: a pure function of the sizes, the seed and the epoch.
 
-Every step is of one source, the same on all processes; processes hold disjoint parts. Integers only: no tensors, no
-process group, so a test asks for all processes at once. Knows nothing of what an example is.
+Every step is of one source, the same on all processes (unless mixed, a baseline); processes hold disjoint parts.
+Integers only: no tensors, no process group, so a test asks for all processes at once. Knows nothing of what an example
+is.
 """
 
 from __future__ import annotations
@@ -11,28 +12,28 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from codiemb_pipeline.errors import InputError
+from codiemb_pipeline.errors import InputError, nearest
 from codiemb_pipeline.model_input import SourceRange
 from codiemb_pipeline.schema import TASKS, Task
 
 
 @dataclass(frozen=True)
 class EpochPlan:
-    """One epoch: ``step_source[s]`` is the source of step s, ``orders`` the examples of each source in drawing order.
+    """One epoch, as slots: a slot is one micro-batch on one process, all of one source.
 
     Attributes:
         sources: the sources, as given.
-        step_source: int16 (S,), positions in ``sources``.
-        step_batch: int64 (S,), which global batch of its source's order a step takes.
-        orders: per source, example numbers, int64; whole global batches only.
+        slot_source: int16 (S * A * W,), positions in ``sources``; steps outermost, then micro-batches, then processes.
+        slot_batch: int64 (S * A * W,), which batch of its source's order a slot takes.
+        orders: per source, example numbers in drawing order, int64.
         batch_sizes: per process and micro-batch, by task.
-        world_size, accumulation: as given.
+        world_size, accumulation: W and A, as given.
         unused: examples of each source this epoch leaves out, by name.
     """
 
     sources: Sequence[SourceRange]
-    step_source: np.ndarray
-    step_batch: np.ndarray
+    slot_source: np.ndarray
+    slot_batch: np.ndarray
     orders: Sequence[np.ndarray]
     batch_sizes: Mapping[Task, int]
     world_size: int
@@ -40,18 +41,31 @@ class EpochPlan:
     unused: Mapping[str, int]
 
     def __len__(self) -> int:
-        return len(self.step_source)
+        return len(self.slot_source) // (self.accumulation * self.world_size)
 
-    def source(self, step: int) -> SourceRange:
-        """Return the source of ``step``."""
-        return self.sources[int(self.step_source[step])]
+    def source(self, step: int, micro_batch: int = 0, process_rank: int = 0) -> SourceRange:
+        """Return the source of a slot; where sources are not mixed, that of all slots of ``step``."""
+        return self.sources[int(self.slot_source[self._slot(step, micro_batch, process_rank)])]
 
     def examples(self, step: int, micro_batch: int, process_rank: int) -> np.ndarray:
         """Return the example numbers of one micro-batch on one process, int64 (B,)."""
-        size = self.batch_sizes[self.source(step).task]
-        slot = (int(self.step_batch[step]) * self.accumulation + micro_batch) * self.world_size + process_rank
-        order = self.orders[int(self.step_source[step])]
-        return order[slot * size : (slot + 1) * size]
+        slot = self._slot(step, micro_batch, process_rank)
+        number, batch = int(self.slot_source[slot]), int(self.slot_batch[slot])
+        size = self.batch_sizes[self.sources[number].task]
+        return self.orders[number][batch * size : (batch + 1) * size]
+
+    def _slot(self, step: int, micro_batch: int, process_rank: int) -> int:
+        return (step * self.accumulation + micro_batch) * self.world_size + process_rank
+
+
+@dataclass(frozen=True, kw_only=True)
+class Balance:
+    """How many steps each source gets; see :class:`codiemb_pipeline.params.train.SamplerParams`."""
+
+    steps_per_task: Mapping[Task, float] | None = None
+    source_weights: Mapping[str, float] | None = None
+    size_temperature: float = 1.0
+    repeat: bool = False
 
 
 def plan_epoch(
@@ -60,47 +74,56 @@ def plan_epoch(
     batch_sizes: Mapping[Task, int],
     world_size: int,
     accumulation: int,
-    steps_per_task: Mapping[Task, float] | None,
-    repeat: bool,
+    balance: Balance,
+    mixed: bool,
     seed: int,
     epoch: int,
 ) -> EpochPlan:
     """Plan one epoch (CoDiEmb, section 2.2: one task per step, batch size by task, steps per task balanced).
 
     A source gives as many whole global batches (batch size * processes * accumulation) as it holds; the shorter tail is
-    left out. Where ``steps_per_task`` asks for fewer, an epoch takes the next window of the source's current pass, so
-    that later epochs see the rest; where it asks for more, the source is gone through again (``repeat``), else the
-    other task is cut to match. A task's steps are shared among its sources by size, at least one each. Steps of a
-    source are spread evenly over the epoch.
+    left out. Where the balance asks for fewer, an epoch takes the next window of the source's current pass, so that
+    later epochs see the rest; where it asks for more, the source is gone through again (``repeat``), else the others
+    are cut to match. Every source has one step at least. Steps of a source are spread evenly over the epoch.
+
+    ``mixed`` is the baseline of the released code: the same micro-batches, but those that make up a step (one a
+    process) are of any sources. Theirs shuffles with another seed on each process, so that examples are repeated and
+    lost; here there is one permutation, and processes hold disjoint parts of it.
 
     Args:
         sources: ranges of examples, one per source.
         batch_sizes: examples per process and micro-batch, by task.
         world_size: number of processes.
         accumulation: micro-batches per step.
-        steps_per_task: relative numbers of steps; ``None`` takes what there is.
-        repeat: see above.
+        balance: numbers of steps.
+        mixed: see above.
         seed: with ``epoch`` decides everything random.
         epoch: 0 for the first.
 
     Raises:
-        InputError: a source is smaller than one global batch, or a task asked for has no source.
+        InputError: a source is smaller than one global batch or has no weight, or a task asked for has no source.
     """
-    whole = _whole_batches(sources, batch_sizes, world_size * accumulation)
-    wanted = _wanted_batches(sources, whole, steps_per_task, repeat)
+    slots_per_step = world_size * accumulation
+    whole = _whole_batches(sources, batch_sizes, slots_per_step)
+    wanted = _wanted_batches(sources, whole, balance)
     orders, unused = [], {}
     for number, source in enumerate(sources):
-        size = batch_sizes[source.task] * world_size * accumulation
+        size = batch_sizes[source.task] * slots_per_step
         order = _order(source, int(whole[number]), int(wanted[number]), size, (seed, number, epoch))
         orders.append(order)
-        drawn = len(np.unique(order)) if wanted[number] > whole[number] else len(order)
-        unused[source.name] = (source.stop - source.start) - drawn
-    step_source = _spread(wanted, np.random.default_rng((seed, len(sources), epoch)))
-    step_batch = np.zeros(len(step_source), dtype=np.int64)
+        left = np.ones(source.stop - source.start, dtype=bool)
+        left[order - source.start] = False
+        unused[source.name] = int(left.sum())
+    generator = np.random.default_rng((seed, len(sources), epoch))
+    if mixed:
+        slot_source = _spread(wanted * slots_per_step, generator)
+    else:
+        slot_source = np.repeat(_spread(wanted, generator), slots_per_step)
+    slot_batch = np.empty(len(slot_source), dtype=np.int64)
     for number in range(len(sources)):
-        mine = step_source == number
-        step_batch[mine] = np.arange(mine.sum())
-    return EpochPlan(sources, step_source, step_batch, orders, batch_sizes, world_size, accumulation, unused)
+        mine = np.flatnonzero(slot_source == number)
+        slot_batch[mine] = np.arange(len(mine))
+    return EpochPlan(sources, slot_source, slot_batch, orders, batch_sizes, world_size, accumulation, unused)
 
 
 def _whole_batches(sources: Sequence[SourceRange], batch_sizes: Mapping[Task, int], factor: int) -> np.ndarray:
@@ -116,33 +139,57 @@ def _whole_batches(sources: Sequence[SourceRange], batch_sizes: Mapping[Task, in
     return whole
 
 
-def _wanted_batches(
-    sources: Sequence[SourceRange], whole: np.ndarray, steps_per_task: Mapping[Task, float] | None, repeat: bool
-) -> np.ndarray:
+def _wanted_batches(sources: Sequence[SourceRange], whole: np.ndarray, balance: Balance) -> np.ndarray:
     """Return how many global batches each source gives in an epoch."""
-    if steps_per_task is None:
-        return whole
-    members = {task: [n for n, source in enumerate(sources) if source.task == task] for task in TASKS}
-    asked = {task: share for task, share in steps_per_task.items() if share > 0}
-    for task in asked:
-        if not members[task]:
+    weights = _source_weights(sources, whole, balance)
+    shares: Mapping[str, float] = {"": 1.0}
+    members = {"": np.arange(len(sources))}
+    if balance.steps_per_task is not None:
+        shares = {task: share for task, share in balance.steps_per_task.items() if share > 0}
+        members = {task: np.array([n for n, source in enumerate(sources) if source.task == task]) for task in TASKS}
+    for task in shares:
+        if len(members[task]) == 0:
             raise InputError(f"params.yaml: train.sampler.steps_per_task.{task}: no source of that task is trained on")
-    rates = [whole[members[task]].sum() / share for task, share in asked.items()]
-    rate = max(rates) if repeat else min(rates)
+    extreme = max if balance.repeat else min  # the first source to run out ends the epoch, or the last
+    rate = extreme(
+        extreme(whole[members[task]] * (weights[members[task]].sum() / weights[members[task]])) / share
+        for task, share in shares.items()
+    )
     wanted = np.zeros(len(sources), dtype=np.int64)
-    for task, share in asked.items():
-        steps = max(int(rate * share + 1e-9), len(members[task]))
-        wanted[members[task]] = _shared_out(steps, whole[members[task]])
-    return wanted if repeat else np.minimum(wanted, whole)
+    for task, share in shares.items():
+        steps = max(int(rate * share * (1 + 1e-12) + 1e-9), len(members[task]))
+        wanted[members[task]] = _shared_out(steps, weights[members[task]])
+    return wanted if balance.repeat else np.minimum(wanted, whole)
+
+
+def _source_weights(sources: Sequence[SourceRange], whole: np.ndarray, balance: Balance) -> np.ndarray:
+    """Return the relative number of steps of each source."""
+    given = balance.source_weights
+    if given is None:
+        return whole.astype(np.float64) ** (1.0 / balance.size_temperature)
+    names = [source.name for source in sources]
+    for name in given:
+        if name not in names:
+            raise InputError(
+                f"params.yaml: train.sampler.source_weights.{name}: no source of that name is trained on"
+                f"{nearest(name, names)}"
+            )
+    for name in names:
+        if name not in given:
+            raise InputError(f"params.yaml: train.sampler.source_weights: expected a weight for {name!r}, found none")
+    return np.array([given[name] for name in names])
 
 
 def _shared_out(steps: int, weights: np.ndarray) -> np.ndarray:
-    """Return ``steps`` shared out by ``weights``, at least one each, largest remainders first."""
-    exact = (steps - len(weights)) * weights / weights.sum()
-    shares = np.floor(exact).astype(np.int64)
-    rest = steps - len(weights) - int(shares.sum())
-    shares[np.argsort(-(exact - shares), kind="stable")[:rest]] += 1
-    return shares + 1
+    """Return ``steps`` shared out by ``weights``, largest remainders first, at least one each."""
+    exact = steps * weights / weights.sum()
+    shares = np.maximum(np.floor(exact + 1e-9), 1).astype(np.int64)
+    rest = steps - int(shares.sum())
+    if rest > 0:
+        shares[np.argsort(-(exact - shares), kind="stable")[:rest]] += 1
+    for _ in range(-rest):  # small sources were given their one step at the cost of the largest
+        shares[np.argmax(shares)] -= 1
+    return shares
 
 
 def _order(source: SourceRange, whole: int, wanted: int, size: int, key: tuple[int, int, int]) -> np.ndarray:

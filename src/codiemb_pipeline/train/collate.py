@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -16,7 +17,9 @@ from torch.utils.data import Dataset
 from codiemb_pipeline.encoder.encode import batch_of
 from codiemb_pipeline.encoder.tokens import TokenBatch, plan_chunks
 from codiemb_pipeline.model_input import TokenStore, TrainingArrays
-from codiemb_pipeline.params.train import ChunkParams, IRParams
+from codiemb_pipeline.params.objectives import IRParams
+from codiemb_pipeline.params.train import ChunkParams
+from codiemb_pipeline.schema import Task
 from codiemb_pipeline.train.batch_plan import EpochPlan
 
 NO_TEXT = -1
@@ -33,6 +36,7 @@ class Batch:
         padded: number of tokens with padding.
     """
 
+    task: ClassVar[Task]
     chunks: list[TokenBatch]
     source: str
     tokens: int
@@ -60,6 +64,7 @@ class IRBatch(Batch):
         positives: P.
     """
 
+    task: ClassVar[Task] = "ir"
     query_rows: torch.Tensor
     document_rows: torch.Tensor
     document_ids: torch.Tensor
@@ -78,6 +83,7 @@ class STSBatch(Batch):
         gold: float32 (n,), in [0, 1].
     """
 
+    task: ClassVar[Task] = "sts"
     a_rows: torch.Tensor
     b_rows: torch.Tensor
     a_ids: torch.Tensor
@@ -110,7 +116,7 @@ class PlannedBatches(Dataset):
 
     def __getitem__(self, number: int) -> IRBatch | STSBatch:
         step, micro_batch = divmod(number, self._plan.accumulation)
-        source = self._plan.source(step)
+        source = self._plan.source(step, micro_batch, self._process_rank)
         examples = self._plan.examples(step, micro_batch, self._process_rank)
         build = self._ir_batch if source.task == "ir" else self._sts_batch
         return build(examples, source.name)

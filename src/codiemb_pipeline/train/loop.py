@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,19 +15,22 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from codiemb_pipeline.distributed import process_rank, without_exchange, world_size
+from codiemb_pipeline.distributed import process_rank, world_size
 from codiemb_pipeline.encoder.text_encoder import Encoder
+from codiemb_pipeline.errors import InputError, PipelineError
+from codiemb_pipeline.losses.finite import NotFiniteError
 from codiemb_pipeline.model_input import TokenStore, TrainingArrays
 from codiemb_pipeline.params import TrainParams
-from codiemb_pipeline.schema import TASKS
-from codiemb_pipeline.train.batch_plan import EpochPlan, plan_epoch
+from codiemb_pipeline.schema import Task
+from codiemb_pipeline.train.batch_plan import Balance, EpochPlan, plan_epoch
 from codiemb_pipeline.train.collate import IRBatch, PlannedBatches, STSBatch
 from codiemb_pipeline.train.events import EventWriter
-from codiemb_pipeline.train.meter import Meter
+from codiemb_pipeline.train.grad_cache import backward_at_once, backward_in_chunks
+from codiemb_pipeline.train.meter import ASTRAY, Meter, check_finite
 from codiemb_pipeline.train.optimizer import learning_rate, set_learning_rate
 from codiemb_pipeline.train.process_guard import die_with_parent
 from codiemb_pipeline.train.resume import save_state, save_weights
-from codiemb_pipeline.train.step import Objective, batch_loss
+from codiemb_pipeline.train.step import Objective, part_names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,8 +67,8 @@ def plan_of_epoch(params: TrainParams, arrays: TrainingArrays, epoch: int, proce
         batch_sizes=params.batch_size.model_dump(),
         world_size=processes,
         accumulation=params.accumulation,
-        steps_per_task=sampler.steps_per_task.model_dump() if sampler.steps_per_task else None,
-        repeat=sampler.repeat,
+        balance=Balance(**sampler.model_dump(exclude={"mode"})),
+        mixed=sampler.mode == "mixed",
         seed=params.seed,
         epoch=epoch,
     )
@@ -82,7 +85,7 @@ def run_steps(run: Run, *, done: int, steps_per_epoch: int) -> None:
     params = run.params
     steps = total_steps(params, steps_per_epoch)
     objective = _objective(run)
-    meters = {task: Meter() for task in TASKS}
+    meters = {task: Meter(names) for task, names in part_names(objective).items()}
     run.model.train()
     for epoch in itertools.count(done // steps_per_epoch):
         if done >= steps:
@@ -90,14 +93,14 @@ def run_steps(run: Run, *, done: int, steps_per_epoch: int) -> None:
         plan = plan_of_epoch(params, run.arrays, epoch, world_size())
         batches = _batches(run, plan, epoch, first_step=done - epoch * steps_per_epoch)
         for step_of_epoch in range(done - epoch * steps_per_epoch, len(plan)):
-            task = plan.source(step_of_epoch).task
             done += 1
             rate = learning_rate(done, steps=steps, warmup=params.warmup, highest=params.learning_rate)
             set_learning_rate(run.optimizer, rate)
-            _update(run, objective, batches, meters[task])
-            if done % params.log_every == 0 or done == steps:
-                _log(run, meters, step=done, epoch=epoch, rate=rate)
-            if _is_checkpoint(params, done, steps, end_of_epoch=step_of_epoch + 1 == len(plan)):
+            norm = _update(run, objective, batches, meters)
+            saved = _is_checkpoint(params, done, steps, end_of_epoch=step_of_epoch + 1 == len(plan))
+            if saved or done % params.log_every == 0:
+                _log(run, meters, step=done, epoch=epoch, rate=rate, norm=float(norm))
+            if saved:
                 _checkpoint(run, done)
             if done >= steps:
                 return
@@ -108,7 +111,19 @@ def _objective(run: Run) -> Objective:
     layer = None
     if mid.weight > 0:
         layer = run.encoder.model.layers // 2 if mid.layer is None else mid.layer
-    return Objective(run.params.ir, run.params.sts, layer, bf16=run.params.precision == "bf16")
+    for dimensions in run.params.matryoshka.dimensions if run.params.matryoshka else ():
+        if dimensions >= (width := run.encoder.model.width):
+            raise InputError(
+                f"params.yaml: train.matryoshka.dimensions: expected less than {width}; found {dimensions}"
+            )
+    return Objective(
+        ir=run.params.ir,
+        sts=run.params.sts,
+        mid_layer=layer,
+        matryoshka=run.params.matryoshka,
+        bf16=run.params.precision == "bf16",
+        same_task=run.params.sampler.mode != "mixed",
+    )
 
 
 def _batches(run: Run, plan: EpochPlan, epoch: int, first_step: int) -> Iterator[IRBatch | STSBatch]:
@@ -141,32 +156,46 @@ def _worker_start(_: int) -> None:
     torch.set_num_threads(1)
 
 
-def _update(run: Run, objective: Objective, batches: Iterator[IRBatch | STSBatch], meter: Meter) -> None:
-    """Do one optimiser update."""
+def _update(
+    run: Run, objective: Objective, batches: Iterator[IRBatch | STSBatch], meters: Mapping[Task, Meter]
+) -> torch.Tensor:
+    """Do one optimiser update and return the norm of its gradient, before clipping."""
     begin = time.perf_counter()
     accumulation = run.params.accumulation
+    backward = backward_in_chunks if run.params.grad_cache else backward_at_once
     for micro_batch in range(accumulation):
         waiting = time.perf_counter()
         batch = next(batches)
+        meter = meters[batch.task]
         meter.loader_seconds += time.perf_counter() - waiting
-        last = micro_batch + 1 == accumulation
-        with torch.enable_grad() if last else without_exchange(run.model):
-            loss, parts = batch_loss(run.model, batch.to(run.encoder.device), objective)
-            (loss / accumulation).backward()
-        meter.add_losses(loss, parts)
+        exchange = micro_batch + 1 == accumulation
+        batch = batch.to(run.encoder.device)
+        try:
+            parts = backward(run.model, batch, objective, scale=1 / accumulation, exchange=exchange)
+        except NotFiniteError as error:
+            raise PipelineError(ASTRAY.format(what=f"task {batch.task}, source {batch.source}: {error}")) from error
+        meter.add_losses(parts)
         meter.tokens += batch.tokens
         meter.padded += batch.padded
-    nn.utils.clip_grad_norm_(run.model.parameters(), run.params.max_gradient_norm)
+    norm = nn.utils.clip_grad_norm_(run.model.parameters(), run.params.max_gradient_norm)
     run.optimizer.step()
     run.optimizer.zero_grad(set_to_none=True)
     meter.steps += 1
     meter.seconds += time.perf_counter() - begin
+    return norm
 
 
-def _log(run: Run, meters: dict[str, Meter], *, step: int, epoch: int, rate: float) -> None:
+def _log(run: Run, meters: Mapping[Task, Meter], *, step: int, epoch: int, rate: float, norm: float) -> None:
+    """Write a row for each task there was since the last one; nothing that is not finite gets past here.
+
+    The norm of a gradient that ever was not finite is NaN from then on, as the weights are.
+    """
+    mixed = run.params.sampler.mode == "mixed"  # a task no process of ours had may have been another's
     for task, meter in meters.items():
-        if meter.steps:
-            row = meter.row(step=step, task=task)
+        row = meter.row(run.encoder.device) if mixed or meter.steps else None
+        if row is not None:
+            row |= {"gradient_norm": norm}
+            check_finite(row, step=step, task=task)
             run.events.write("step", task=task, step=step, epoch=epoch, **row, learning_rate=rate)
 
 

@@ -5,7 +5,8 @@ Knows nothing of where the row goes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -13,11 +14,20 @@ import torch
 from codiemb_pipeline.distributed import total, world_size
 from codiemb_pipeline.errors import PipelineError
 
+ASTRAY = (
+    "{what}; lower train.learning_rate, or look for extreme values in the data. The last checkpoint is whole; the next "
+    "run goes on from it"
+)
+
 
 @dataclass
 class Meter:
-    """Sums over the steps of one task since the last row."""
+    """Sums over the steps of one task since the last row; part of ``names``, the same on every process.
 
+    Where processes work on different tasks in one step (a mixed plan), some may have nothing of a task to tell.
+    """
+
+    names: Sequence[str]
     steps: int = 0
     micro_batches: int = 0
     losses: dict[str, torch.Tensor] = field(default_factory=dict)
@@ -26,37 +36,43 @@ class Meter:
     seconds: float = 0.0
     loader_seconds: float = 0.0
 
-    def add_losses(self, loss: torch.Tensor, parts: Mapping[str, torch.Tensor]) -> None:
+    def add_losses(self, parts: Mapping[str, torch.Tensor]) -> None:
         """Take in one micro-batch."""
         self.micro_batches += 1
-        for name, value in {"loss": loss.detach(), **parts}.items():
+        for name, value in parts.items():
             self.losses[name] = self.losses[name] + value if name in self.losses else value
 
-    def row(self, *, step: int, task: str) -> dict[str, float]:
-        """Return the means over all processes and the steps since the last row, and begin anew.
+    def row(self, device: torch.device) -> dict[str, float] | None:
+        """Return the means over all processes and the steps since the last row, and begin anew; called by all together.
 
         Returns:
             Losses by name; ``tokens_per_second`` of all processes, ``padding`` as a share of padded tokens,
-            ``loader_share`` as a share of the time.
-
-        Raises:
-            PipelineError: a loss is not finite; names the step, the task and the part.
+            ``loader_share`` as a share of the time. ``None`` if no process had a micro-batch of the task.
         """
-        names = sorted(self.losses)
-        own = torch.stack([self.losses[name].float() for name in names]) / self.micro_batches
-        counts = torch.tensor([float(self.tokens), float(self.padded)], device=own.device)
-        means, (tokens, padded) = (total(own) / world_size()).tolist(), total(counts).tolist()
-        for name, value in zip(names, means, strict=True):
-            if value != value or abs(value) == float("inf"):
-                raise PipelineError(
-                    f"step {step}, task {task}: {name} is {value}; lower train.learning_rate, or look for extreme "
-                    f"values in the data. The last checkpoint is whole."
-                )
-        row = {
-            **dict(zip(names, means, strict=True)),
-            "tokens_per_second": tokens / max(self.seconds, 1e-9),
+        sums = [self.losses[name].double() for name in self.names] if self.micro_batches else []
+        own = torch.stack(sums) if sums else torch.zeros(len(self.names), dtype=torch.float64, device=device)
+        times = (self.micro_batches, self.tokens, self.padded, self.seconds, self.loader_seconds)
+        counts = torch.tensor(times, dtype=own.dtype, device=device)
+        sums_of_all = total(torch.cat([own, counts])).tolist()
+        micro_batches, tokens, padded, seconds, loading = sums_of_all[len(self.names) :]
+        self.__init__(self.names)
+        if not micro_batches:
+            return None
+        means = (value / micro_batches for value in sums_of_all[: len(self.names)])
+        return {
+            **dict(zip(self.names, means, strict=True)),
+            "tokens_per_second": tokens * world_size() / max(seconds, 1e-9),
             "padding": 1 - tokens / padded,
-            "loader_share": self.loader_seconds / max(self.seconds, 1e-9),
+            "loader_share": loading / max(seconds, 1e-9),
         }
-        self.__init__()
-        return row
+
+
+def check_finite(row: Mapping[str, float], *, step: int, task: str) -> None:
+    """Stop a training that went astray.
+
+    Raises:
+        PipelineError: a number is not finite; names the step, the task and the part.
+    """
+    for name, value in row.items():
+        if not math.isfinite(value):
+            raise PipelineError(ASTRAY.format(what=f"step {step}, task {task}: {name} is {value}"))

@@ -10,13 +10,20 @@ from codiemb_pipeline.pipelines.rim import draft
 
 
 def evaluate(
-    params: dict[str, Any], encoder: dict[str, Any], checkpoints: Path, merged: Path, sources: Path, work: Path
+    params: dict[str, Any],
+    encoder: dict[str, Any],
+    runs: dict[str, Any],
+    checkpoints: Path,
+    merged: Path,
+    sources: Path,
+    work: Path,
 ) -> Path:
     """Judge base, checkpoints and merged encoders with mteb.
 
     Args:
         params: the ``evaluate`` section.
         encoder: the ``encoder`` section.
+        runs: the ``runs`` section, for the names.
         checkpoints: what ``train`` wrote.
         merged: what ``merge`` wrote.
         sources: what ``ingest`` wrote; holds the test splits.
@@ -30,6 +37,6 @@ def evaluate(
 
     out = draft(work, "evaluation")
     values, encoder_params = EvaluateParams.parse(params, "evaluate"), EncoderParams.parse(encoder, "encoder")
-    models = select_models(values.models, base_folder(encoder_params), checkpoints, merged)
+    models = select_models(values.models, base_folder(encoder_params), list(runs), checkpoints, merged)
     evaluate_models(values, encoder_params, models, sources, work / "results", out)
     return out

@@ -15,6 +15,7 @@ def create_pipeline(**_: object) -> Pipeline:
         {
             "params": "params:evaluate",
             "encoder": "params:encoder",
+            "runs": "params:runs",
             "checkpoints": "checkpoints",
             "merged": "merged",
             "sources": "sources",

@@ -16,6 +16,7 @@ def create_pipeline(**_: object) -> Pipeline:
             "params": "params:merge",
             "encoder": "params:encoder",
             "train": "params:train",
+            "runs": "params:runs",
             "checkpoints": "checkpoints",
             "model_input": "model_input",
             "work": "work",

@@ -5,16 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from codiemb_pipeline.params import EncoderParams, TrainParams
-from codiemb_pipeline.pipelines.rim import draft
+from codiemb_pipeline.params import EncoderParams, run_params
+from codiemb_pipeline.pipelines.rim import DEFAULT_RUN, draft
 
 
-def train(params: dict[str, Any], encoder: dict[str, Any], model_input: Path, work: Path) -> tuple[Path, Path]:
-    """Train in the processes torchrun starts, or go on with a training that was interrupted.
+def train(
+    params: dict[str, Any],
+    runs: dict[str, Any],
+    encoder: dict[str, Any],
+    parameters: dict[str, Any],
+    model_input: Path,
+    work: Path,
+) -> tuple[Path, Path]:
+    """Train one run in the processes torchrun starts, or go on with a training that was interrupted.
 
     Args:
         params: the ``train`` section.
+        runs: the ``runs`` section.
         encoder: the ``encoder`` section.
+        parameters: all parameters; ``run`` among them, given as ``--params=run=<name>``, says which run is meant.
         model_input: what ``assemble`` wrote.
         work: folder for work in progress.
 
@@ -23,9 +32,10 @@ def train(params: dict[str, Any], encoder: dict[str, Any], model_input: Path, wo
     """
     from codiemb_pipeline.train.run import train_encoder
 
-    checkpoints, curves = draft(work, "checkpoints"), draft(work, "training_curves")
+    name = parameters.get("run", DEFAULT_RUN)
+    checkpoints, curves = draft(work, f"{name}/checkpoints"), draft(work, f"{name}/training_curves")
     train_encoder(
-        TrainParams.parse(params, "train"),
+        run_params(params, runs[name], name),
         EncoderParams.parse(encoder, "encoder"),
         model_input=model_input,
         work=work,

@@ -12,6 +12,13 @@ def create_pipeline(**_: object) -> Pipeline:
     """Return the one-node pipeline of the stage."""
     return stage_pipeline(
         train,
-        {"params": "params:train", "encoder": "params:encoder", "model_input": "model_input", "work": "work"},
+        {
+            "params": "params:train",
+            "runs": "params:runs",
+            "encoder": "params:encoder",
+            "parameters": "parameters",
+            "model_input": "model_input",
+            "work": "work",
+        },
         ["checkpoints", "training_curves"],
     )

@@ -1,0 +1,1 @@
+"""``make ablation``: the same data under other losses, samplers and fusions, several seeds each, in one table."""

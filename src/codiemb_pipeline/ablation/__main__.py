@@ -1,0 +1,73 @@
+"""``python -m codiemb_pipeline.ablation``: ``train <row> <seed>``, ``judge <seed>``, ``table``, ``queue <seeds>``."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+
+from codiemb_pipeline.ablation.rows import flat, read_rows
+from codiemb_pipeline.errors import PipelineError
+
+
+@click.group()
+def main() -> None:
+    """Compare losses, samplers and fusions on the pipeline's data."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+
+
+@main.command()
+@click.argument("row")
+@click.argument("seed", type=int)
+def train(row: str, seed: int) -> None:
+    """Train one row with one seed."""
+    from codiemb_pipeline.ablation.run import train_row
+
+    train_row(row, seed)
+
+
+@main.command()
+@click.argument("seed", type=int)
+def judge(seed: int) -> None:
+    """Merge and judge all models of a seed."""
+    from codiemb_pipeline.ablation.run import judge_seed
+
+    judge_seed(seed)
+
+
+@main.command()
+def table() -> None:
+    """Write the table of all seeds judged."""
+    from codiemb_pipeline.ablation.run import OUTPUT
+    from codiemb_pipeline.ablation.table import measure, write_table
+
+    rows, reporting = read_rows(Path()), Path("data/08_reporting")
+    write_table(rows, measure(rows, OUTPUT), reporting / "ablation.csv", reporting / "ablation.md")
+    click.echo((reporting / "ablation.md").read_text(encoding="utf-8"))
+
+
+@main.command()
+@click.argument("seeds", type=int, nargs=-1, required=True)
+def queue(seeds: tuple[int, ...]) -> None:
+    """Queue each row with each seed as an experiment of the whole pipeline; ``dvc exp run --run-all`` runs them."""
+    for seed in seeds:
+        for name, row in read_rows(Path()).rows.items():
+            changes = {**flat(row.train, "train"), "train.seed": seed}
+            settings = [part for key, value in changes.items() for part in ("-S", f"{key}={json.dumps(value)}")]
+            command = ["dvc", "exp", "run", "--queue", "--name", f"{name}-seed{seed}".replace("_", "-"), *settings]
+            click.echo(" ".join(command))
+            subprocess.run(command, check=True)
+
+
+if __name__ == "__main__":
+    try:
+        main(standalone_mode=False)
+    except PipelineError as error:
+        sys.exit(str(error))
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)

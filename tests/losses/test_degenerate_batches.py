@@ -1,0 +1,113 @@
+"""Every loss on every degenerate batch: the stated value, a gradient for each operand, and that gradient finite."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from codiemb_pipeline.losses.cosent import cosent, cosent_retrieval
+from codiemb_pipeline.losses.cosine import cosine_regression
+from codiemb_pipeline.losses.finite import NotFiniteError
+from codiemb_pipeline.losses.info_nce import info_nce
+from codiemb_pipeline.losses.objectives import mid_info_nce_sum
+from codiemb_pipeline.losses.pearson import pearson
+from codiemb_pipeline.losses.pro import pro
+from codiemb_pipeline.losses.rank_kl import rank_kl
+
+LISTWISE = {
+    "pearson": pearson,
+    "rank_kl": lambda s, y: rank_kl(s, y, temperature=0.05),
+    "pro": lambda s, y: pro(s, y, temperature=0.05),
+    "cosent": lambda s, y: cosent(s, y, temperature=0.05),
+    "cosine": cosine_regression,
+}
+BATCHES = {
+    "no pair": ([], []),
+    "one pair": ([0.3], [0.8]),
+    "constant gold": ([0.3, -0.2, 0.5, 0.1], [0.5] * 4),
+    "constant predictions": ([0.4] * 4, [0.0, 0.5, 0.5, 1.0]),
+    "both constant": ([0.4] * 3, [0.2] * 3),
+    "perfect order": ([0.0, 0.5, 1.0], [0.0, 0.5, 1.0]),
+}
+# RankKL of uniform against uniform is 0; of constant predictions it is log n less the target's entropy, over n.
+TARGET = torch.tensor([0.0, 0.5, 0.5, 1.0], dtype=torch.float64).div(0.05).softmax(dim=0)
+CONSTANT_RANK_KL = (math.log(4) + (TARGET * TARGET.log()).sum().item()) / 4
+# PRO with s constant at 0.4: logits are 8 times the weights; pairs 3, 1 and 2 have tails, by hand as below.
+PRO_TOP = math.log(sum(math.exp(8 * (w - 1.0)) for w in (1.0, 1.0, 0.5, 0.5)))
+PRO_MIDDLE = math.log(2)
+STATED = {
+    ("constant predictions", "pearson"): 0.0,
+    ("constant predictions", "rank_kl"): CONSTANT_RANK_KL,
+    ("constant predictions", "pro"): (PRO_TOP + 2 * PRO_MIDDLE) / 3,
+    ("constant predictions", "cosent"): math.log(1 + 5),
+    ("constant predictions", "cosine"): (0.16 + 0.01 + 0.01 + 0.36) / 4,
+    ("one pair", "cosine"): 0.25,
+    ("constant gold", "cosine"): (0.04 + 0.49 + 0.0 + 0.16) / 4,
+    ("both constant", "cosine"): 0.04,
+    ("perfect order", "pearson"): 0.0,
+    ("perfect order", "cosine"): 0.0,
+}
+ZERO = {"no pair", "one pair", "constant gold", "both constant"}
+
+
+@pytest.mark.parametrize("name", LISTWISE)
+@pytest.mark.parametrize("batch", BATCHES)
+def test_list_wise_losses(value_and_gradients, name, batch):
+    predicted, gold = (torch.tensor(values, dtype=torch.float64) for values in BATCHES[batch])
+    value, (gradient,) = value_and_gradients(lambda s: LISTWISE[name](s, gold), predicted)
+    assert gradient is not None
+    assert gradient.isfinite().all()
+    stated = STATED.get((batch, name), 0.0 if batch in ZERO else None)
+    # Constant gold makes RankKL's target uniform: a value of its own, not 0, unless the predictions are constant too.
+    if (batch, name) == ("constant gold", "rank_kl"):
+        log_model = (predicted / 0.05).log_softmax(dim=0)
+        stated = (-math.log(4) - log_model.mean().item()) / 4
+    assert value.isfinite() if stated is None else value.item() == pytest.approx(stated, abs=1e-12)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+@pytest.mark.parametrize("side", ["predicted", "gold"])
+@pytest.mark.parametrize("name", LISTWISE)
+def test_what_is_not_finite_is_an_error_that_names_operand_and_place(name, side, bad):
+    operands = {"predicted": torch.rand(3), "gold": torch.rand(3)}
+    operands[side][1] = bad
+    with pytest.raises(NotFiniteError, match=rf"^{side} must be finite; found (nan|inf) at \[1\] of shape \(3,\)"):
+        LISTWISE[name](*operands.values())
+
+
+@pytest.mark.parametrize("loss", [info_nce, cosent_retrieval])
+@pytest.mark.parametrize("side", ["queries", "candidates"])
+def test_embeddings_that_are_not_finite_are_an_error(loss, side):
+    operands = {"queries": torch.rand(2, 3), "candidates": torch.rand(4, 3)}
+    operands[side][1, 2] = math.nan
+    with pytest.raises(NotFiniteError, match=rf"^{side} must be finite; found nan at \[1, 2\]"):
+        loss(*operands.values(), torch.eye(2, 4, dtype=torch.bool), temperature=0.05)
+
+
+@pytest.mark.parametrize("loss", [info_nce, cosent_retrieval])
+def test_a_batch_without_a_positive_is_a_connected_zero(value_and_gradients, loss):
+    mask = torch.zeros(2, 4, dtype=torch.bool)
+    value, gradients = value_and_gradients(
+        lambda q, c: loss(q, c, mask, temperature=0.05), torch.rand(2, 3), torch.rand(4, 3)
+    )
+    assert value == 0
+    assert [gradient.abs().sum() for gradient in gradients] == [0, 0]
+
+
+@pytest.mark.parametrize("gold", [[0.1, 0.7], [0.0, 0.0]], ids=["below the threshold", "binary labels, all 0"])
+def test_defect_14_no_good_pair_is_a_connected_zero(value_and_gradients, gold):
+    """The released code returned ``tensor(0., requires_grad=True)``, from which no parameter has a gradient."""
+    value, gradients = value_and_gradients(
+        lambda a, b: mid_info_nce_sum(a, b, torch.tensor(gold), threshold=0.8, temperature=0.02)[0],
+        torch.rand(2, 3),
+        torch.rand(2, 3),
+    )
+    assert value == 0
+    assert [gradient.abs().sum() for gradient in gradients] == [0, 0]
+
+
+def test_gold_of_the_pair_wise_part_that_is_not_finite_is_an_error():
+    with pytest.raises(NotFiniteError, match="gold"):
+        mid_info_nce_sum(torch.ones(1, 2), torch.ones(1, 2), torch.tensor([math.nan]), threshold=0.8, temperature=0.02)
