@@ -76,6 +76,7 @@ def run_ours(params: Params, rows: list[list[str]], batch: int) -> dict[str, flo
             "ir": ir,
             "chunk": params.train.chunk,
             "pad_id": encoder.pad_id,
+            "padding_side": "right",
             "process_rank": 0,
             "seed": 1,
             "epoch": 0,

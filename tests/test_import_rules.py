@@ -12,7 +12,7 @@ WORDS = {"errors", "jsonl", "schema", "texts", "locations", "params", "source_ta
 MATHS = {"losses"}
 MODEL = {"encoder", "scoring", "distributed"}
 STAGES = {"ingest", "mine", "assemble", "train", "merge", "evaluate", "report"}
-RIM = {"pipelines", "settings", "hooks", "catalog_types", "pipeline_registry", "__main__", "quickstart"}
+RIM = {"pipelines", "settings", "hooks", "catalog_types", "pipeline_registry", "__main__", "quickstart", "ablation"}
 RIM_LIBRARIES = {"kedro", "dvc", "click"}
 
 OURS_ALLOWED = {

@@ -10,7 +10,7 @@ from click import ClickException
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
-from codiemb_pipeline.catalog_types import Artefact, Folder, WorkFolder
+from codiemb_pipeline.catalog_types import Artefact, Folder, RunFolder, WorkFolder
 
 ROOT = Path(__file__).parents[1]
 
@@ -61,6 +61,26 @@ def test_a_saved_folder_replaces_what_stood_there(tmp_path):
     dataset.save(made)
     assert [path.name for path in dataset.load().iterdir()] == ["new"]
     assert not made.exists()
+
+
+def test_a_run_replaces_its_own_folder_and_leaves_the_others(tmp_path):
+    for run in ("main", "hot"):
+        (tmp_path / "draft" / run).mkdir(parents=True)
+        RunFolder(str(tmp_path / "all"), run).save(tmp_path / "draft" / run)
+    (tmp_path / "draft" / "new").mkdir()
+    (tmp_path / "draft" / "new" / "weights").write_text("x")
+    dataset = RunFolder(str(tmp_path / "all"), "hot")
+    dataset.save(tmp_path / "draft" / "new")
+    assert sorted(str(path.relative_to(dataset.load())) for path in dataset.load().rglob("*")) == [
+        "hot",
+        "hot/weights",
+        "main",
+    ]
+
+
+def test_a_run_that_is_not_in_the_parameters_is_named_with_the_nearest(project):
+    with pytest.raises(ClickException, match=r"--params=run=mian: no run of that name .*did you mean 'main'"):
+        run(project, "train", run="mian")
 
 
 def test_a_saved_file_is_moved_into_place(tmp_path):

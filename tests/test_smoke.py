@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from codiemb_pipeline.catalog_types import RunFolder
 from codiemb_pipeline.pipelines.assemble.nodes import assemble
 from codiemb_pipeline.pipelines.evaluate.nodes import evaluate
 from codiemb_pipeline.pipelines.ingest.nodes import ingest
@@ -27,23 +28,36 @@ from tiny_run import tiny_params, write_sources
 def test_the_seven_stages_run_from_raw_files_to_the_report(tmp_path, tiny_encoder_folder, monkeypatch):
     monkeypatch.chdir(tmp_path)
     values, work = tiny_params(write_sources(tmp_path / "raw"), tiny_encoder_folder), tmp_path / "work"
-    common = {"encoder": values["encoder"], "work": work}
+    values["runs"] = {"main": {}, "hot": {"learning_rate": 1.0e-3, "sampler": {"steps_per_task": {"ir": 1, "sts": 1}}}}
+    fusion = values["merge"]["recipes"]["delta_guided"]
+    values["merge"]["recipes"] |= {"across": {**fusion, "levels": 2}}
+    common, runs = {"encoder": values["encoder"], "work": work}, values["runs"]
     sources = ingest(values["ingest"], work)
     negatives = mine(values["mine"], assemble=values["assemble"], sources=sources, **common)
     examples = assemble(values["assemble"], sources=sources, hard_negatives=negatives, **common)
-    checkpoints, curves = train(values["train"], model_input=examples, **common)
-    merged = merge(values["merge"], train=values["train"], checkpoints=checkpoints, model_input=examples, **common)
+    checkpoints, curves = tmp_path / "checkpoints", tmp_path / "training"
+    for run in runs:
+        parameters = {**values, "run": run}
+        finished = train(values["train"], runs, parameters=parameters, model_input=examples, **common)
+        for folder, place in zip(finished, (checkpoints, curves), strict=True):
+            RunFolder(str(place), run).save(folder)
+    made = {"checkpoints": checkpoints, "model_input": examples, "runs": runs}
+    merged = merge(values["merge"], train=values["train"], **made, **common)
     models = {"checkpoints": checkpoints, "merged": merged, "sources": sources}
-    evaluation = evaluate(values["evaluate"], **models, **common)
-    folders = {**models, "hard_negatives": negatives, "model_input": examples, "training_curves": curves}
+    evaluation = evaluate(values["evaluate"], runs=runs, **models, **common)
+    folders = {"hard_negatives": negatives, "model_input": examples, "training_curves": curves}
+    folders |= {"merged": merged, "sources": sources}
     page, metrics, results = report(values["report"], values, work, evaluation=evaluation, **folders)
 
-    names = [entry["name"] for entry in json.loads((checkpoints / "run.json").read_text())["checkpoints"]]
-    assert names == ["step-000002", "step-000004", "step-000006"]
+    for run in runs:
+        names = [entry["name"] for entry in json.loads((checkpoints / run / "run.json").read_text())["checkpoints"]]
+        assert names == ["step-000002", "step-000004", "step-000006"]
     with results.open() as file:
         rows = list(csv.DictReader(file))
-    merged_names = {"merged-uniform", "merged-greedy", "merged-delta_guided"}
-    assert {row["model"] for row in rows} == {"base", "step-000006", *merged_names}
+    assert {row["model"] for row in rows} == {
+        *("base", "main/step-000006", "hot/step-000006"),
+        *("merged-uniform", "merged-greedy", "merged-delta_guided", "merged-across"),
+    }
     assert {row["benchmark"] for row in rows} == {"Tags", "Words"}
     assert all(math.isfinite(float(row["score"])) for row in rows)
     headline = json.loads(metrics.read_text())
@@ -52,5 +66,6 @@ def test_the_seven_stages_run_from_raw_files_to_the_report(tmp_path, tiny_encode
     text = page.read_text()
     assert "merged-delta_guided" in text
     assert "http://" not in text.replace("http://www.w3.org", "")
-    with (curves / "sts.csv").open() as file:
+    assert "Run hot" in text
+    with (curves / "main/sts.csv").open() as file:
         assert {"pearson", "rank_kl", "pro", "mid_info_nce", "tokens_per_second"} <= set(next(csv.DictReader(file)))

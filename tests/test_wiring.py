@@ -9,13 +9,24 @@ from pathlib import Path
 import pytest
 import yaml
 
-from codiemb_pipeline.params import Params
+from codiemb_pipeline.ablation.rows import read_rows
+from codiemb_pipeline.params import Params, run_params
 from codiemb_pipeline.pipeline_registry import STAGES
+from codiemb_pipeline.pipelines.rim import DEFAULT_RUN
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "codiemb_pipeline"
 DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text())
 CATALOG = yaml.safe_load((ROOT / "conf/base/catalog.yml").read_text())
+
+
+RUN = "${key}"  # train is a stage for each run
+
+
+def declared_of(stage: str) -> dict:
+    """Return a stage as dvc.yaml declares it, or the pattern of its runs."""
+    declared = DVC["stages"][stage]
+    return declared.get("do", declared)
 
 
 def pipeline_of(stage: str):
@@ -28,7 +39,7 @@ def paths(entries: list) -> set[str]:
 
 def test_every_list_of_stages_is_the_same():
     assert tuple(DVC["stages"]) == STAGES
-    assert set(Params.model_fields) == {*STAGES, "encoder"}
+    assert set(Params.model_fields) == {*STAGES, "encoder", "runs"}
     assert {path.parent.name for path in (PACKAGE / "pipelines").glob("*/nodes.py")} == set(STAGES)
     assert all((PACKAGE / stage).is_dir() and (ROOT / "tests" / stage).is_dir() for stage in STAGES)
 
@@ -39,14 +50,14 @@ def test_params_yaml_in_the_root_is_valid():
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_dvc_tracks_the_sections_outputs_and_inputs_of_the_node(stage: str):
-    declared, pipeline = DVC["stages"][stage], pipeline_of(stage)
-    assert declared["cmd"] == f"kedro run --pipelines={stage}"
+    declared, pipeline = declared_of(stage), pipeline_of(stage)
+    assert declared["cmd"] == f"kedro run --pipelines={stage}" + f" --params=run={RUN}" * (stage == "train")
     sections = {name.removeprefix("params:") for name in pipeline.inputs() if name.startswith("params:")}
     assert sections <= {str(name).split(".")[0] for name in declared["params"]}
-    outs = paths(declared.get("outs", [])) | paths(declared.get("metrics", []))
+    outs = {path.removesuffix(f"/{RUN}") for path in paths(declared.get("outs", []) + declared.get("metrics", []))}
     assert outs == {CATALOG[name]["filepath"] for name in pipeline.outputs()}
-    for name in pipeline.inputs() - {"work", "parameters"}:
-        if not name.startswith("params:"):
+    for name in pipeline.inputs() - {"work"}:
+        if not name.startswith("params:") and name != "parameters":
             folder = CATALOG[name]["filepath"]
             assert any(path == folder or path.startswith(f"{folder}/") for path in paths(declared["deps"])), name
 
@@ -54,7 +65,7 @@ def test_dvc_tracks_the_sections_outputs_and_inputs_of_the_node(stage: str):
 @pytest.mark.parametrize("stage", STAGES)
 def test_dvc_lists_all_the_code_a_stage_runs(stage: str):
     """A module left out would leave results stale without a word."""
-    listed = {path for path in paths(DVC["stages"][stage]["deps"]) if path.startswith("src/")}
+    listed = {path for path in paths(declared_of(stage)["deps"]) if path.startswith("src/")}
     needed = {f"src/codiemb_pipeline/{name}" for name in reached(PACKAGE / stage)}
     uncovered = {name for name in needed if not any(name == path or name.startswith(f"{path}/") for path in listed)}
     assert not uncovered
@@ -78,6 +89,38 @@ def reached(start: Path) -> set[str]:
                 if target.with_suffix(".py").exists():
                     todo.append(target.with_suffix(".py"))
     return {str(path.relative_to(PACKAGE)) for path in seen} - HARMLESS
+
+
+def test_train_is_a_stage_for_each_run_of_the_parameters():
+    assert DVC["stages"]["train"]["foreach"] == "${runs}"
+    assert "runs.${key}" in declared_of("train")["params"]
+
+
+def test_the_run_of_a_plain_kedro_run_is_one_of_the_committed_ones():
+    runs = yaml.safe_load((ROOT / "params.yaml").read_text())["runs"]
+    assert DEFAULT_RUN in runs
+    for name in ("checkpoints", "training_curves"):
+        assert CATALOG[name]["run"] == f"${{runtime_params:run, {DEFAULT_RUN}}}"
+
+
+ABLATION = yaml.safe_load((ROOT / "conf/ablation/dvc.yaml").read_text())["stages"]
+
+
+def test_the_ablation_trains_each_of_its_rows():
+    rows = read_rows(ROOT)
+    assert ABLATION["train"]["matrix"]["row"] == list(rows.rows)
+    assert ABLATION["judge"]["matrix"]["seed"] == ABLATION["train"]["matrix"]["seed"]
+    assert len(ABLATION["train"]["matrix"]["seed"]) == 3
+    values = yaml.safe_load((ROOT / "params.yaml").read_text())
+    for name, row in rows.rows.items():
+        run_params(values["train"], row.train, name)
+
+
+@pytest.mark.parametrize(("stage", "parts"), [("train", ["train"]), ("judge", ["merge", "evaluate"])])
+def test_the_ablation_lists_all_the_code_it_runs(stage: str, parts: list[str]):
+    listed = {path for path in paths(ABLATION[stage]["deps"]) if path.startswith("src/")}
+    needed = {f"src/codiemb_pipeline/{name}" for part in parts for name in reached(PACKAGE / part)}
+    assert not {name for name in needed if not any(name == path or name.startswith(f"{path}/") for path in listed)}
 
 
 def test_nodes_stay_thin():

@@ -8,8 +8,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from codiemb_pipeline.jsonl import write_jsonl
-from codiemb_pipeline.params import AssembleParams
+from codiemb_pipeline.encoder.checkpoint import load_tokenizer, weights_digest
+from codiemb_pipeline.encoder.stamp import MADE_UNDER, made_under
+from codiemb_pipeline.jsonl import write_json, write_jsonl
+from codiemb_pipeline.params import AssembleParams, EncoderParams
 from codiemb_pipeline.source_tables import PairTables, RetrievalTables
 
 
@@ -61,8 +63,10 @@ def sources(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def hard_negatives(tmp_path: Path) -> Path:
+def hard_negatives(tmp_path: Path, tiny_encoder_params: EncoderParams, tiny_encoder_folder: Path) -> Path:
     rows = {"q0": ["d4", "d5", "d2"], "q1": ["d5", "d3"], "q2": []}
     lines = ({"query_id": query, "negatives": negatives, "scores": []} for query, negatives in rows.items())
     write_jsonl(tmp_path / "hard_negatives" / "animals.jsonl", lines)
+    stamp = made_under(load_tokenizer(tiny_encoder_params), weights_digest(tiny_encoder_folder))
+    write_json(tmp_path / "hard_negatives" / MADE_UNDER, stamp)
     return tmp_path / "hard_negatives"

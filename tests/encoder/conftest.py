@@ -1,11 +1,13 @@
-"""Encoder settings that differ from the tiny encoder's in named places."""
+"""Encoder settings that differ from the tiny encoder's in named places, and a tiny decoder."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from tiny_encoder import make_tiny_decoder
 
 from codiemb_pipeline.params import EncoderParams
 
@@ -21,3 +23,8 @@ def changed(tiny_encoder_params: EncoderParams) -> Change:
         return EncoderParams.parse({**dump, **values, "prompts": {**dump["prompts"], **(prompts or {})}}, "encoder")
 
     return change
+
+
+@pytest.fixture(scope="session")
+def tiny_decoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_tiny_decoder(tmp_path_factory.mktemp("tiny-decoder"))

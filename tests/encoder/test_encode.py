@@ -99,6 +99,29 @@ def test_the_prompt_lengths_of_a_store_reach_pooling(changed, tmp_path: Path) ->
     assert not torch.allclose(alone(counting, TEXTS[0], "query: "), embeddings[0], atol=1e-3)
 
 
+@pytest.mark.parametrize("through_a_store", [True, False])
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_a_token_half_prompt_and_half_text_is_pooled(changed, tmp_path: Path, side: str, through_a_store: bool) -> None:
+    """ "the doc" + "ument" is [CLS] the document [SEP]: tokens of the prompt alone would be [CLS] the d ##o ##c [SEP].
+
+    Counting those, or the tokens of the text alone, would leave out, or take in, something else.
+    """
+    skipping = load_encoder(changed(prompts={"in_pooling": False}, padding_side=side))
+    texts = ["ument of the old river", "ument"]
+    ids, lengths = skipping.tokenize(texts, "the doc")
+    assert lengths == [2, 2]
+    if through_a_store:
+        TokenStore.write(tmp_path, ids, lengths)
+        embeddings = encode_ids(skipping, TokenStore(tmp_path), np.arange(2), tokens_per_chunk=100)
+    else:
+        embeddings = encode_texts(skipping, texts, prefix="the doc", tokens_per_chunk=100)
+    for row, embedding in zip(ids, embeddings, strict=True):
+        with torch.inference_mode():
+            states = skipping.model.backbone(input_ids=torch.tensor([row])).last_hidden_state[0]
+        mean = states[2:].mean(dim=0)  # from "document" on
+        torch.testing.assert_close(embedding, mean / mean.norm(), atol=1e-5, rtol=0)
+
+
 def test_no_texts_give_no_vectors(encoder: Encoder) -> None:
     assert encode_texts(encoder, [], tokens_per_chunk=10).shape == (0, 16)
 

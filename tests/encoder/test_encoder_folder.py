@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -64,17 +65,53 @@ def test_a_folder_names_no_place_on_this_machine(saved: Path, tiny_encoder_folde
         ({"normalize": False}, "normalize"),
         ({"prompts": {"document_prefix": "passage: "}}, "prompts"),
         ({"prompts": {"in_pooling": False}}, "prompts"),
+        ({"bidirectional": True}, "bidirectional"),
+        ({"projection": {"dimensions": 4, "seed": 1}}, "projection"),
+        ({"dimensions": 8}, "dimensions"),
     ],
 )
 def test_a_folder_is_refused_under_other_settings(saved: Path, changed: Any, change: dict[str, Any], key: str) -> None:
     with pytest.raises(InputError, match=f"made under {key} = ") as caught:
         load_encoder(changed(**change), saved)
     assert str(saved) in str(caught.value)
+    assert "but params.yaml, encoder now says" in str(caught.value)
+    assert str(caught.value).endswith("; train again, or restore the setting")
     with pytest.raises(InputError, match=key):
         load_tokenizer(changed(**change), saved)
 
 
-@pytest.mark.parametrize("pooling", ["cls", "mean", "last"])
+def test_the_side_of_padding_is_no_reason_to_refuse_a_folder(saved: Path, changed: Any) -> None:
+    load_encoder(changed(padding_side="left"), saved)
+
+
+def test_a_folder_older_than_a_setting_was_made_under_its_default(saved: Path, changed: Any, tmp_path: Path) -> None:
+    copy_encoder_files(saved, tmp_path)
+    settings = json.loads((saved / "codiemb.json").read_text())
+    for key in ("append_eos", "bidirectional", "projection", "dimensions"):
+        del settings[key]
+    (tmp_path / "codiemb.json").write_text(json.dumps(settings))
+    load_tokenizer(changed(), tmp_path)
+    with pytest.raises(InputError, match=r"made under dimensions = null, but params\.yaml, encoder now says 8; "):
+        load_tokenizer(changed(dimensions=8), tmp_path)
+
+
+@pytest.mark.parametrize("name", ["e5-base", "minicpm", "youtu_embedding", "llama-instruct", "plain"])
+def test_a_folder_s_name_decides_nothing(
+    tiny_encoder_folder: Path, changed: Any, tiny_encoder_params: EncoderParams, tmp_path: Path, name: str
+) -> None:
+    """The released code takes models by substrings of their path (reference, defect 13)."""
+    shutil.copytree(tiny_encoder_folder, tmp_path / name)
+    renamed = load_encoder(changed(path=str(tmp_path / name)))
+    vectors = (
+        encode_texts(e, TEXTS, prefix="query: ", tokens_per_chunk=64) for e in (renamed, load_encoder(changed()))
+    )
+    assert torch.equal(*vectors)
+    save_encoder(renamed, tmp_path / "saved" / name)
+    save_encoder(load_encoder(tiny_encoder_params), tmp_path / "saved" / "other")
+    assert files(tmp_path / "saved" / name) == files(tmp_path / "saved" / "other")
+
+
+@pytest.mark.parametrize("pooling", ["cls", "mean", "weighted_mean", "last"])
 @pytest.mark.parametrize("in_pooling", [True, False])
 def test_sentence_transformers_gives_the_same_vectors(
     changed: Any, pooling: str, in_pooling: bool, tmp_path: Path
@@ -90,7 +127,11 @@ def test_sentence_transformers_gives_the_same_vectors(
     save_encoder(encoder, tmp_path)
     theirs = SentenceTransformer(str(tmp_path), device="cpu")
     assert theirs.max_seq_length == 32
+    differs = json.loads((tmp_path / "codiemb.json").read_text())["sentence_transformers_differs"]
+    assert len(differs) == (pooling == "weighted_mean" and not in_pooling)
     for name in (None, "query", "document", "news"):
+        if differs and name:
+            continue  # as said
         prefix = {None: "", "query": "query: ", "document": "document: ", "news": "new: "}[name]
         ours = encode_texts(encoder, TEXTS, prefix=prefix, tokens_per_chunk=64)
         other = theirs.encode(TEXTS, prompt_name=name, convert_to_tensor=True, show_progress_bar=False)
@@ -130,7 +171,9 @@ def test_the_digest_of_weights_is_of_weights_alone(saved: Path, tmp_path: Path) 
 
 def test_the_settings_of_a_folder_are_those_an_embedding_depends_on(saved: Path) -> None:
     settings = json.loads((saved / "codiemb.json").read_text())
-    assert set(settings) == {"pooling", "normalize", "max_length", "prompts"}
+    model = {"pooling", "normalize", "bidirectional", "projection", "dimensions"}
+    assert set(settings) == {*model, "max_length", "append_eos", "prompts", "sentence_transformers_differs"}
+    assert settings["sentence_transformers_differs"] == []
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,9 @@ FULL = torch.ones(1, 5, dtype=torch.long)
         ("mean", RIGHT, 7 / 3),
         ("mean", LEFT, 28 / 3),
         ("mean", FULL, 31 / 5),
+        ("weighted_mean", RIGHT, (1 * 1 + 2 * 2 + 3 * 4) / 6),
+        ("weighted_mean", LEFT, (1 * 4 + 2 * 8 + 3 * 16) / 6),
+        ("weighted_mean", FULL, (1 * 1 + 2 * 2 + 3 * 4 + 4 * 8 + 5 * 16) / 15),
     ],
 )
 def test_padding_counts_nowhere(pooling: str, mask: torch.Tensor, expected: float) -> None:
@@ -43,6 +46,24 @@ def test_padding_counts_nowhere(pooling: str, mask: torch.Tensor, expected: floa
 )
 def test_mean_leaves_out_the_prompt_but_never_every_token(mask: torch.Tensor, skipped: int, expected: float) -> None:
     pooled = pool(STATES, mask, "mean", torch.tensor([skipped]))
+    torch.testing.assert_close(pooled, torch.tensor([[expected, -expected]]))
+
+
+@pytest.mark.parametrize(
+    ("mask", "skipped", "expected"),
+    [
+        (RIGHT, 0, 17 / 6),
+        (RIGHT, 1, (1 * 2 + 2 * 4) / 3),  # the first token that counts weighs 1
+        (RIGHT, 2, 4.0),
+        (RIGHT, 9, 4.0),
+        (LEFT, 1, (1 * 8 + 2 * 16) / 3),
+        (FULL, 2, (1 * 4 + 2 * 8 + 3 * 16) / 6),
+    ],
+)
+def test_the_weighted_mean_counts_from_the_first_token_after_the_prompt(
+    mask: torch.Tensor, skipped: int, expected: float
+) -> None:
+    pooled = pool(STATES, mask, "weighted_mean", torch.tensor([skipped]))
     torch.testing.assert_close(pooled, torch.tensor([[expected, -expected]]))
 
 

@@ -71,6 +71,12 @@ def test_the_digest_changes_with_every_setting(other: dict[str, Any]) -> None:
     assert PromptBook(params(**other)).digest() != PromptBook(params()).digest()
 
 
+def test_the_digest_of_texts_changes_with_what_alters_a_text_alone() -> None:
+    digest = PromptBook(params()).text_digest()
+    assert PromptBook(params(in_pooling=False)).text_digest() == digest
+    assert PromptBook(params(document_prefix="")).text_digest() != digest
+
+
 def test_the_digest_does_not_depend_on_the_order_of_instructions() -> None:
     turned = {"news": "find news", "sts": "", "ir": "find"}
     assert PromptBook(params(instructions=turned)).digest() == PromptBook(params()).digest()

@@ -107,6 +107,18 @@ def test_scores_equal_sklearn_and_scipy_on_the_same_vectors(
     assert summary["benchmarks"]["Tags"]["size"]["documents"] == len(DOCUMENTS)
 
 
+def test_the_items_of_a_benchmark_make_up_its_score(evaluate: Callable[..., Path]) -> None:
+    out = evaluate(params())
+    scores = read_json(out / "summary.json")["models"]["base"]
+    queries, cosines = (read_json(out / f"items/base/{name}.json") for name in ("Tags", "Words"))
+    assert len(queries) == len(QUERIES)
+    assert np.mean(queries) == pytest.approx(scores["Tags"], abs=2e-5)
+    gold = read_json(out / "gold/Words.json")
+    assert gold == pytest.approx([gold for *_, gold in PAIRS])
+    assert spearmanr(cosines, gold).statistic == pytest.approx(scores["Words"], abs=1e-5)
+    assert not (out / "gold/Tags.json").exists()
+
+
 def test_a_second_run_encodes_nothing_and_writes_the_same_bytes(
     evaluate: Callable[..., Path], encoded: list[str]
 ) -> None:
@@ -116,7 +128,7 @@ def test_a_second_run_encodes_nothing_and_writes_the_same_bytes(
     again = evaluate(params(), "again")
     assert encoded == []
     files = sorted(path.relative_to(once) for path in once.rglob("*.json"))
-    assert len(files) == 4
+    assert len(files) == 4 + 2 + 1  # results, summary and geometry; the items of each benchmark; gold of the pairs
     for file in files:
         assert (once / file).read_bytes() == (again / file).read_bytes()
 
@@ -176,11 +188,12 @@ def test_geometry_is_measured_for_every_model(evaluate: Callable[..., Path]) -> 
 
 @pytest.fixture
 def run_folders(tmp_path: Path, tiny_encoder_folder: Path) -> tuple[Path, Path, Path]:
-    """Base, checkpoints of two steps, and merged by two methods."""
+    """Base, two runs with checkpoints of two steps, and merged by two recipes."""
     checkpoints, merged = tmp_path / "checkpoints", tmp_path / "merged"
     entries = [{"name": f"step-{step:06d}", "step": step} for step in (10, 20)]
-    write_json(checkpoints / "run.json", {"checkpoints": entries})
-    write_json(merged / "summary.json", {"methods": {"uniform": {}, "greedy": {}}})
+    for run in ("main", "hot"):
+        write_json(checkpoints / run / "run.json", {"checkpoints": entries})
+    write_json(merged / "summary.json", {"order": ["uniform", "greedy"]})
     for method in ("uniform", "greedy"):
         shutil.copytree(tiny_encoder_folder, merged / method)
     return tiny_encoder_folder, checkpoints, merged
@@ -189,19 +202,27 @@ def run_folders(tmp_path: Path, tiny_encoder_folder: Path) -> tuple[Path, Path, 
 @pytest.mark.parametrize(
     ("wanted", "expected"),
     [
-        (["merged", "last", "base"], ["base", "step-000020", "merged-uniform", "merged-greedy"]),
-        (["checkpoints"], ["step-000010", "step-000020"]),
-        (["merged-greedy", "step-000010", "merged-greedy"], ["step-000010", "merged-greedy"]),
+        (
+            ["merged", "last", "base"],
+            ["base", "main/step-000020", "hot/step-000020", "merged-uniform", "merged-greedy"],
+        ),
+        (
+            ["checkpoints"],
+            ["main/step-000010", "main/step-000020", "hot/step-000010", "hot/step-000020"],
+        ),
+        (["merged-greedy", "hot/step-000010", "merged-greedy"], ["hot/step-000010", "merged-greedy"]),
     ],
 )
 def test_models_are_found_by_group_or_name(
     run_folders: tuple[Path, Path, Path], wanted: list[str], expected: list[str]
 ) -> None:
-    models = select_models(wanted, *run_folders)
+    base, *others = run_folders
+    models = select_models(wanted, base, ["main", "hot"], *others)
     assert list(models) == expected
-    assert all(folder.name in (name.removeprefix("merged-"), run_folders[0].name) for name, folder in models.items())
+    for name, folder in models.items():
+        assert folder == base if name == "base" else str(folder).endswith("/" + name.removeprefix("merged-"))
 
 
 def test_an_unknown_model_is_refused_with_the_nearest(run_folders: tuple[Path, Path, Path]) -> None:
     with pytest.raises(InputError, match=r"'merged-gredy' \(did you mean 'merged-greedy'\?\)"):
-        select_models(["merged-gredy"], *run_folders)
+        select_models(["merged-gredy"], run_folders[0], ["main", "hot"], *run_folders[1:])

@@ -53,6 +53,63 @@ def test_the_gradient_is_that_of_finite_differences(generator):
     assert torch.autograd.gradcheck(lambda s: cosent(s, gold, temperature=0.3), (predicted,))
 
 
+def test_gold_scores_no_further_apart_than_the_tolerance_are_tied():
+    """y = 1, 1e-8, 0: of three ordered pairs the last is a tie, so constant predictions cost log(1 + 2)."""
+    gold = torch.tensor([1.0, 1e-8, 0.0], dtype=torch.float64)
+    assert cosent(torch.zeros(3), gold, temperature=0.05).item() == pytest.approx(math.log(3))
+
+
+def test_extreme_logits_stay_exact_in_single_precision():
+    """At T = 1e-3 the two are reversed by 2000: log(1 + e^2000) is 2000, of which exp knows nothing."""
+    loss = cosent(torch.tensor([-1.0, 1.0]), torch.tensor([1.0, 0.0]), temperature=1e-3)
+    assert loss.item() == pytest.approx(2000, rel=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_gives_a_single_precision_loss(dtype):
+    predicted, gold = torch.tensor([0.3, 0.1, 0.2]).to(dtype), torch.tensor([0.0, 0.5, 1.0]).to(dtype)
+    loss = cosent(predicted, gold, temperature=0.05)
+    assert loss.dtype == torch.float32
+    assert loss == cosent(predicted.float(), gold.float(), temperature=0.05)
+
+
+def test_retrieval_of_one_query_by_hand():
+    """Similarities of one query: positives 0.2 and 0.4, negatives 0.3 and 0.1, ignored 0.9; T = 0.1.
+
+    The negatives give e^3 + e^1, the positives e^-2 + e^-4; the loss is log(1 + (e^3 + e)(e^-2 + e^-4)) = 1.477 08.
+    """
+    loss = cosent_retrieval(
+        torch.ones(1, 1),
+        torch.tensor([[0.2], [0.3], [0.4], [0.1], [0.9]]),
+        torch.tensor([[True, False, True, False, False]]),
+        torch.tensor([[False, False, False, False, True]]),
+        temperature=0.1,
+    )
+    by_hand = math.log(1 + (math.exp(3) + math.exp(1)) * (math.exp(-2) + math.exp(-4)))
+    assert loss.item() == pytest.approx(by_hand, rel=1e-6)
+
+
+def test_retrieval_compares_pairs_of_different_queries():
+    """Query 0 has but a positive (0.2), query 1 but a negative (0.5), T = 0.1: log(1 + e^3); alone each would be 0."""
+    loss = cosent_retrieval(
+        torch.tensor([[0.2], [0.5]]),
+        torch.ones(1, 1),
+        torch.tensor([[True], [False]]),
+        temperature=0.1,
+    )
+    assert loss.item() == pytest.approx(math.log(1 + math.exp(3)), rel=1e-6)
+
+
+def test_retrieval_has_the_gradient_of_finite_differences(generator):
+    queries, candidates = (torch.randn(n, 4, generator=generator, dtype=torch.float64) for n in (3, 6))
+    positive = torch.rand(3, 6, generator=generator) < 0.3
+    ignore = torch.rand(3, 6, generator=generator) < 0.3
+    assert torch.autograd.gradcheck(
+        lambda q, c: cosent_retrieval(q, c, positive, ignore, temperature=0.5),
+        (queries.requires_grad_(), candidates.requires_grad_()),
+    )
+
+
 @pytest.mark.parametrize("with_ignored", [False, True])
 def test_retrieval_equals_the_list_of_all_pairs(generator, value_and_gradients, with_ignored):
     """Gold 1 on positives and 0 elsewhere, ignored pairs left out of the list."""
@@ -88,3 +145,9 @@ def test_cosine_regression_by_hand():
     loss.backward()
     assert loss.item() == pytest.approx(0.17)
     assert predicted.grad.tolist() == pytest.approx([-0.5, -0.3])
+
+
+def test_cosine_regression_has_the_gradient_of_finite_differences(generator):
+    predicted = torch.rand(5, generator=generator, dtype=torch.float64, requires_grad=True)
+    gold = torch.rand(5, generator=generator, dtype=torch.float64)
+    assert torch.autograd.gradcheck(lambda s: cosine_regression(s, gold), (predicted,))

@@ -52,6 +52,38 @@ STATED = {
 ZERO = {"no pair", "one pair", "constant gold", "both constant"}
 
 
+def pair_wise(queries, candidates, positive):
+    """InfoNCE of pairs, of which those with a positive are good ones."""
+    total, count = mid_info_nce_sum(
+        queries, candidates[: len(queries)], positive.any(dim=1).float(), threshold=0.8, temperature=0.02
+    )
+    return total / count.clamp(min=1)
+
+
+def transposed(queries, candidates, positive):
+    """The symmetric term: documents against queries."""
+    return info_nce(candidates, queries, positive.T.contiguous(), temperature=0.02)
+
+
+EMBEDDING_WISE = {
+    "info_nce": lambda q, c, positive: info_nce(q, c, positive, temperature=0.02),
+    "info_nce by slot": lambda q, c, positive: info_nce(
+        q, c, positive, temperature=0.02, slots=torch.zeros(len(c), dtype=torch.int64), slot_count=2
+    ),
+    "symmetric": transposed,
+    "pair-wise": pair_wise,
+    "cosent_retrieval": lambda q, c, positive: cosent_retrieval(q, c, positive, temperature=0.05),
+}
+# Queries, candidates and the positive mask; the loss is 0 for all but the constant embeddings.
+EMBEDDINGS = {
+    "one pair": (torch.ones(1, 3), torch.ones(1, 3), torch.ones(1, 1, dtype=torch.bool)),
+    "no positive": (torch.eye(2, 3), torch.eye(4, 3), torch.zeros(2, 4, dtype=torch.bool)),
+    "no pair": (torch.ones(0, 3), torch.ones(0, 3), torch.zeros(0, 0, dtype=torch.bool)),
+    "no query": (torch.ones(0, 3), torch.eye(2, 3), torch.zeros(0, 2, dtype=torch.bool)),
+    "constant embeddings": (torch.full((3, 4), 0.5), torch.full((3, 4), 0.5), torch.eye(3, dtype=torch.bool)),
+}
+
+
 @pytest.mark.parametrize("name", LISTWISE)
 @pytest.mark.parametrize("batch", BATCHES)
 def test_list_wise_losses(value_and_gradients, name, batch):
@@ -65,6 +97,26 @@ def test_list_wise_losses(value_and_gradients, name, batch):
         log_model = (predicted / 0.05).log_softmax(dim=0)
         stated = (-math.log(4) - log_model.mean().item()) / 4
     assert value.isfinite() if stated is None else value.item() == pytest.approx(stated, abs=1e-12)
+
+
+@pytest.mark.usefixtures("as_on_an_accelerator")
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("place", range(3))
+@pytest.mark.parametrize("side", [0, 1], ids=["predicted", "gold"])
+@pytest.mark.parametrize("name", LISTWISE)
+def test_where_values_are_not_read_what_is_not_finite_shows_in_the_loss(name, side, place, bad):
+    operands = [torch.tensor([0.3, -0.2, 0.5]), torch.tensor([0.0, 0.5, 1.0])]
+    operands[side][place] = bad
+    assert not LISTWISE[name](*operands).isfinite()
+
+
+@pytest.mark.usefixtures("as_on_an_accelerator")
+@pytest.mark.parametrize("side", [0, 1], ids=["queries", "candidates"])
+@pytest.mark.parametrize(("name", "loss"), EMBEDDING_WISE.items(), ids=EMBEDDING_WISE)
+def test_where_values_are_not_read_embeddings_that_are_not_finite_show_in_the_loss(name, loss, side):
+    operands = [torch.eye(2, 3), torch.eye(2, 3)]
+    operands[side][1, 2] = math.nan
+    assert loss(*operands, torch.eye(2, dtype=torch.bool)).isnan()
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
@@ -86,14 +138,18 @@ def test_embeddings_that_are_not_finite_are_an_error(loss, side):
         loss(*operands.values(), torch.eye(2, 4, dtype=torch.bool), temperature=0.05)
 
 
-@pytest.mark.parametrize("loss", [info_nce, cosent_retrieval])
-def test_a_batch_without_a_positive_is_a_connected_zero(value_and_gradients, loss):
-    mask = torch.zeros(2, 4, dtype=torch.bool)
-    value, gradients = value_and_gradients(
-        lambda q, c: loss(q, c, mask, temperature=0.05), torch.rand(2, 3), torch.rand(4, 3)
-    )
-    assert value == 0
-    assert [gradient.abs().sum() for gradient in gradients] == [0, 0]
+@pytest.mark.parametrize(("name", "loss"), EMBEDDING_WISE.items(), ids=EMBEDDING_WISE)
+@pytest.mark.parametrize("batch", EMBEDDINGS)
+def test_losses_of_embeddings(value_and_gradients, batch, name, loss):
+    queries, candidates, positive = EMBEDDINGS[batch]
+    value, gradients = value_and_gradients(lambda q, c: loss(q, c, positive), queries, candidates)
+    assert all(gradient is not None and gradient.isfinite().all() for gradient in gradients)
+    if batch == "constant embeddings":
+        # Three positives and six negatives, all of one similarity: log(1 + 2) per query, or log(1 + 3 * 6) for all.
+        assert value.item() == pytest.approx(math.log(19) if name == "cosent_retrieval" else math.log(3), rel=1e-6)
+    else:
+        assert value == 0
+        assert [gradient.abs().sum() for gradient in gradients] == [0, 0]
 
 
 @pytest.mark.parametrize("gold", [[0.1, 0.7], [0.0, 0.0]], ids=["below the threshold", "binary labels, all 0"])

@@ -14,7 +14,7 @@ def columns(mask):
     return [row.nonzero().flatten().tolist() for row in mask]
 
 
-def masks(query_ids, known, candidate_ids, *, first_column=0, positives=2, width=3):
+def masks(query_ids, known, candidate_ids, *, first_column=0, positives=2, width=3, ignore_known=True):
     known = torch.tensor(known, dtype=torch.int64).reshape(len(query_ids), -1)
     return candidate_masks(
         torch.tensor(query_ids),
@@ -23,6 +23,7 @@ def masks(query_ids, known, candidate_ids, *, first_column=0, positives=2, width
         first_column=first_column,
         positives_per_query=positives,
         documents_per_query=width,
+        ignore_known=ignore_known,
     )
 
 
@@ -72,6 +73,27 @@ def test_an_own_hard_negative_that_is_a_known_positive_is_ignored():
 def test_shown_positives_count_as_known():
     found = masks([100, 101], [[], []], [1, 2, 3, 1, 5, 6])
     assert columns(found.ignore) == [[3], [0]]
+
+
+@pytest.mark.parametrize("first_column", [0, 6])
+def test_as_released_known_positives_are_negatives_wherever_they_stand(first_column):
+    """Text 1 is shown for both, query 100's own hard negative 3 is a known positive of it, query 101's one its text.
+
+    All that remains ignored are places without a text and repeats in a block, of which the other process has one each.
+    """
+    here, there = [1, 2, 3, 1, NONE, 100], [7, 7, 8, 9, NONE, 6]
+    ids = here + there if first_column == 0 else there + here
+    found = masks([100, 101], [[1, 2, 3], [1, NONE, NONE]], ids, first_column=first_column, ignore_known=False)
+    elsewhere = 6 - first_column
+    dropped = sorted([first_column + 4, elsewhere + 1, elsewhere + 4])
+    assert columns(found.positive) == [[first_column, first_column + 1], [first_column + 3]]
+    assert columns(found.ignore) == [dropped, dropped]
+
+
+def test_where_no_text_is_known_elsewhere_ignoring_known_ones_changes_nothing():
+    arguments = [100, 101], [[1, 2], [4, 5]], [1, 2, 3, 4, 5, NONE]
+    kept, released = masks(*arguments), masks(*arguments, ignore_known=False)
+    assert all(torch.equal(first, second) for first, second in zip(kept, released, strict=True))
 
 
 def test_the_text_of_the_query_itself_is_no_negative_of_it():

@@ -5,68 +5,29 @@ Base is (0, 0) in ``layer.0.a`` and 0 in ``layer.0.b`` and ``head.c``; every can
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from tiny_folders import Tensors, from_recipes, merge_run, params, recipe_of, weights_of
 
 from codiemb_pipeline.errors import InputError
-from codiemb_pipeline.jsonl import read_json, write_json
-from codiemb_pipeline.merge.merge import merge_checkpoints
-from codiemb_pipeline.params.merge import MergeParams
+from codiemb_pipeline.jsonl import read_json
 
-Tensors = dict[str, torch.Tensor]
 BASE = {"layer.0.a": torch.zeros(2), "layer.0.b": torch.zeros(1), "head.c": torch.zeros(1)}
 FIRST = {"layer.0.a": torch.tensor([3.0, 4.0]), "layer.0.b": torch.tensor([12.0]), "head.c": torch.zeros(1)}
 SECOND = {"layer.0.a": torch.tensor([0.0, 10.0]), "layer.0.b": torch.tensor([0.0]), "head.c": torch.zeros(1)}
 
 
-def params(*methods: str, **changes: object) -> MergeParams:
-    fusion = {"granularity": "tensor", "norm": "l2", "weighting": "proportional", "tau": 1.0, **changes}
-    return MergeParams.parse({"methods": list(methods), "skip_first": 0, "delta_guided": fusion}, "merge")
-
-
-def write_weights(folder: Path, tensors: Tensors) -> Path:
-    folder.mkdir(parents=True)
-    save_file(tensors, folder / "model.safetensors")
-    (folder / "config.json").write_text(f'"{folder.name}"')
-    return folder
-
-
-def write_run(folder: Path, candidates: list[Tensors], scores: list[float] | None = None) -> Path:
-    entries = []
-    for number, tensors in enumerate(candidates):
-        name = f"step-{(number + 1) * 10:06d}"
-        write_weights(folder / name, tensors)
-        dev = {"mean": scores[number] if scores else 0.5}
-        entries.append({"name": name, "step": (number + 1) * 10, "dev": dev})
-    write_json(folder / "run.json", {"checkpoints": entries})
-    return folder
-
-
 @pytest.fixture
 def merge(tmp_path: Path) -> Callable[..., Path]:
-    """Merge candidates (in step order) and return the folder written."""
+    """Merge candidates of one run (in step order) and return the folder written."""
 
-    def run(
-        settings: MergeParams,
-        candidates: list[Tensors],
-        scores: list[float] | None = None,
-        score: Callable[[Path], float] = lambda folder: 0.5,
-        name: str = "merged",
-    ) -> Path:
-        base = tmp_path / "base" if (tmp_path / "base").exists() else write_weights(tmp_path / "base", BASE)
-        checkpoints = write_run(tmp_path / f"checkpoints-{name}", candidates, scores)
-        merge_checkpoints(settings, base, checkpoints, score, tmp_path / name)
-        return tmp_path / name
+    def run(settings, candidates: Sequence[Tensors], scores=None, score=lambda folder: 0.5, name: str = "all") -> Path:
+        return merge_run(tmp_path / name, settings, BASE, candidates, scores=scores, score=score)
 
     return run
-
-
-def weights_of(folder: Path) -> Tensors:
-    return load_file(folder / "model.safetensors")
 
 
 @pytest.mark.parametrize(
@@ -118,46 +79,6 @@ def test_uniform_soup_is_the_plain_average(merge: Callable[..., Path]) -> None:
     }
 
 
-def random_model(seed: int, scale: float = 1.0) -> Tensors:
-    generator = torch.Generator().manual_seed(seed)
-    return {name: torch.randn(tensor.shape, generator=generator) * scale for name, tensor in BASE.items()}
-
-
-@pytest.mark.parametrize("granularity", ["element", "tensor", "layer", "model"])
-@pytest.mark.parametrize("weighting", ["proportional", "inverse", "softmax"])
-def test_equal_checkpoints_give_themselves(merge: Callable[..., Path], granularity: str, weighting: str) -> None:
-    model = random_model(3)
-    settings = params("uniform", "greedy", "delta_guided", granularity=granularity, weighting=weighting)
-    folder = merge(settings, [model, model, model])
-    for method in ("uniform", "greedy", "delta_guided"):
-        for name, tensor in weights_of(folder / method).items():
-            assert torch.allclose(tensor, model[name], rtol=1e-6)
-
-
-@pytest.mark.parametrize("weighting", ["proportional", "inverse", "softmax"])
-@pytest.mark.parametrize("granularity", ["element", "tensor", "layer", "model"])
-def test_moves_of_equal_size_give_the_uniform_soup(
-    merge: Callable[..., Path], granularity: str, weighting: str
-) -> None:
-    model = random_model(4)
-    mirrored = {name: -tensor for name, tensor in model.items()} | {"layer.0.b": model["layer.0.b"]}
-    folder = merge(params("uniform", "delta_guided", granularity=granularity, weighting=weighting), [model, mirrored])
-    expected = weights_of(folder / "uniform")
-    for name, tensor in weights_of(folder / "delta_guided").items():
-        assert torch.allclose(tensor, expected[name], atol=1e-6)
-
-
-@pytest.mark.parametrize("granularity", ["element", "tensor", "layer", "model"])
-def test_order_of_the_candidates_changes_nothing(merge: Callable[..., Path], granularity: str) -> None:
-    models = [random_model(seed, scale=seed) for seed in (1, 2, 3)]
-    settings = params("uniform", "delta_guided", granularity=granularity)
-    there = merge(settings, models, name="there")
-    back = merge(settings, models[::-1], name="back")
-    for method in ("uniform", "delta_guided"):
-        for name, tensor in weights_of(there / method).items():
-            assert torch.allclose(tensor, weights_of(back / method)[name], atol=1e-6)
-
-
 def test_a_tensor_nobody_moved_stays_as_in_base(merge: Callable[..., Path]) -> None:
     folder = merge(params("delta_guided"), [FIRST, SECOND]) / "delta_guided"
     assert weights_of(folder)["head.c"].tolist() == [0.0]
@@ -170,13 +91,13 @@ def test_provenance_names_files_hashes_and_weights(merge: Callable[..., Path], t
     folder = merge(params("delta_guided"), [FIRST, SECOND], [0.4, 0.6], score=lambda _: 0.7)
     provenance = read_json(folder / "delta_guided" / "provenance.json")
     assert "our reading" in provenance["description"].lower()
-    assert provenance["tensors"]["layer.0.a"] == {"step-000010": 0.333333, "step-000020": 0.666667}
+    assert provenance["tensors"]["layer.0.a"] == {"main/step-000010": 0.333333, "main/step-000020": 0.666667}
     for weights in provenance["tensors"].values():
         assert sum(weights.values()) == pytest.approx(1.0, abs=1e-5)
     # layer.0: 2 parameters at 1/3 and 1 at 1
     stack = provenance["layers"][1]
-    assert stack["weights"] == pytest.approx({"step-000010": 5 / 9, "step-000020": 4 / 9}, abs=1e-5)
-    assert stack["delta_norms"] == {"step-000010": 13.0, "step-000020": 10.0}
+    assert stack["weights"] == pytest.approx({"main/step-000010": 5 / 9, "main/step-000020": 4 / 9}, abs=1e-5)
+    assert stack["delta_norms"] == {"main/step-000010": 13.0, "main/step-000020": 10.0}
     assert [candidate["dev"] for candidate in provenance["candidates"]] == [0.4, 0.6]
     assert len({candidate["sha256"] for candidate in provenance["candidates"]} | {provenance["sha256"]}) == 3
     assert provenance["dev"] == 0.7
@@ -202,11 +123,49 @@ def test_greedy_soup_keeps_what_raises_the_score_and_leaves_no_trial_behind(merg
 
     folder = merge(params("greedy"), models, [-1.0, -0.5, -0.5, -26.0], score)
     summary = read_json(folder / "summary.json")["methods"]["greedy"]
-    assert summary["ingredients"] == ["step-000020", "step-000030"]
+    assert summary["ingredients"] == ["main/step-000020", "main/step-000030"]
     assert summary["dev"] == 0.0
     assert [trial["kept"] for trial in summary["trials"]] == [True, True, False, False]
     assert weights_of(folder / "greedy")["layer.0.b"].item() == 4.0
     assert sorted(entry.name for entry in folder.iterdir()) == ["greedy", "summary.json"]
+
+
+def test_a_greedy_soup_of_one_is_that_checkpoint(merge: Callable[..., Path]) -> None:
+    """Alone 0.6 and 0.5, together 0.1: the first stays alone, and its score is known."""
+    folder = merge(params("greedy"), [FIRST, SECOND], [0.6, 0.5], score=lambda _: 0.1)
+    assert read_json(folder / "summary.json")["methods"]["greedy"]["dev"] == 0.6
+    assert torch.equal(weights_of(folder / "greedy")["layer.0.a"], FIRST["layer.0.a"])
+
+
+def test_best_is_the_best_checkpoint_bit_for_bit_and_is_not_scored_again(merge: Callable[..., Path]) -> None:
+    odd = {name: torch.full_like(tensor, 1 / 3) for name, tensor in BASE.items()}
+    folder = merge(params("best"), [FIRST, odd, SECOND], [0.4, 0.6, 0.5], score=lambda _: 1 / 0)
+    summary = read_json(folder / "summary.json")["methods"]["best"]
+    assert (summary["dev"], summary["ingredients"]) == (0.6, ["main/step-000020"])
+    for name, tensor in weights_of(folder / "best").items():
+        assert torch.equal(tensor, odd[name])
+
+
+def test_weights_that_do_not_sum_to_one_are_told(merge: Callable[..., Path]) -> None:
+    """Task arithmetic with scale 0.4: 0.4 (3, 4) + 0.4 (0, 10) = (1.2, 5.6)."""
+    folder = merge(params("task_arithmetic", "uniform"), [FIRST, SECOND])
+    assert weights_of(folder / "task_arithmetic")["layer.0.a"].tolist() == pytest.approx([1.2, 5.6])
+    told = read_json(folder / "task_arithmetic" / "provenance.json")
+    assert told["weights_sum_to_one"] is False
+    assert "do not sum to one" in told["description"]
+    assert told["candidates"][0]["weight"] == 0.4
+    assert read_json(folder / "uniform" / "provenance.json")["weights_sum_to_one"] is True
+
+
+def test_summary_tells_method_settings_and_order_of_every_recipe(merge: Callable[..., Path]) -> None:
+    recipes = {"z_first": recipe_of("ties", density=1.0), "a_last": recipe_of("uniform", last_only=True)}
+    folder = merge(from_recipes(recipes), [FIRST, SECOND])
+    summary = read_json(folder / "summary.json")
+    assert summary["order"] == ["z_first", "a_last"]
+    assert summary["methods"]["z_first"]["method"] == "ties"
+    assert summary["methods"]["z_first"]["params"] == {"density": 1.0, "scale": 1.0, "runs": None, "last_only": False}
+    assert summary["methods"]["a_last"]["candidates"] == ["main/step-000020"]
+    assert weights_of(folder / "a_last")["layer.0.a"].tolist() == [0.0, 10.0]
 
 
 def test_every_merged_encoder_is_scored_once(merge: Callable[..., Path]) -> None:
@@ -219,7 +178,7 @@ def test_every_merged_encoder_is_scored_once(merge: Callable[..., Path]) -> None
     folder = merge(params("uniform", "delta_guided"), [FIRST, SECOND], [0.4, 0.6], score)
     assert scored == ["uniform", "delta_guided"]
     summary = read_json(folder / "summary.json")
-    assert summary["best_checkpoint"] == {"name": "step-000020", "dev": 0.6}
+    assert summary["best_checkpoint"] == {"name": "main/step-000020", "dev": 0.6}
     assert summary["methods"]["uniform"]["dev"] == 0.9
 
 
@@ -246,18 +205,10 @@ def test_skipped_checkpoints_take_no_part(merge: Callable[..., Path]) -> None:
 
 def test_a_number_that_is_not_finite_names_tensor_and_file(merge: Callable[..., Path]) -> None:
     broken = {**SECOND, "layer.0.b": torch.tensor([float("nan")])}
-    with pytest.raises(InputError, match=r"step-000020/model\.safetensors: tensor 'layer\.0\.b'"):
+    with pytest.raises(InputError, match=r"main/step-000020/model\.safetensors: tensor 'layer\.0\.b'"):
         merge(params("uniform"), [FIRST, broken])
 
 
-def test_a_checkpoint_without_a_dev_score_is_named(tmp_path: Path) -> None:
-    write_weights(tmp_path / "base", BASE)
-    run = write_run(tmp_path / "run", [FIRST])
-    write_json(run / "run.json", {"checkpoints": [{"name": "step-000010", "step": 10, "dev": {}}]})
-    with pytest.raises(InputError, match=r"run\.json: checkpoints\[0\]: expected a field 'dev\.mean'"):
-        merge_checkpoints(params("uniform"), tmp_path / "base", run, lambda _: 0.0, tmp_path / "out")
-
-
 def test_tau_of_zero_is_a_parameter_error() -> None:
-    with pytest.raises(InputError, match=r"merge\.delta_guided\.tau"):
+    with pytest.raises(InputError, match=r"merge\.recipes\.delta_guided\.delta_guided\.tau"):
         params("delta_guided", tau=0.0)

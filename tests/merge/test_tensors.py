@@ -6,27 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from tiny_folders import write_folder
 
 from codiemb_pipeline.errors import InputError
-from codiemb_pipeline.jsonl import write_json
-from codiemb_pipeline.merge.tensors import INDEX, AlignedFolders
-
-
-def write_folder(folder: Path, tensors: dict[str, torch.Tensor], shards: list[list[str]] | None = None) -> Path:
-    """Write an encoder folder's weights, in one file or in shards by name."""
-    folder.mkdir(parents=True)
-    if shards is None:
-        save_file(tensors, folder / "model.safetensors")
-        return folder
-    weight_map = {}
-    for number, names in enumerate(shards):
-        file = f"model-{number:05d}.safetensors"
-        save_file({name: tensors[name] for name in names}, folder / file)
-        weight_map |= dict.fromkeys(names, file)
-    write_json(folder / INDEX, {"weight_map": weight_map})
-    return folder
-
+from codiemb_pipeline.merge.tensors import AlignedFolders
 
 BASE = {"x": torch.tensor([1.0, 2.0]), "y": torch.zeros(2, 2), "ids": torch.arange(3)}
 TUNED = {"x": torch.tensor([1.5, 2.0]), "y": torch.ones(2, 2), "ids": torch.arange(3)}
@@ -41,7 +24,7 @@ def test_deltas_are_the_same_however_the_files_are_sharded(tmp_path: Path, base:
     whole = write_folder(tmp_path / "whole", TUNED)
     sharded = write_folder(tmp_path / "sharded", TUNED, [["y"], ["ids", "x"]])
     with AlignedFolders(base, {"a": whole, "b": sharded}) as folders:
-        assert (folders.floating, folders.constant) == (["x", "y"], ["ids"])
+        assert (folders.aligned.floating, folders.aligned.constant) == (["x", "y"], ["ids"])
         weights, deltas = folders.read("x")
         assert weights.tolist() == [1.0, 2.0]
         assert deltas.tolist() == [[0.5, 0.0], [0.5, 0.0]]
@@ -77,10 +60,10 @@ def test_integers_that_differ_cannot_be_merged(tmp_path: Path, base: Path) -> No
         folders.read_constant("ids")
 
 
-def test_an_integer_buffer_only_base_stores_is_left_out(tmp_path: Path, base: Path) -> None:
+def test_an_integer_buffer_only_base_stores_is_told_as_left_out(tmp_path: Path, base: Path) -> None:
     newer = write_folder(tmp_path / "newer", {"x": TUNED["x"], "y": TUNED["y"]})
     with AlignedFolders(base, {"newer": newer}) as folders:
-        assert folders.constant == []
+        assert (folders.aligned.constant, folders.aligned.left_out) == ([], {"ids"})
 
 
 def test_half_precision_is_widened_to_hold_every_folder(tmp_path: Path, base: Path) -> None:

@@ -4,11 +4,15 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
+from codiemb_pipeline.encoder.checkpoint import load_encoder, load_tokenizer, weights_digest
+from codiemb_pipeline.encoder.encode import encode_texts
+from codiemb_pipeline.encoder.stamp import made_under
 from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.jsonl import read_json, read_jsonl
 from codiemb_pipeline.mine.run import mine_hard_negatives
-from codiemb_pipeline.params import MineParams
+from codiemb_pipeline.params import EncoderParams, MineParams
 from codiemb_pipeline.source_tables import PairTables, RetrievalTables
 
 THINGS = ["dog", "cat", "bird", "fish", "river", "mountain", "house", "paper"]
@@ -61,7 +65,7 @@ def test_two_runs_write_the_same_bytes(tiny_encoder_params, params, sources, tmp
     for run in ("first", "second"):
         mine_hard_negatives(params, tiny_encoder_params, sources, ["things"], tmp_path / run)
     files = sorted(path.name for path in (tmp_path / "first").iterdir())
-    assert files == ["audit.json", "things.jsonl"]
+    assert files == ["audit.json", "made_under.json", "things.jsonl"]
     for name in files:
         assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
 
@@ -69,6 +73,25 @@ def test_two_runs_write_the_same_bytes(tiny_encoder_params, params, sources, tmp
 def test_no_sources_leave_an_empty_audit(tiny_encoder_params, params, sources, tmp_path):
     mine_hard_negatives(params, tiny_encoder_params, sources, [], tmp_path / "out")
     assert read_json(tmp_path / "out" / "audit.json") == {"sources": {}}
+    assert not (tmp_path / "out" / "made_under.json").exists()
+
+
+def test_what_the_negatives_depend_on_is_told(tiny_encoder_params, tiny_encoder_folder, params, sources, tmp_path):
+    mine_hard_negatives(params, tiny_encoder_params, sources, ["things"], tmp_path / "out")
+    stamp = made_under(load_tokenizer(tiny_encoder_params), weights_digest(tiny_encoder_folder))
+    assert read_json(tmp_path / "out" / "made_under.json") == stamp
+
+
+def test_mining_compares_the_dimensions_that_are_asked_for(tiny_encoder_params, params, sources, tmp_path):
+    """Scores are cosines of the cut vectors: the cosine of a query and its first negative, from the encoder itself."""
+    cut = EncoderParams.parse({**tiny_encoder_params.model_dump(), "dimensions": 3}, "encoder")
+    mine_hard_negatives(params, cut, sources, ["things"], tmp_path / "out")
+    row = next(read_jsonl(tmp_path / "out" / "things.jsonl"))
+    colour, thing = row["negatives"][0].split()
+    encoder = load_encoder(tiny_encoder_params)
+    query = encode_texts(encoder, ["a dog"], prefix="query: ", tokens_per_chunk=64)[0, :3]
+    document = encode_texts(encoder, [f"{colour} the {thing}"], tokens_per_chunk=64)[0, :3]
+    assert row["scores"][0] == pytest.approx(torch.cosine_similarity(query, document, dim=0).item(), abs=1e-5)
 
 
 @pytest.mark.parametrize("name", ["pairs", "nothing"])

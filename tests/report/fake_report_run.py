@@ -13,11 +13,11 @@ from codiemb_pipeline.report.facts import GitState, RunFacts
 from codiemb_pipeline.report.inputs import ReportInputs
 
 STEPS, EVERY = 180, 30
-CANDIDATES = [f"step-{step:06d}" for step in range(EVERY, STEPS + 1, EVERY)]
+CANDIDATES = [f"main/step-{step:06d}" for step in range(EVERY, STEPS + 1, EVERY)]
 METHODS = ["uniform", "greedy", "delta_guided"]
 SCORES = {
     "base": [0.412, 0.498, 0.701, 0.812],
-    "step-000180": [0.471, 0.641, 0.688, 0.801],
+    "main/step-000180": [0.471, 0.641, 0.688, 0.801],
     "merged-uniform": [0.478, 0.646, 0.702, 0.815],
     "merged-greedy": [0.480, 0.649, 0.697, 0.808],
     "merged-delta_guided": [0.483, 0.648, 0.699, 0.810],
@@ -39,7 +39,6 @@ def build_fake_run(folder: Path) -> ReportInputs:
         sources=folder / "sources",
         hard_negatives=folder / "hard_negatives",
         model_input=folder / "examples",
-        checkpoints=folder / "checkpoints",
         training_curves=folder / "training",
         merged=folder / "merged",
         evaluation=folder / "evaluation",
@@ -47,7 +46,7 @@ def build_fake_run(folder: Path) -> ReportInputs:
     _ingest(inputs.sources)
     write_json(inputs.hard_negatives / "audit.json", {"sources": {"semanlink": _audit()}})
     write_json(inputs.model_input / "manifest.json", _manifest())
-    _curves(inputs.training_curves)
+    _curves(inputs.training_curves / "main")
     _merge(inputs.merged)
     _evaluate(inputs.evaluation)
     return inputs
@@ -215,12 +214,13 @@ def _merge(folder: Path) -> None:
         method: {"dev": DEV[method], "ingredients": CANDIDATES, "layers": _layers(method)} for method in METHODS
     }
     methods["greedy"]["ingredients"] = CANDIDATES[3:]
-    order = [("step-000150", 0.569, True), ("step-000180", 0.572, True), ("step-000120", 0.574, True),
-             ("step-000090", 0.571, False), ("step-000060", 0.566, False), ("step-000030", 0.561, False)]  # fmt: skip
+    tried = [(150, 0.569, True), (180, 0.572, True), (120, 0.574, True), (90, 0.571, False), (60, 0.566, False),
+             (30, 0.561, False)]  # fmt: skip
+    order = [(f"main/step-{step:06d}", dev, kept) for step, dev, kept in tried]
     methods["greedy"]["trials"] = [{"candidate": name, "dev": dev, "kept": kept} for name, dev, kept in order]
-    best = {"name": "step-000150", "dev": 0.569}
+    best = {"name": "main/step-000150", "dev": 0.569}
     write_json(folder / "summary.json", {"base": {"sha256": "cd"}, "candidates": candidates, "best_checkpoint": best,
-                                         "methods": methods})  # fmt: skip
+                                         "methods": methods, "order": list(methods)})  # fmt: skip
     for method in METHODS:
         write_json(folder / method / "provenance.json", {"method": method, "description": words[method]})
 
@@ -245,7 +245,7 @@ def _evaluate(folder: Path) -> None:
     keys += ["condition_number", "token_similarity"]
     values = {
         "base": [0.031, 0.842, -3.71, 241.3, 384, 0.921, 38.4, 0.447],
-        "step-000180": [0.052, 0.611, -3.52, 212.9, 384, 0.899, 71.2, 0.462],
+        "main/step-000180": [0.052, 0.611, -3.52, 212.9, 384, 0.899, 71.2, 0.462],
         "merged-uniform": [0.047, 0.640, -3.58, 219.0, 384, 0.905, 60.9, 0.455],
         "merged-greedy": [0.050, 0.622, -3.55, 215.4, 384, 0.902, 66.0, 0.458],
         "merged-delta_guided": [0.049, 0.628, -3.56, 217.2, 384, 0.903, None, 0.457],

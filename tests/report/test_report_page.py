@@ -150,7 +150,7 @@ def test_metrics_and_results_are_written(
     ("folder", "absent", "why"),
     [
         ("evaluation", ["results", "geometry"], "evaluation/summary.json was not found; stage evaluate writes it."),
-        ("training", ["training"], "training/ir.csv was not found; stage train writes it."),
+        ("training", ["training"], "main/ir.csv was not found; stage train writes it."),
         ("hard_negatives", ["mining"], "hard_negatives/audit.json was not found; stage mine writes it."),
         ("merged", ["merging"], "merged/summary.json was not found; stage merge writes it."),
         ("sources", ["data"], "sources/counts.json was not found; stage ingest writes it."),
@@ -189,9 +189,9 @@ def test_without_results_or_merge_there_is_no_verdict_and_no_metric(
 def test_an_empty_curve_of_one_task_is_absent_within_the_section(
     inputs: ReportInputs, facts: RunFacts, params: ReportParams, tmp_path: Path
 ) -> None:
-    (inputs.training_curves / "sts.csv").write_text("step\n", encoding="utf-8")
+    (inputs.training_curves / "main/sts.csv").write_text("step\n", encoding="utf-8")
     page = write_and_read(inputs, facts, params, tmp_path / "out")
-    assert "training/sts.csv holds no row." in page
+    assert "main/sts.csv holds no row." in page
     assert "Retrieval loss" in page
     assert "Similarity loss" not in page
 
@@ -199,7 +199,7 @@ def test_an_empty_curve_of_one_task_is_absent_within_the_section(
 def test_a_broken_input_is_an_error_that_names_file_and_column(
     inputs: ReportInputs, facts: RunFacts, params: ReportParams, tmp_path: Path
 ) -> None:
-    curve = inputs.training_curves / "ir.csv"
+    curve = inputs.training_curves / "main/ir.csv"
     curve.write_text("step,loss\n1,high\n", encoding="utf-8")
     with pytest.raises(InputError, match=r"ir\.csv: column 'loss': expected numbers"):
         write_report(params, facts, inputs, tmp_path / "out")

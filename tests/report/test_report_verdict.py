@@ -29,8 +29,8 @@ def results(**scores: list[float]) -> Results:
 
 def merged(best_checkpoint: float = 0.5, **devs: float) -> dict[str, Any]:
     methods = {name: {"dev": dev, "ingredients": [], "layers": []} for name, dev in sorted(devs.items())}
-    best = {"name": "step-000090", "dev": best_checkpoint}
-    return {"methods": methods, "candidates": [], "best_checkpoint": best}
+    best = {"name": "main/step-000090", "dev": best_checkpoint}
+    return {"methods": methods, "order": list(devs), "candidates": [], "best_checkpoint": best}
 
 
 BOTH_UP = {"base": [0.40, 0.50, 0.70], "merged_uniform": [0.47, 0.65, 0.69], "merged_greedy": [0.60, 0.80, 0.90]}
@@ -46,7 +46,7 @@ def test_the_choice_looks_at_dev_and_not_at_test() -> None:
     assert choice == Choice(model="merged-uniform", dev=0.6)
 
 
-def test_of_equals_the_plainest_method_is_chosen() -> None:
+def test_of_equals_the_first_recipe_is_chosen() -> None:
     assert choose_merged(merged(uniform=0.6, greedy=0.6), results(**BOTH_UP)).model == "merged-uniform"
 
 

@@ -6,7 +6,7 @@ from objective_params import ir_params
 
 from codiemb_pipeline.model_input import SourceRange, TokenStore, TrainingArrays
 from codiemb_pipeline.params.train import ChunkParams
-from codiemb_pipeline.train.batch_plan import plan_epoch
+from codiemb_pipeline.train.batch_plan import Balance, plan_epoch
 from codiemb_pipeline.train.collate import PlannedBatches
 
 IR = ir_params(positives=2, hard_negatives=2)
@@ -33,10 +33,11 @@ def folder(tmp_path):
 
 def batches(folder, epoch: int = 0) -> list:
     arrays, store = TrainingArrays(folder / "train"), TokenStore(folder / "tokens")
-    options = {"world_size": 1, "accumulation": 1, "steps_per_task": None, "repeat": False, "seed": 1, "epoch": epoch}
+    options = {"world_size": 1, "accumulation": 1, "balance": Balance(), "mixed": False, "seed": 1, "epoch": epoch}
     plan = plan_epoch(arrays.sources, batch_sizes={"ir": 2, "sts": 4}, **options)
     chunk = ChunkParams(tokens=40, max_padding=0.2)
-    rest = {"ir": IR, "chunk": chunk, "pad_id": 0, "process_rank": 0, "seed": 1, "epoch": epoch}
+    padding = {"pad_id": 0, "padding_side": "right"}
+    rest = {"ir": IR, "chunk": chunk, **padding, "process_rank": 0, "seed": 1, "epoch": epoch}
     dataset = PlannedBatches(plan, arrays=arrays, store=store, **rest)
     return [dataset[number] for number in range(len(dataset))]
 

@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from codiemb_pipeline.encoder.checkpoint import weights_digest
 from codiemb_pipeline.errors import PipelineError
@@ -159,3 +161,29 @@ def test_a_worker_killed_for_memory_is_named(prepared, tmp_path):
     with pytest.raises(PipelineError, match=r"process \d was killed by SIGKILL .*out of memory"):
         train(values, model_input, tmp_path)
     thread.join()
+
+
+def changed(values: dict, **train_changes: object) -> dict:
+    return {**values, "train": {**values["train"], **train_changes}}
+
+
+def test_processes_on_different_tasks_in_one_step_finish_and_tell_of_both(prepared, tmp_path):
+    values, model_input = prepared
+    sampler = {**values["train"]["sampler"], "mode": "mixed"}
+    ir = {**values["train"]["ir"], "cross_device": False}
+    train(changed(values, sampler=sampler, ir=ir), model_input, tmp_path)
+    for task in ("ir", "sts"):
+        rows = (tmp_path / "curves" / f"{task}.csv").read_text().splitlines()
+        assert len(rows) > 1, task
+
+
+def test_grad_cache_trains_to_the_same_weights(prepared, tmp_path):
+    """Dropout included: a chunk is encoded twice under the same generator state."""
+    values, model_input = prepared
+    chunk = {"tokens": 24, "max_padding": 0.9}
+    found = []
+    for cached in (False, True):
+        folder = train(changed(values, chunk=chunk, grad_cache=cached), model_input, tmp_path / str(cached))
+        found.append(load_file(sorted(folder.glob("step-*"))[-1] / "model.safetensors"))
+    for name, expected in found[0].items():
+        torch.testing.assert_close(found[1][name], expected, rtol=1e-4, atol=1e-6)

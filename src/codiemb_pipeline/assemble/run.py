@@ -2,6 +2,7 @@
 
 train.jsonl      TrainingExample.to_dict, a line per example, sources in the order of params, rows in theirs
 manifest.json    {"train": {<source>: ...}, "dev": {<source>: ...}, "texts", "tokens", "max_length", "prompts"}
+made_under.json  what token ids depend on beside the texts (encoder.stamp)
 tokens/ train/ dev/     see model_input
 """
 
@@ -18,7 +19,9 @@ from codiemb_pipeline.assemble.dev_sets import dev_set
 from codiemb_pipeline.assemble.mixture import source_examples
 from codiemb_pipeline.assemble.tokens import TextRegister, write_tokens
 from codiemb_pipeline.assemble.training_set import TrainingSet
-from codiemb_pipeline.encoder.checkpoint import load_tokenizer
+from codiemb_pipeline.encoder.checkpoint import base_folder, load_tokenizer, weights_digest
+from codiemb_pipeline.encoder.stamp import MADE_UNDER, check_made_under, made_under, tokens_made_under
+from codiemb_pipeline.encoder.tokens import TextTokenizer
 from codiemb_pipeline.jsonl import write_json, write_jsonl
 from codiemb_pipeline.params.assemble import AssembleParams
 from codiemb_pipeline.params.encoder import EncoderParams
@@ -40,11 +43,13 @@ def assemble(
         out: folder to write into.
 
     Raises:
-        InputError: a source named in ``params`` does not exist or has no rows of its split, or its files disagree.
+        InputError: a source named in ``params`` does not exist or has no rows of its split, its files disagree, or the
+            hard negatives were mined by another encoder or under other settings.
     """
-    for name in (*params.train_sources, *params.dev_sources):
-        task_of(sources, name)
+    tasks = {name: task_of(sources, name) for name in (*params.train_sources, *params.dev_sources)}
     tokenizer = load_tokenizer(encoder_params)
+    if any(tasks[name] == "ir" for name in params.train_sources):
+        _check_hard_negatives(hard_negatives, tokenizer)
     register = TextRegister()
     training = TrainingSet(register, tokenizer.prompts)
     manifest: dict[str, Any] = {"train": {}, "dev": {}}
@@ -70,7 +75,13 @@ def assemble(
         manifest[split][name].update(_sizes(lengths[texts], encoder_params.max_length))
     totals = {**_sizes(lengths, encoder_params.max_length), "max_length": encoder_params.max_length}
     write_json(out / "manifest.json", {**manifest, **totals, "prompts": tokenizer.prompts.digest()})
+    write_json(out / MADE_UNDER, tokens_made_under(tokenizer))
     logger.info("assembled %d texts of %d tokens in all", totals["texts"], totals["tokens"])
+
+
+def _check_hard_negatives(folder: Path, tokenizer: TextTokenizer) -> None:
+    wanted = made_under(tokenizer, weights_digest(base_folder(tokenizer.params)))
+    check_made_under(folder / MADE_UNDER, wanted, what="hard negatives", stage="mine")
 
 
 def _sizes(lengths: np.ndarray, max_length: int) -> dict[str, int]:

@@ -30,7 +30,7 @@ def load_backbone(folder: Path, params: EncoderParams) -> nn.Module:
     transformers.utils.logging.disable_progress_bar()
     backbone = AutoModel.from_pretrained(folder, dtype=torch.float32, trust_remote_code=params.trust_remote_code)
     if params.bidirectional:
-        # The mask functions of transformers read this key; it is saved, so whoever loads the folder attends likewise.
+        # The mask functions of transformers 5 read this key. It is saved: whoever loads the folder attends likewise.
         backbone.config.is_causal = False
         if not attends_both_ways(backbone):
             raise InputError(

@@ -1,7 +1,7 @@
 """Encoder folders in and out: Hugging Face weights and tokenizer, and the sentence-transformers files around them.
 
-The classic sentence-transformers layout is written by hand: versions 5 and 6 both load it, and no import of theirs is
-needed. ``codiemb.json`` keeps the settings a folder was made under; loading it under others is refused.
+``codiemb.json`` keeps the settings a folder was made under; loading it under others is refused. Nothing is decided by
+the name of a folder or model.
 """
 
 from __future__ import annotations
@@ -11,12 +11,19 @@ import shutil
 from pathlib import Path
 
 import torch
-import transformers
-from transformers import AutoModel, AutoTokenizer
+from transformers import AutoTokenizer
 
 from codiemb_pipeline import locations
+from codiemb_pipeline.encoder.backbone import load_backbone, must_count_positions
+from codiemb_pipeline.encoder.export import (
+    put_end_token_into_tokenizer,
+    what_sentence_transformers_does_otherwise,
+    write_sentence_transformers_files,
+)
+from codiemb_pipeline.encoder.projection import PROJECTION_FOLDER, WEIGHTS_FILE, load_projection
 from codiemb_pipeline.encoder.prompts import PromptBook
-from codiemb_pipeline.encoder.text_encoder import Encoder, TextEncoder
+from codiemb_pipeline.encoder.stamp import compare, embedding_settings
+from codiemb_pipeline.encoder.text_encoder import Encoder, TextEncoder, hidden_size
 from codiemb_pipeline.encoder.tokens import TextTokenizer
 from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.jsonl import read_json, write_json
@@ -48,7 +55,12 @@ def base_folder(params: EncoderParams) -> Path:
 
 
 def load_tokenizer(params: EncoderParams, folder: Path | None = None) -> TextTokenizer:
-    """Load the tokenizer of the base (``folder`` None) or of an encoder folder; no weights."""
+    """Load the tokenizer of the base (``folder`` None) or of an encoder folder; no weights.
+
+    Raises:
+        InputError: nothing lies there, the folder was made under other settings, or the tokenizer can't do what is
+            asked of it.
+    """
     place = folder or base_folder(params)
     _check_settings(place, params)
     backend = AutoTokenizer.from_pretrained(place, trust_remote_code=params.trust_remote_code)
@@ -56,27 +68,44 @@ def load_tokenizer(params: EncoderParams, folder: Path | None = None) -> TextTok
         raise InputError(
             f"{place}: expected a fast tokenizer (prompt lengths are found by token offsets), found a slow one"
         )
+    if params.append_eos and backend.eos_token_id is None:
+        raise InputError(
+            f"params.yaml: encoder.append_eos: {place}: the tokenizer has no end-of-sequence token; say false"
+        )
     backend.model_max_length = params.max_length
-    backend.padding_side = "right"
-    return TextTokenizer(backend, params, PromptBook(params.prompts))
+    backend.padding_side = "right"  # of an exported folder; sentence-transformers tells no model its positions
+    ends_itself = backend("a")["input_ids"][-1:] == [backend.eos_token_id]
+    end_id = int(backend.eos_token_id) if params.append_eos and not ends_itself else None
+    return TextTokenizer(backend, params, PromptBook(params.prompts), end_id)
 
 
 def load_encoder(params: EncoderParams, folder: Path | None = None) -> Encoder:
     """Load the base (``folder`` None) or an encoder folder, in float32, on the GPU when there is one, ready to encode.
 
     Raises:
-        InputError: nothing lies there, or the folder was made under other settings.
+        InputError: nothing lies there, the folder was made under other settings, or the backbone can't do what is
+            asked of it.
     """
     place = folder or base_folder(params)
     tokenizer = load_tokenizer(params, place)
-    transformers.utils.logging.disable_progress_bar()
-    backbone = AutoModel.from_pretrained(place, dtype=torch.float32, trust_remote_code=params.trust_remote_code)
-    model = TextEncoder(backbone, params).eval()
+    backbone = load_backbone(place, params)
+    width = hidden_size(backbone)
+    projection = load_projection(place, params.projection, width) if params.projection else None
+    count = params.padding_side == "left" and must_count_positions(backbone, place, tokenizer.pad_id)
+    model = TextEncoder(backbone, params, projection, count_positions=count).eval()
+    if model.output_width > model.width:
+        raise InputError(
+            f"params.yaml: encoder.dimensions: {place}: expected at most {model.width}, the width of its embeddings; "
+            f"found {params.dimensions}"
+        )
     return Encoder(model.to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer)
 
 
 def save_encoder(encoder: Encoder, folder: Path) -> None:
-    """Write an encoder folder; the same weights and settings give the same bytes."""
+    """Write an encoder folder; the same weights and settings give the same bytes.
+
+    ``codiemb.json`` says under ``sentence_transformers_differs`` where that library would give other vectors.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     encoder.model.backbone.save_pretrained(folder)
     backend = encoder.tokenizer.backend
@@ -84,21 +113,26 @@ def save_encoder(encoder: Encoder, folder: Path) -> None:
     backend.backend_tokenizer.no_truncation()
     backend.backend_tokenizer.no_padding()
     backend.save_pretrained(folder)
-    _write_sentence_transformers_files(encoder, folder)
-    write_json(folder / SETTINGS_FILE, _settings(encoder.params))
+    put_end_token_into_tokenizer(encoder.tokenizer, folder)
+    write_sentence_transformers_files(encoder, folder)
+    differences = what_sentence_transformers_does_otherwise(encoder.tokenizer, folder)
+    settings = embedding_settings(encoder.params)
+    write_json(folder / SETTINGS_FILE, {**settings, "sentence_transformers_differs": differences})
 
 
 def copy_encoder_files(source: Path, target: Path) -> None:
-    """Copy all of an encoder folder but its weights."""
+    """Copy all of an encoder folder but its weights, the projection's too."""
 
-    def weights(_: str, names: list[str]) -> list[str]:
+    def weights(place: str, names: list[str]) -> list[str]:
+        if Path(place) not in (source, source / PROJECTION_FOLDER):
+            return []
         return [name for name in names if any(Path(name).match(pattern) for pattern in WEIGHT_PATTERNS)]
 
     shutil.copytree(source, target, ignore=weights, dirs_exist_ok=True)
 
 
 def weights_digest(folder: Path) -> str:
-    """Return a hash of the folder's weight files.
+    """Return a hash of the folder's weight files, the projection's too.
 
     Raises:
         InputError: it has none.
@@ -106,48 +140,15 @@ def weights_digest(folder: Path) -> str:
     files = sorted({file for pattern in WEIGHT_PATTERNS for file in folder.glob(pattern)})
     if not files:
         raise InputError(f"{folder}: expected an encoder folder with weights (model.safetensors), found none")
+    projection = folder / PROJECTION_FOLDER / WEIGHTS_FILE
     digest = hashlib.sha256()
-    for file in files:
+    for file in [*files, projection] if projection.exists() else files:
         with file.open("rb") as stream:
-            digest.update(file.name.encode() + hashlib.file_digest(stream, "sha256").digest())
+            digest.update(file.relative_to(folder).as_posix().encode() + hashlib.file_digest(stream, "sha256").digest())
     return digest.hexdigest()
 
 
-def _settings(params: EncoderParams) -> dict[str, object]:
-    """Return the settings an embedding depends on beside the weights."""
-    kept = params.model_dump(include={"pooling", "normalize", "max_length"})
-    return {**kept, "prompts": PromptBook(params.prompts).digest()}
-
-
 def _check_settings(folder: Path, params: EncoderParams) -> None:
-    if not (folder / SETTINGS_FILE).exists():
-        return
-    made, wanted = read_json(folder / SETTINGS_FILE), _settings(params)
-    for key in wanted:
-        if made.get(key) != wanted[key]:
-            raise InputError(
-                f"{folder}: made under {key} = {made.get(key)!r}, but params.yaml, encoder now says {wanted[key]!r}; "
-                f"train again, or restore the setting"
-            )
-
-
-def _write_sentence_transformers_files(encoder: Encoder, folder: Path) -> None:
-    params = encoder.params
-    package = "sentence_transformers.models"
-    modules = [("", "Transformer"), ("1_Pooling", "Pooling")] + [("2_Normalize", "Normalize")] * params.normalize
-    entries = [
-        {"idx": number, "name": str(number), "path": path, "type": f"{package}.{kind}"}
-        for number, (path, kind) in enumerate(modules)
-    ]
-    write_json(folder / "modules.json", entries)
-    write_json(folder / "sentence_bert_config.json", {"max_seq_length": params.max_length, "do_lower_case": False})
-    mode = {"cls": "cls_token", "mean": "mean_tokens", "last": "lasttoken"}
-    pooling: dict[str, object] = {f"pooling_mode_{name}": params.pooling == kind for kind, name in mode.items()}
-    pooling["word_embedding_dimension"] = int(encoder.model.backbone.config.hidden_size)
-    # Theirs leaves the prompt out of every pooling, ours out of ``mean`` alone.
-    pooling["include_prompt"] = params.prompts.in_pooling or params.pooling != "mean"
-    write_json(folder / "1_Pooling" / "config.json", pooling)
-    if params.normalize:
-        (folder / "2_Normalize").mkdir(exist_ok=True)
-    prompts = {"prompts": encoder.prompts.named_prefixes(), "default_prompt_name": None, "similarity_fn_name": "cosine"}
-    write_json(folder / "config_sentence_transformers.json", prompts)
+    if (folder / SETTINGS_FILE).exists():
+        advice = "train again, or restore the setting"
+        compare(read_json(folder / SETTINGS_FILE), embedding_settings(params), where=str(folder), advice=advice)

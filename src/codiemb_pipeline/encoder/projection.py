@@ -20,7 +20,7 @@ IDENTITY = "torch.nn.modules.linear.Identity"
 
 def first_projection(params: ProjectionParams, width: int) -> nn.Linear:
     """Return the layer (width -> dimensions) before training: PyTorch's default distribution, drawn from the seed."""
-    layer = nn.Linear(width, params.dimensions)
+    layer = nn.utils.skip_init(nn.Linear, width, params.dimensions)  # would draw from the global generator
     generator = torch.Generator().manual_seed(params.seed)
     nn.init.kaiming_uniform_(layer.weight, a=math.sqrt(5), generator=generator)
     bound = 1 / math.sqrt(width)

@@ -51,7 +51,7 @@ class TextEncoder(nn.Module):
     @property
     def width(self) -> int:
         """Numbers of a full embedding, D."""
-        return self.projection.out_features if self.projection else hidden_size(self.backbone)
+        return self.projection.out_features if self.projection is not None else hidden_size(self.backbone)
 
     @property
     def output_width(self) -> int:
@@ -97,7 +97,7 @@ class TextEncoder(nn.Module):
     def _embed(self, states: torch.Tensor, chunk: TokenBatch) -> torch.Tensor:
         skipped = None if self._params.prompts.in_pooling else chunk.prompt_lengths
         embeddings = pool(states, chunk.attention_mask, self._params.pooling, skipped)
-        if self.projection:
+        if self.projection is not None:
             with torch.autocast(embeddings.device.type, enabled=False):  # the loss wants float32, as without the layer
                 embeddings = self.projection(embeddings)
         return normalize(embeddings, dim=-1) if self._params.normalize else embeddings

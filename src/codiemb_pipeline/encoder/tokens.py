@@ -51,11 +51,12 @@ class TextTokenizer:
             return_offsets_mapping=bool(prefix),
         )
         ids = encoded["input_ids"]
-        if self.end_id is not None:
-            ids = [[*row, self.end_id] for row in ids]
+        ends = [] if self.end_id is None else [self.end_id]
+        ids = [row + ends for row in ids] if ends else ids
         if not prefix:
             return ids, [0] * len(ids)
-        return ids, [_leading_within(offsets, len(prefix)) for offsets in encoded["offset_mapping"]]
+        no_place = [(0, 0)] * len(ends)  # as special tokens have it
+        return ids, [_leading_within([*offsets, *no_place], len(prefix)) for offsets in encoded["offset_mapping"]]
 
 
 def _leading_within(offsets: Sequence[tuple[int, int]], end: int) -> int:

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from codiemb_pipeline.encoder.checkpoint import load_encoder, weights_digest
-from codiemb_pipeline.encoder.prompts import PromptBook
+from codiemb_pipeline.encoder.stamp import embedding_settings
 from codiemb_pipeline.errors import InputError, PipelineError, nearest
 from codiemb_pipeline.evaluate.cache import ResultCache
 from codiemb_pipeline.evaluate.items import gold_of, read_items
@@ -42,7 +42,7 @@ def select_models(wanted: list[str], base: Path, runs: list[str], checkpoints: P
     """
     steps = {run: [f"{run}/{entry['name']}" for entry in _checkpoints_of(checkpoints / run)] for run in runs}
     known = {"base": base, **{name: checkpoints / name for names in steps.values() for name in names}}
-    recipes = list(read_json(merged / "summary.json")["methods"])
+    recipes = read_json(merged / "summary.json")["order"]
     known |= {f"merged-{recipe}": merged / recipe for recipe in recipes}
     groups = {
         "last": [names[-1] for names in steps.values()],
@@ -152,8 +152,7 @@ class _Judge:
     def _model_key(self, folder: Path) -> dict[str, Any]:
         if folder not in self._digests:
             self._digests[folder] = weights_digest(folder)
-        settings = self._encoder_params.model_dump(include={"pooling", "normalize", "max_length"})
-        settings["prompts"] = PromptBook(self._encoder_params.prompts).digest()
+        settings = dict(embedding_settings(self._encoder_params))
         settings["files"] = [
             hashlib.sha256(file.read_bytes()).hexdigest()
             for file in sorted([*folder.glob("token*"), *folder.glob("config.json")])
@@ -164,7 +163,7 @@ class _Judge:
         encoder = load_encoder(self._encoder_params, folder)
         measures = measure_space(encoder, probe, tokens_per_chunk=self._params.tokens_per_chunk)
         rounded = {name: round(value, 6) if isinstance(value, float) else value for name, value in measures.items()}
-        return {**rounded, "dimension": int(encoder.model.backbone.config.hidden_size)}
+        return {**rounded, "dimension": encoder.model.output_width}
 
     def _run(self, name: str, folder: Path, benchmark: BenchmarkData) -> dict[str, Any]:
         import datasets  # both take seconds, and are not needed when everything is in the cache

@@ -17,7 +17,8 @@ def cosent(predicted: Tensor, gold: Tensor, *, temperature: float) -> Tensor:
     loss = log( 1 + sum over (i, j) with y_i > y_j of exp((s_j - s_i) / T) ), with s ``predicted`` and y ``gold``.
 
     Source: CoSENT (Su 2022, kexue.fm/archives/8847); sentence-transformers' ``CoSENTLoss`` multiplies by a scale of 20,
-    a temperature of 0.05. One of the baselines of CoDiEmb (arXiv 2508.11442).
+    a temperature of 0.05. One of the baselines of CoDiEmb (arXiv 2508.11442), in its released code
+    (TencentCloudADP/youtu-embedding @9a0d6f3, ``train/loss.py``) ``CoSentLoss``: the same, but for ties, exact there.
 
     Args:
         predicted: (n,) similarities by the model.
@@ -34,7 +35,7 @@ def cosent(predicted: Tensor, gold: Tensor, *, temperature: float) -> Tensor:
     """
     check_temperature(temperature)
     predicted, gold = scored_pairs(predicted, gold)
-    zero = connected_zero(predicted)
+    zero = connected_zero(predicted, gold)
     if len(predicted) < 2:
         return zero
     ordered = gold[:, None] - gold > TIE  # (n, n), y_i > y_j
@@ -66,7 +67,8 @@ def cosent_retrieval(
         temperature: T, above 0.
 
     Returns:
-        Scalar, 0 or above. Without a positive or without a negative pair: 0, connected to both embeddings.
+        Scalar, 0 or above, float32 (float64 for float64 embeddings). Without a positive or without a negative pair: 0,
+        connected to both embeddings. Equal similarities everywhere: log(1 + number of positives times negatives).
 
     Raises:
         ValueError: as :func:`codiemb_pipeline.losses.info_nce.info_nce_sum`.

@@ -65,7 +65,8 @@ def info_nce_sum(
     ``ContrastiveLoss`` takes one positive per query at a time: positive number k meets all hard negatives, but of the
     other queries only *their* positive number k. ``slots`` does the same; without it a positive meets all positives of
     the other queries, P times as many in-batch negatives. Theirs has no ``ignore_mask``: a document two queries
-    share is a negative of both. Theirs gathers the queries too and computes all W * B rows on every process.
+    share is a negative of both (``candidate_masks`` without ``ignore_known``). Theirs gathers the queries too and
+    computes all W * B rows on every process, with the same gradients.
 
     Over several processes, the mean is the sum of own queries (against candidates gathered *with* gradient) divided by
     the count summed over the processes; times the number of processes where gradients get averaged, as in DDP.

@@ -1,6 +1,7 @@
 """What each task minimises: named parts, computed here, and their weighted sum.
 
-The parts are kept apart so that they can be logged one by one. Retrieval has one part, ``info_nce.info_nce_sum``.
+The parts are kept apart so that they can be logged one by one. Those of retrieval come straight from
+``info_nce.info_nce_sum`` or ``cosent.cosent_retrieval``.
 Knows nothing of models, parameters or processes.
 """
 
@@ -37,7 +38,8 @@ def sts_parts(
 ) -> dict[str, Tensor]:
     """Return the list-wise losses of a batch of scored pairs by name, *not* multiplied by their weights.
 
-    objective = weighted_sum of pearson, rank_kl, pro and ``mid_info_nce``, the last from ``mid_info_nce_sum``.
+    objective = weighted_sum of pearson, rank_kl, pro and ``mid_info_nce``, the last from ``mid_info_nce_sum``; or of
+    the baselines ``cosent``, ``cosine`` and ``info_nce``, the last from ``mid_info_nce_sum`` on final embeddings.
 
     Source: the STS objective of CoDiEmb (arXiv 2508.11442); released with weights 2, 5, 0.5, 1 and temperatures 0.05
     (TencentCloudADP/youtu-embedding @9a0d6f3, ``train/model.py``).
@@ -46,20 +48,21 @@ def sts_parts(
         predicted: (n,) cosines of the pairs' embeddings.
         gold: (n,) human scores; on [0, 1] in this pipeline, which matters to ``pro`` alone.
         pearson_weight: 0 leaves ``pearson`` out; any other number has it computed.
-        rank_kl_weight: likewise.
+        rank_kl_weight: 0 leaves ``rank_kl`` out.
         rank_kl_temperature: its T.
         rank_kl_divide_by_pairs: whether it is divided by the number of pairs, as released.
-        pro_weight: likewise.
+        pro_weight: 0 leaves ``pro`` out.
         pro_temperature: its T.
-        cosent_weight: likewise, for a baseline.
+        cosent_weight: 0 leaves ``cosent`` out.
         cosent_temperature: its T.
-        cosine_weight: likewise, of ``cosine_regression``, a baseline.
+        cosine_weight: 0 leaves ``cosine_regression`` out.
 
     Returns:
         Scalars by name; empty if all weights are 0.
 
     Raises:
-        ValueError: not two lists of the same length, a temperature not above 0.
+        ValueError: not two lists of the same length, a temperature not above 0, or (on the CPU) an operand that is not
+            finite.
     """
     parts = {}
     if pearson_weight != 0:
@@ -96,8 +99,8 @@ def mid_info_nce_sum(
 
     Source: the "MidNCE" term of the released code (TencentCloudADP/youtu-embedding @9a0d6f3, ``train/loss.py``:
     ``ContrastiveLoss`` for STS), on the hidden state of the middle layer. Theirs compares gold with 1.0 on whatever
-    scale the source has, which on 0 to 5 makes nearly all pairs positive; here gold is on one scale, [0, 1]. Theirs has
-    no ``ignore_mask``.
+    scale the source has, which on 0 to 5 makes nearly all pairs positive; here gold is on one scale, [0, 1], and the
+    threshold an argument. Theirs has no ``ignore_mask``; without it ours is theirs.
 
     Args:
         embeddings_a: (n, D) normalised mid-layer embeddings of the first texts.
@@ -114,7 +117,8 @@ def mid_info_nce_sum(
         gradient; both 0 where there are none.
 
     Raises:
-        ValueError: shapes that do not fit together, a temperature not above 0.
+        ValueError: shapes that do not fit together, a temperature not above 0, or (on the CPU) an operand that is not
+            finite.
     """
     pairs, candidates = len(embeddings_a), len(embeddings_b)
     if gold.shape != (pairs,) or not 0 <= first_column <= candidates - pairs:

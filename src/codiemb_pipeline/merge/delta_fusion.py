@@ -5,11 +5,17 @@ For a part p of the model (an element, a tensor, a layer, or all of it) and cand
     delta_k = theta_k - theta_0,   a_kp = f(norm of delta_k over p),   w_kp = a_kp / sum_k a_kp,
     theta*_p = theta_0p + sum_k w_kp delta_kp
 
+With two levels ("hierarchical") the candidates k of each run r are fused first, then the runs:
+
+    w_kp = a_kp / sum_(j in r) a_jp,   Delta_rp = sum_(k in r) w_kp delta_kp,
+    W_rp = f(norm of Delta_rp) / sum_s f(norm of Delta_sp),   candidate k counts W_rp w_kp.
+
 The parts come in as tensors. Knows nothing of files, parameter names or which parts make up a layer.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 import torch
@@ -17,6 +23,10 @@ import torch
 Norm = Literal["l1", "l2", "max"]
 Weighting = Literal["proportional", "inverse", "softmax"]
 
+Members = Sequence[Sequence[int]]
+
+SLICE = 1 << 22  # elements of a tensor that are weighed at a time: keeps the weights from taking as much as the deltas
+ROUNDING = 1e-6  # float32 sums are off by up to about this share of what is summed
 _ORDERS = {"l1": 1.0, "l2": 2.0, "max": torch.inf}
 
 
@@ -30,8 +40,9 @@ def delta_norms(deltas: torch.Tensor, norm: Norm) -> torch.Tensor:
     Returns:
         float64 (K,).
     """
-    flat = deltas.reshape(len(deltas), -1)
-    return torch.linalg.vector_norm(flat, _ORDERS[norm], dim=1, dtype=torch.float64)
+    order = _ORDERS[norm]
+    # One by one: a norm in float64 may copy what it is given.
+    return torch.stack([torch.linalg.vector_norm(delta.flatten(), order, dtype=torch.float64) for delta in deltas])
 
 
 def join_norms(first: torch.Tensor, second: torch.Tensor, norm: Norm) -> torch.Tensor:
@@ -91,3 +102,81 @@ def fuse(base: torch.Tensor, deltas: torch.Tensor, weights: torch.Tensor) -> tor
     for delta, weight in zip(deltas, weights.to(base.dtype), strict=True):
         fused.addcmul_(delta, weight)
     return fused
+
+
+def within_runs(norms: torch.Tensor, members: Members, weighting: Weighting, tau: float) -> torch.Tensor:
+    """Return the weights (K, *S) of the candidates among those of their own run.
+
+    Args:
+        norms: (K, *S), 0 or more.
+        members: the places of each run's candidates.
+        weighting: see :func:`merge_weights`.
+        tau: see :func:`merge_weights`.
+    """
+    weights = torch.empty_like(norms)
+    for places in members:
+        weights[list(places)] = merge_weights(norms[list(places)], weighting, tau)
+    return weights
+
+
+def fuse_runs(deltas: torch.Tensor, within: torch.Tensor, members: Members) -> torch.Tensor:
+    """Return the fused move of each run, float32 (R, *S): the weighted sum of its candidates' moves.
+
+    What cancels but for rounding is 0. (By ``inverse`` per element all of a run's weighted moves are equally large, so
+    that two of opposite sign cancel; the noise left would then choose between runs.)
+
+    Args:
+        deltas: float32 (K, *S).
+        within: (K,) or (K, *S), see :func:`within_runs`.
+        members: the places of each run's candidates.
+    """
+    fused = torch.zeros((len(members), *deltas.shape[1:]))
+    for target, places in zip(fused, members, strict=True):
+        mass = torch.zeros_like(target)
+        for place in places:
+            weight = within[place].to(target.dtype)
+            target.addcmul_(deltas[place], weight)
+            mass.addcmul_(deltas[place].abs(), weight)
+        target[target.abs() <= ROUNDING * mass] = 0.0
+    return fused
+
+
+def across_runs(within: torch.Tensor, run_weights: torch.Tensor, members: Members) -> torch.Tensor:
+    """Return each candidate's weight: that within its run times its run's. Shapes (K, *S), (R, *S) -> (K, *S)."""
+    weights = torch.empty_like(within)
+    for places, run_weight in zip(members, run_weights, strict=True):
+        weights[list(places)] = within[list(places)] * run_weight
+    return weights
+
+
+def fuse_elements(
+    base: torch.Tensor, deltas: torch.Tensor, weigh: Callable[[torch.Tensor], torch.Tensor]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Fuse with one weight per element, some elements at a time.
+
+    Args:
+        base: float32, shape S.
+        deltas: float32 (K, *S).
+        weigh: deltas (K, n) of n elements -> their weights (K, n).
+
+    Returns:
+        float32, shape S; and float64 (K,), the mean weights over the elements that some candidate moved.
+    """
+    fused, total = torch.empty_like(base).flatten(), torch.zeros(len(deltas), dtype=torch.float64)
+    count = 0
+    for part_of_base, part, target in _slices(base, deltas, fused):
+        weights = weigh(part)
+        target.copy_(fuse(part_of_base, part, weights))
+        moved = (part != 0).any(dim=0)
+        total += weights[:, moved].double().sum(dim=1)
+        count += int(moved.sum())
+    return fused.reshape(base.shape), total / max(count, 1)
+
+
+def _slices(
+    base: torch.Tensor, deltas: torch.Tensor, fused: torch.Tensor
+) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+    flat_base, flat_deltas = base.flatten(), deltas.reshape(len(deltas), -1)
+    for start in range(0, len(flat_base), SLICE):
+        stop = start + SLICE
+        yield flat_base[start:stop], flat_deltas[:, start:stop], fused[start:stop]

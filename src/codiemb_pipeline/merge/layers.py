@@ -1,8 +1,8 @@
 """Which layer a tensor belongs to, by its name, and sums over the tensors of a layer.
 
 The first whole number in a dotted name is the layer's: ``encoder.layer.3.output.dense.weight`` is of
-``encoder.layer.3``. A name without one belongs to its first word (``embeddings``, ``pooler``). Knows nothing of files
-or methods.
+``encoder.layer.3``. A name without one belongs to its first word (``embeddings``, ``pooler``), and all of a side module
+(``2_Dense/linear.weight``) to that module. Knows nothing of files or methods.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ _NUMBERED = re.compile(r"^(?:.*?\.)??(\d+)(?=\.|$)")
 
 def layer_of(name: str) -> str:
     """Return the layer that tensor ``name`` belongs to."""
+    if "/" in name:
+        return name.rpartition("/")[0]
     match = _NUMBERED.match(name)
     return match.group() if match else name.partition(".")[0]
 

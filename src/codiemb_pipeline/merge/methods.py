@@ -6,63 +6,27 @@ nothing of how tensors are read or written, nor of what a score measures.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import cast
 
 import torch
 
-from codiemb_pipeline.merge.delta_fusion import Norm, delta_norms, fuse, join_norms, merge_weights
-from codiemb_pipeline.merge.layers import layer_of
-from codiemb_pipeline.merge.soups import Trial, greedy_soup, soup_weights
-from codiemb_pipeline.params.merge import DeltaGuidedParams, MergeMethod, MergeParams
-
-FuseTensor = Callable[[str, torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
-
-
-@dataclass(frozen=True)
-class Material:
-    """What a method decides by.
-
-    Attributes:
-        scores: held-out score of each candidate, in the candidates' order.
-        params: the section of params.yaml.
-        walk: yields (name, base of shape S, deltas of shape (K, *S)) for every tensor; may be called again.
-        score_soup: held-out score of the uniform average of the named candidates.
-    """
-
-    scores: Mapping[str, float]
-    params: MergeParams
-    walk: Callable[[], Iterator[tuple[str, torch.Tensor, torch.Tensor]]]
-    score_soup: Callable[[Sequence[str]], float]
+from codiemb_pipeline.merge.delta_fusion import fuse
+from codiemb_pipeline.merge.delta_guided import delta_guided
+from codiemb_pipeline.merge.rules import FuseTensor, Material, Rule
+from codiemb_pipeline.merge.soups import greedy_soup, soup_weights
+from codiemb_pipeline.merge.task_vectors import mean_cosine, slerp_weights, stock_ratio, ties
+from codiemb_pipeline.params.merge import MergeMethod, SlerpRecipe, TaskArithmeticRecipe, TiesRecipe
 
 
-@dataclass(frozen=True, kw_only=True)
-class Rule:
-    """How a method merges one tensor, and what its provenance says.
-
-    Attributes:
-        fuse_tensor: (name, base, deltas) -> merged tensor and the weight of each candidate (K,), for a tensor that some
-            candidate moved.
-        description: one sentence, fit for a caption.
-        params: the settings that decided.
-        norm: in which norm the provenance gives the candidates' moves.
-        score: held-out score of the result where it is known already.
-        trials: what a search tried, in order.
-    """
-
-    fuse_tensor: FuseTensor
-    description: str
-    params: dict[str, Any] = field(default_factory=dict)
-    norm: Norm = "l2"
-    score: float | None = None
-    trials: tuple[Trial, ...] = ()
+def fixed_rule(weights: torch.Tensor) -> FuseTensor:
+    """Return the rule that gives candidate k the weight ``weights[k]`` in every tensor."""
+    return lambda name, base, deltas: (fuse(base, deltas, weights), weights)
 
 
 def uniform_rule(candidates: Sequence[str], ingredients: Sequence[str]) -> FuseTensor:
     """Return the rule that averages ``ingredients``."""
-    weights = soup_weights(candidates, ingredients)
-    return lambda name, base, deltas: (fuse(base, deltas, weights), weights)
+    return fixed_rule(soup_weights(candidates, ingredients))
 
 
 def uniform(material: Material) -> Rule:
@@ -81,60 +45,97 @@ def greedy(material: Material) -> Rule:
         fuse_tensor=uniform_rule(list(material.scores), soup.ingredients),
         description="Greedy soup: checkpoints from best to worst on dev, each kept if the average does not get worse.",
         score=soup.score,
+        copy_of=soup.ingredients[0] if len(soup.ingredients) == 1 else None,
         trials=soup.trials,
     )
 
 
-def delta_guided(material: Material) -> Rule:
-    """Weight each candidate's task vector by how far the part moved from base."""
-    params = material.params.delta_guided
+def best(material: Material) -> Rule:
+    """Take the candidate with the highest held-out score, the first of equals, unchanged."""
+    names = list(material.scores)
+    chosen = max(names, key=material.scores.__getitem__)
     return Rule(
-        fuse_tensor=_delta_guided_rule(params, material),
-        description=(
-            "Our reading of delta-guided fusion (the paper's formula is not public): base plus the candidates' moves "
-            f"from it, each weighted per {params.granularity} by its {params.norm} norm ({params.weighting})."
-        ),
-        params=params.model_dump(),
-        norm=params.norm,
+        fuse_tensor=uniform_rule(names, [chosen]),
+        description="Best single checkpoint on dev, its weights unchanged.",
+        score=material.scores[chosen],
+        copy_of=chosen,
     )
 
 
-def _delta_guided_rule(params: DeltaGuidedParams, material: Material) -> FuseTensor:
-    if params.granularity == "element":
-        return lambda name, base, deltas: _fuse_elements(base, deltas, params)
+def task_arithmetic(material: Material) -> Rule:
+    """Add the scaled sum of the task vectors: theta_0 + scale sum_k delta_k (Ilharco et al. 2023, arXiv 2212.04089)."""
+    scale = cast("TaskArithmeticRecipe", material.recipe).scale
+    return Rule(
+        fuse_tensor=fixed_rule(torch.full((len(material.scores),), scale)),
+        description=(
+            f"Task arithmetic: base plus {scale:g} times the sum of the candidates' moves from it; "
+            "the weights do not sum to one."
+        ),
+        sums_to_one=False,
+    )
 
-    def group_of(name: str) -> str:
-        return {"tensor": name, "layer": layer_of(name), "model": ""}[params.granularity]
 
-    # A tensor's own norms are at hand when it is merged; a group's need all its tensors first.
-    norms = {} if params.granularity == "tensor" else _group_norms(material, group_of, params.norm)
+def ties_merge(material: Material) -> Rule:
+    """Trim small moves, elect a sign per element and average the moves of that sign."""
+    recipe = cast("TiesRecipe", material.recipe)
+    return Rule(
+        fuse_tensor=lambda name, base, deltas: ties(base, deltas, recipe.density, recipe.scale),
+        description=(
+            f"TIES: base plus {recipe.scale:g} times the mean of the moves that agree in sign, of the largest "
+            f"{recipe.density:.0%} of each tensor; the weights do not sum to one."
+        ),
+        sums_to_one=False,
+    )
+
+
+def slerp(material: Material) -> Rule:
+    """Interpolate two candidates on the sphere, tensor by tensor."""
+    t = cast("SlerpRecipe", material.recipe).t
+    first, second = material.scores
 
     def fuse_tensor(name: str, base: torch.Tensor, deltas: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        moved = norms[group_of(name)] if norms else delta_norms(deltas, params.norm)
-        weights = merge_weights(moved, params.weighting, params.tau)
+        one, two = base + deltas[0], base + deltas[1]
+        weights = slerp_weights(one, two, t)
+        return one.mul_(float(weights[0])).add_(two, alpha=float(weights[1])), weights
+
+    return Rule(
+        fuse_tensor=fuse_tensor,
+        description=(
+            f"Spherical interpolation of each tensor, {t:g} of the way from {first} to {second}; "
+            "the weights do not sum to one."
+        ),
+        sums_to_one=False,
+    )
+
+
+def model_stock(material: Material) -> Rule:
+    """Go from base towards the average of the candidates as far as their moves agree in direction.
+
+    Per tensor theta* = t mean_k theta_k + (1 - t) theta_0, see :func:`codiemb_pipeline.merge.task_vectors.stock_ratio`.
+    """
+    count = len(material.scores)
+
+    def fuse_tensor(name: str, base: torch.Tensor, deltas: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        weights = torch.full((count,), stock_ratio(mean_cosine(deltas), count) / count)
         return fuse(base, deltas, weights), weights
 
-    return fuse_tensor
-
-
-def _fuse_elements(
-    base: torch.Tensor, deltas: torch.Tensor, params: DeltaGuidedParams
-) -> tuple[torch.Tensor, torch.Tensor]:
-    weights = merge_weights(deltas.abs(), params.weighting, params.tau)
-    moved = (deltas != 0).any(dim=0)
-    return fuse(base, deltas, weights), weights[:, moved].double().mean(dim=1)
-
-
-def _group_norms(material: Material, group_of: Callable[[str], str], norm: Norm) -> dict[str, torch.Tensor]:
-    norms: dict[str, torch.Tensor] = {}
-    for name, _, deltas in material.walk():
-        group, moved = group_of(name), delta_norms(deltas, norm)
-        norms[group] = join_norms(norms[group], moved, norm) if group in norms else moved
-    return norms
+    return Rule(
+        fuse_tensor=fuse_tensor,
+        description=(
+            "Model Stock: each tensor lies between base and the candidates' average, the nearer to it the smaller the "
+            "angle between their moves; the weights do not sum to one, the rest is base's."
+        ),
+        sums_to_one=False,
+    )
 
 
 METHODS: dict[MergeMethod, Callable[[Material], Rule]] = {
     "uniform": uniform,
     "greedy": greedy,
+    "best": best,
     "delta_guided": delta_guided,
+    "task_arithmetic": task_arithmetic,
+    "ties": ties_merge,
+    "slerp": slerp,
+    "model_stock": model_stock,
 }

@@ -2,6 +2,7 @@
 
     <source>.jsonl   {"query_id", "negatives": [doc_id], "scores": [cosine]}, a line per training query in their order
     audit.json       {"sources": {<source>: see mine.audit}}
+    made_under.json  what the similarities depend on beside the texts (encoder.stamp); absent when nothing was mined
 
 The embeddings of one source at a time are held whole (4 · D bytes per text); everything else goes block by block.
 """
@@ -13,8 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from codiemb_pipeline.encoder.checkpoint import load_encoder
+from codiemb_pipeline.encoder.checkpoint import base_folder, load_encoder, weights_digest
 from codiemb_pipeline.encoder.encode import encode_texts
+from codiemb_pipeline.encoder.stamp import MADE_UNDER, made_under
 from codiemb_pipeline.encoder.text_encoder import Encoder
 from codiemb_pipeline.jsonl import write_json, write_jsonl
 from codiemb_pipeline.mine.audit import Audit
@@ -62,6 +64,8 @@ def mine_hard_negatives(
             params.negatives_per_query,
         )
     write_json(out / "audit.json", {"sources": audits})
+    if encoder is not None:
+        write_json(out / MADE_UNDER, made_under(encoder.tokenizer, weights_digest(base_folder(encoder_params))))
 
 
 def _rows(source: MiningSource, encoder: Encoder, params: MineParams, audit: Audit) -> Iterator[dict[str, Any]]:

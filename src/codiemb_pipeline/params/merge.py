@@ -2,17 +2,56 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, field_validator
 
 from codiemb_pipeline.params.base import Section
 
-MergeMethod = Literal["uniform", "greedy", "delta_guided"]
-MERGE_METHODS: tuple[MergeMethod, ...] = ("uniform", "greedy", "delta_guided")
+MergeMethod = Literal[
+    "uniform", "greedy", "best", "delta_guided", "task_arithmetic", "ties", "slerp", "model_stock"
+]  # fmt: skip
+MERGE_METHODS: tuple[MergeMethod, ...] = get_args(MergeMethod)
 
 
-class DeltaGuidedParams(Section):
+class _Recipe(Section):
+    """What every recipe may say.
+
+    Attributes:
+        runs: whose checkpoints are candidates, in this order; ``null`` for all runs, in the order of section ``runs``.
+        last_only: whether only the last checkpoint of each run is a candidate.
+    """
+
+    runs: tuple[str, ...] | None = Field(default=None, min_length=1)
+    last_only: bool = False
+
+    @field_validator("runs")
+    @classmethod
+    def _each_once(cls, runs: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if runs and len(set(runs)) < len(runs):
+            raise ValueError("expected each run once")
+        return runs
+
+
+class UniformRecipe(_Recipe):
+    """The plain average of all candidates."""
+
+    method: Literal["uniform"]
+
+
+class GreedyRecipe(_Recipe):
+    """The average of those candidates that do not lower the dev score."""
+
+    method: Literal["greedy"]
+
+
+class BestRecipe(_Recipe):
+    """The single candidate with the highest dev score, unchanged."""
+
+    method: Literal["best"]
+
+
+class DeltaGuidedRecipe(_Recipe):
     """Delta-guided fusion, our reading of the paper's section 2.4 (docs/method.md).
 
     Attributes:
@@ -20,12 +59,15 @@ class DeltaGuidedParams(Section):
         norm: how far a part moved from base: ``l1``, ``l2`` or ``max`` (for ``element`` all are the absolute value).
         weighting: ``proportional`` to that norm, ``inverse``, or ``softmax`` of it.
         tau: temperature of ``softmax``, in units of the mean norm of the candidates; negative favours small moves.
+        levels: 1 weighs all candidates against each other; 2 those of a run first, then the runs' fused moves.
     """
 
+    method: Literal["delta_guided"]
     granularity: Literal["element", "tensor", "layer", "model"]
     norm: Literal["l1", "l2", "max"]
     weighting: Literal["proportional", "inverse", "softmax"]
     tau: float
+    levels: Literal[1, 2]
 
     @field_validator("tau")
     @classmethod
@@ -35,15 +77,70 @@ class DeltaGuidedParams(Section):
         return tau
 
 
-class MergeParams(Section):
-    """Merging of a run's checkpoints.
+class TaskArithmeticRecipe(_Recipe):
+    """Base plus the scaled sum of the candidates' moves.
 
     Attributes:
-        methods: which merged encoders are made.
-        skip_first: how many of the earliest checkpoints are no candidates.
-        delta_guided: settings of that method.
+        scale: what the sum is multiplied by.
     """
 
-    methods: list[MergeMethod] = Field(min_length=1)
+    method: Literal["task_arithmetic"]
+    scale: float = Field(gt=0.0)
+
+
+class TiesRecipe(_Recipe):
+    """Trim, elect sign and merge.
+
+    Attributes:
+        density: share of each tensor's moves that are kept, the largest.
+        scale: what the merged move is multiplied by.
+    """
+
+    method: Literal["ties"]
+    density: float = Field(gt=0.0, le=1.0)
+    scale: float = Field(gt=0.0)
+
+
+class SlerpRecipe(_Recipe):
+    """Spherical interpolation between exactly two candidates.
+
+    Attributes:
+        t: where between the first (0) and the second (1).
+    """
+
+    method: Literal["slerp"]
+    t: float = Field(ge=0.0, le=1.0)
+
+
+class ModelStockRecipe(_Recipe):
+    """Between base and the average of two or more candidates, by the angle between their moves."""
+
+    method: Literal["model_stock"]
+
+
+Recipe = Annotated[
+    UniformRecipe
+    | GreedyRecipe
+    | BestRecipe
+    | DeltaGuidedRecipe
+    | TaskArithmeticRecipe
+    | TiesRecipe
+    | SlerpRecipe
+    | ModelStockRecipe,
+    Field(discriminator="method"),
+]
+RecipeName = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
+
+
+class MergeParams(Section):
+    """Merging of the checkpoints of one run or several.
+
+    Attributes:
+        skip_first: how many of the earliest checkpoints of every run are no candidates.
+        output_dtype: element type of the merged weights; ``null`` for the narrowest that holds base and candidates.
+        recipes: which merged encoders are made, by name.
+    """
+
     skip_first: int = Field(ge=0)
-    delta_guided: DeltaGuidedParams
+    output_dtype: Literal["float32", "float16", "bfloat16"] | None
+    recipes: dict[RecipeName, Recipe] = Field(min_length=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,6 +29,7 @@ from codiemb_pipeline.report.figures_style import (
 )
 
 _MODEL_LOOKS = {"merged-uniform": (IR, "s"), "merged-greedy": (PLUM, "^"), "merged-delta_guided": (CHOSEN, "o")}
+_MORE_LOOKS = tuple(itertools.product(("#00776c", "#8a6d00", IR, PLUM), "s^o"))  # for recipes of other names
 _ROW = 30
 
 
@@ -38,9 +40,10 @@ def gains_chart(change: pd.DataFrame) -> Markup:
         change: (models but base, benchmarks), in the order they are drawn, top down.
     """
     with chart((WIDTH, 70 + _ROW * change.shape[1])) as (figure, axes):
+        looks = _looks([str(model) for model in change.index])
         offsets = np.linspace(-0.24, 0.24, len(change)) if len(change) > 1 else [0.0]
         for (model, row), offset in zip(change.iterrows(), offsets, strict=True):
-            colour, marker = _MODEL_LOOKS.get(str(model), (STONE, "D"))
+            colour, marker = looks[str(model)]
             axes.plot(row.to_numpy(), np.arange(len(row)) + offset, marker, color=colour, markeredgecolor="white",
                       markeredgewidth=0.7, markersize=7)  # fmt: skip
         axes.axvline(0, color=INK, linewidth=1)
@@ -57,6 +60,15 @@ def gains_chart(change: pd.DataFrame) -> Markup:
         return to_svg(figure, "gains", "difference to base of each model on each benchmark")
 
 
+def _looks(models: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Return colour and marker of each model: merged ones apart from each other, checkpoints alike."""
+    more = iter(itertools.cycle(_MORE_LOOKS))
+    plain = (STONE, "D")
+    return {
+        model: _MODEL_LOOKS.get(model) or (next(more) if model.startswith("merged-") else plain) for model in models
+    }
+
+
 def model_keys(models: Sequence[str]) -> list[tuple[str, Markup]]:
     """Return for each model its name and its mark in ``gains_chart``, for a key in the page."""
     shapes = {
@@ -65,7 +77,7 @@ def model_keys(models: Sequence[str]) -> list[tuple[str, Markup]]:
         "^": '<path d="M6 1.5 11 10.5H1Z"/>',
         "D": '<path d="M6 1 11 6 6 11 1 6Z"/>',
     }
-    looks = {model: _MODEL_LOOKS.get(model, (STONE, "D")) for model in models}
+    looks = _looks(models)
     return [
         (
             model,
@@ -165,6 +177,9 @@ def _layer_axis(axes: Axes, layers: list[dict[str, Any]], offset: float) -> None
 
 
 def short_step(name: str) -> str:
-    """Return ``step 30`` for ``step-000030``; any other name as it is."""
-    number = name.removeprefix("step-")
-    return f"step {int(number)}" if number.isdigit() else name
+    """Return ``step 30`` for ``main/step-000030`` and ``hot, step 30`` for another run's; other names as they are."""
+    run, _, step = name.rpartition("/")
+    number = step.removeprefix("step-")
+    if number == step or not number.isdigit():
+        return name
+    return f"{run}, step {int(number)}" if run not in ("", "main") else f"step {int(number)}"

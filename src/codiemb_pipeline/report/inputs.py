@@ -28,16 +28,14 @@ class ReportInputs:
         sources: of ``ingest``: a folder per source, counts.json, rejects.jsonl.
         hard_negatives: of ``mine``: audit.json.
         model_input: of ``assemble``: manifest.json.
-        checkpoints: of ``train``: run.json.
-        training_curves: of ``train``: ir.csv, sts.csv, dev.csv.
-        merged: of ``merge``: summary.json and a folder per method with provenance.json.
+        training_curves: of ``train``: a folder per run with ir.csv, sts.csv, dev.csv.
+        merged: of ``merge``: summary.json and a folder per recipe with provenance.json.
         evaluation: of ``evaluate``: summary.json, geometry.json.
     """
 
     sources: Path
     hard_negatives: Path
     model_input: Path
-    checkpoints: Path
     training_curves: Path
     merged: Path
     evaluation: Path

@@ -12,7 +12,6 @@ from typing import Any
 
 import pandas as pd
 
-from codiemb_pipeline.params.merge import MERGE_METHODS
 from codiemb_pipeline.report.inputs import AbsentError
 from codiemb_pipeline.report.tables import (
     BASE,
@@ -36,12 +35,12 @@ class Choice:
 
 
 def in_order(merged: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the summary's methods from the plainest to the finest, whatever order the file has."""
-    return {name: merged["methods"][name] for name in MERGE_METHODS if name in merged["methods"]}
+    """Return the summary's recipes in the order of params.yaml, whatever order the file has."""
+    return {name: merged["methods"][name] for name in merged["order"]}
 
 
 def choose_merged(merged: dict[str, Any], results: Results) -> Choice:
-    """Return the merged model with the highest dev score among those evaluated; the plainest of equals.
+    """Return the merged model with the highest dev score among those evaluated; the first of equals.
 
     Raises:
         AbsentError: no merged model was evaluated.

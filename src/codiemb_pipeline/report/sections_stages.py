@@ -5,10 +5,12 @@ From the files that those stages wrote to charts and plain values for the templa
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from codiemb_pipeline.params import run_params
 from codiemb_pipeline.report.figures import delta_norms_chart, merge_weights_chart, mining_chart
 from codiemb_pipeline.report.figures_training import (
     TASK_WORDS,
@@ -29,8 +31,11 @@ PART_WORDS = {
     "rank_kl": "RankKL",
     "pro": "PRO",
     "mid_info_nce": "Mid-layer InfoNCE",
+    "cosent": "CoSENT",
+    "cosine": "Cosine regression",
+    "symmetric": "InfoNCE to queries",
 }
-PACE = ("learning_rate", "tokens_per_second", "padding", "loader_share")
+PACE = ("learning_rate", "gradient_norm", "tokens_per_second", "padding", "loader_share")
 NOT_PARTS = {"step", "epoch", "loss", *PACE}
 VERDICT_WORDS = {
     "kept": "kept as hard negatives",
@@ -45,22 +50,41 @@ VERDICT_WORDS = {
 
 
 def training_content(inputs: ReportInputs, params: dict[str, Any]) -> dict[str, Any]:
-    """Return the charts of training, grouped.
+    """Return the charts of training, grouped, run by run.
 
     Raises:
-        AbsentError: there is no curve of any task.
+        AbsentError: there is no curve of any run.
     """
-    curves: dict[str, pd.DataFrame] = {}
+    groups: list[dict[str, Any]] = []
     missing: list[str] = []
+    facts: list[str] = []
+    for name, overrides in params["runs"].items():
+        curves = _curves_of(inputs.training_curves / name, missing)
+        dev, why = _dev_charts(inputs.training_curves / name)
+        missing += [why] if why else []
+        if not curves:
+            continue
+        label = f"Run {name}: " if len(params["runs"]) > 1 else ""
+        trained = run_params(params["train"], overrides, name).model_dump()
+        groups += [{**group, "title": f"{label}{group['title']}"} for group in _groups(curves, dev, trained)]
+        facts.append(f"{label}{_training_facts(curves)}")
+    if not groups:
+        raise AbsentError(" ".join(missing))
+    return {"groups": groups, "missing": missing, "facts": " ".join(facts)}
+
+
+def _curves_of(folder: Path, missing: list[str]) -> dict[str, pd.DataFrame]:
+    """Return a run's curves by task, and add to ``missing`` why there is none of a task."""
+    curves: dict[str, pd.DataFrame] = {}
     for task in ("ir", "sts"):
         try:
-            curves[task] = read_curve(inputs.training_curves / f"{task}.csv", ("step", "loss"))
+            curves[task] = read_curve(folder / f"{task}.csv", ("step", "loss"))
         except AbsentError as absent:
             missing.append(str(absent))
-    dev, why = _dev_charts(inputs)
-    missing += [why] if why else []
-    if not curves:
-        raise AbsentError(" ".join(missing))
+    return curves
+
+
+def _groups(curves: dict[str, pd.DataFrame], dev: list[dict[str, Any]], train: dict[str, Any]) -> list[dict[str, Any]]:
     totals = [
         {
             "title": f"{TASK_WORDS[task].capitalize()} loss",
@@ -73,14 +97,13 @@ def training_content(inputs: ReportInputs, params: dict[str, Any]) -> dict[str, 
     for task, curve in curves.items():
         if len(_parts(curve)) > 1:
             title = f"Parts of the {TASK_WORDS[task]} loss"
-            groups.append({"title": title, "small": True, "charts": _part_charts(task, curve, params["train"][task])})
-    groups.append({"title": "Pace", "small": True, "charts": _pace_charts(curves)})
-    return {"groups": groups, "missing": missing, "facts": _training_facts(curves)}
+            groups.append({"title": title, "small": True, "charts": _part_charts(task, curve, train[task])})
+    return [*groups, {"title": "Pace", "small": True, "charts": _pace_charts(curves)}]
 
 
-def _dev_charts(inputs: ReportInputs) -> tuple[list[dict[str, Any]], str | None]:
+def _dev_charts(folder: Path) -> tuple[list[dict[str, Any]], str | None]:
     try:
-        dev = read_curve(inputs.training_curves / "dev.csv")
+        dev = read_curve(folder / "dev.csv")
     except AbsentError as absent:
         return [], str(absent)
     charts = [{"title": "Dev score", "note": "at each checkpoint, higher is better", "svg": dev_chart(dev)}]
@@ -118,7 +141,9 @@ def _part_charts(task: str, curve: pd.DataFrame, task_params: dict[str, Any]) ->
 
 
 def _weight_note(part: str, task_params: dict[str, Any]) -> str:
-    weight = task_params.get("mid_layer", {}).get("weight") if part == "mid_info_nce" else task_params.get(part)
+    sections = {"mid_info_nce": "mid_layer", "info_nce": "info_nce"}
+    weight = task_params.get(sections.get(part, part))
+    weight = weight.get("weight") if isinstance(weight, dict) else weight
     return f"weight {weight:g}" if isinstance(weight, (int, float)) else ""
 
 
@@ -132,12 +157,13 @@ def _pace_charts(curves: dict[str, pd.DataFrame]) -> list[dict[str, Any]]:
         svg = learning_rate_chart(having("learning_rate"))
         charts.append({"title": "Learning rate", "note": "", "svg": svg})
     for column, title, note in (
+        ("gradient_norm", "Gradient norm", "before clipping"),
         ("tokens_per_second", "Tokens per second", "all processes"),
         ("padding", "Padding", "share of tokens"),
         ("loader_share", "Waiting for data", "share of the step"),
     ):
         if having(column):
-            share = column != "tokens_per_second"
+            share = column in ("padding", "loader_share")
             charts.append({"title": title, "note": note, "svg": compare_chart(having(column), column, share=share)})
     return charts
 

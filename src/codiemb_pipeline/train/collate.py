@@ -17,6 +17,7 @@ from torch.utils.data import Dataset
 from codiemb_pipeline.encoder.encode import batch_of
 from codiemb_pipeline.encoder.tokens import TokenBatch, plan_chunks
 from codiemb_pipeline.model_input import TokenStore, TrainingArrays
+from codiemb_pipeline.params.encoder import PaddingSide
 from codiemb_pipeline.params.objectives import IRParams
 from codiemb_pipeline.params.train import ChunkParams
 from codiemb_pipeline.schema import Task
@@ -103,12 +104,14 @@ class PlannedBatches(Dataset):
         ir: IRParams,
         chunk: ChunkParams,
         pad_id: int,
+        padding_side: PaddingSide,
         process_rank: int,
         seed: int,
         epoch: int,
     ) -> None:
         self._plan, self._arrays, self._store = plan, arrays, store
-        self._ir, self._chunk, self._pad_id = ir, chunk, pad_id
+        self._ir, self._chunk = ir, chunk
+        self._pad_id, self._padding_side = pad_id, padding_side
         self._process_rank, self._seed, self._epoch = process_rank, seed, epoch
 
     def __len__(self) -> int:
@@ -172,7 +175,7 @@ class PlannedBatches(Dataset):
         lengths = self._store.lengths(unique)
         plan = plan_chunks(lengths, tokens=self._chunk.tokens, max_padding=self._chunk.max_padding)
         token_rows, prompt_lengths = [self._store[int(text)] for text in unique], self._store.prompt_lengths(unique)
-        chunks = [batch_of(token_rows, prompt_lengths, chunk, self._pad_id) for chunk in plan]
+        chunks = [batch_of(token_rows, prompt_lengths, chunk, self._pad_id, self._padding_side) for chunk in plan]
         place = np.empty(len(unique), dtype=np.int64)
         place[np.concatenate(plan)] = np.arange(len(unique))
         padded = sum(chunk.input_ids.numel() for chunk in chunks)

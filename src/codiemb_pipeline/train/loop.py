@@ -136,6 +136,7 @@ def _batches(run: Run, plan: EpochPlan, epoch: int, first_step: int) -> Iterator
         ir=params.ir,
         chunk=params.chunk,
         pad_id=run.encoder.pad_id,
+        padding_side=run.encoder.params.padding_side,
         process_rank=process_rank(),
         seed=params.seed,
         epoch=epoch,

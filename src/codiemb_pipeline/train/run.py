@@ -5,7 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from codiemb_pipeline.encoder.checkpoint import base_folder, weights_digest
+from codiemb_pipeline.encoder.checkpoint import base_folder, load_tokenizer, weights_digest
+from codiemb_pipeline.encoder.stamp import MADE_UNDER, check_made_under, tokens_made_under
 from codiemb_pipeline.jsonl import write_json
 from codiemb_pipeline.params import EncoderParams, TrainParams
 from codiemb_pipeline.train.events import EVENTS_FILE, read_events, write_curves
@@ -34,8 +35,11 @@ def train_encoder(
         curves: empty folder to receive ``ir.csv``, ``sts.csv`` and ``dev.csv``.
 
     Raises:
-        PipelineError: the training failed, or the same training is already running.
+        PipelineError: the training failed, or the same training is already running, or ``model_input`` was made under
+            other settings.
     """
+    wanted = tokens_made_under(load_tokenizer(encoder_params))
+    check_made_under(model_input / MADE_UNDER, wanted, what="examples", stage="assemble")
     values = {"train": params.model_dump(mode="json"), "encoder": encoder_params.model_dump(mode="json")}
     base = weights_digest(base_folder(encoder_params))
     key = fingerprint(**values, base=base, data=folder_digest(model_input))

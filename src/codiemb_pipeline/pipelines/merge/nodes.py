@@ -13,17 +13,19 @@ def merge(
     params: dict[str, Any],
     encoder: dict[str, Any],
     train: dict[str, Any],
+    runs: dict[str, Any],
     checkpoints: Path,
     model_input: Path,
     work: Path,
 ) -> Path:
-    """Merge the checkpoints of the run; ingredients are chosen on dev, never on test.
+    """Merge the checkpoints of all runs; ingredients are chosen on dev, never on test.
 
     Args:
         params: the ``merge`` section.
         encoder: the ``encoder`` section.
         train: the ``train`` section, for the size of a forward pass.
-        checkpoints: what ``train`` wrote.
+        runs: the ``runs`` section, for the runs' names and order.
+        checkpoints: what ``train`` wrote, a folder per run.
         model_input: what ``assemble`` wrote; holds the dev sets.
         work: folder for work in progress.
 
@@ -41,5 +43,6 @@ def merge(
     def score(folder: Path) -> float:
         return score_encoder(load_encoder(encoder_params, folder), model_input, tokens_per_chunk=tokens)["mean"]
 
-    merge_checkpoints(MergeParams.parse(params, "merge"), base_folder(encoder_params), checkpoints, score, out)
+    base = base_folder(encoder_params)
+    merge_checkpoints(MergeParams.parse(params, "merge"), base, list(runs), checkpoints, score, out)
     return out

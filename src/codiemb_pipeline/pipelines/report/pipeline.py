@@ -18,7 +18,6 @@ def create_pipeline(**_: object) -> Pipeline:
             "sources": "sources",
             "hard_negatives": "hard_negatives",
             "model_input": "model_input",
-            "checkpoints": "checkpoints",
             "training_curves": "training_curves",
             "merged": "merged",
             "evaluation": "evaluation",

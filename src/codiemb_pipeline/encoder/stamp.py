@@ -1,0 +1,97 @@
+"""What an artefact was made under: the settings it depends on beside its data, written into it and checked at each use.
+
+A stamp holds only what matters to its artefact. ``dvc repro`` never meets a wrong one; a folder copied, restored or
+edited by hand may be. Knows nothing of stages.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from codiemb_pipeline.encoder.prompts import PromptBook
+from codiemb_pipeline.encoder.tokens import TextTokenizer
+from codiemb_pipeline.errors import InputError
+from codiemb_pipeline.jsonl import read_json
+from codiemb_pipeline.params.encoder import EncoderParams
+
+MADE_UNDER = "made_under.json"
+# What folders without a key were made under: it is newer than they are.
+BEFORE_THE_KEY = {"append_eos": False, "bidirectional": False, "projection": None, "dimensions": None}
+
+
+def embedding_settings(params: EncoderParams) -> dict[str, Any]:
+    """Return the settings an embedding depends on beside the weights. Padding is none of them."""
+    kept = {"pooling", "normalize", "max_length", "append_eos", "bidirectional", "projection", "dimensions"}
+    return {**params.model_dump(include=kept), "prompts": PromptBook(params.prompts).digest()}
+
+
+def tokens_made_under(tokenizer: TextTokenizer) -> dict[str, Any]:
+    """Return the stamp of token ids."""
+    params = tokenizer.params
+    return {
+        "append_eos": params.append_eos,
+        "max_length": params.max_length,
+        "prompts": tokenizer.prompts.text_digest(),
+        "tokenizer": tokenizer_digest(tokenizer),
+    }
+
+
+def made_under(tokenizer: TextTokenizer, base: str) -> dict[str, Any]:
+    """Return the stamp of similarities of embeddings.
+
+    Args:
+        tokenizer: of the encoder.
+        base: hash of its weights.
+    """
+    settings = embedding_settings(tokenizer.params)
+    del settings["normalize"]  # no matter to a cosine
+    return {**settings, **tokens_made_under(tokenizer), "prompts": settings["prompts"], "weights": base}
+
+
+def tokenizer_digest(tokenizer: TextTokenizer) -> str:
+    """Return a hash of what turns a text into ids: vocabulary, normaliser, special tokens; not lengths or padding."""
+    backend = tokenizer.backend.backend_tokenizer
+    backend.no_truncation()
+    backend.no_padding()
+    return hashlib.sha256(f"{backend.to_str()}{tokenizer.backend.eos_token_id}".encode()).hexdigest()
+
+
+def check_made_under(file: Path, wanted: Mapping[str, Any], *, what: str, stage: str) -> None:
+    """Refuse an artefact that was made under other settings.
+
+    Args:
+        file: its stamp.
+        wanted: the stamp it would get now.
+        what: the artefact, in the plural, for the message.
+        stage: the stage that makes it.
+
+    Raises:
+        InputError: the stamp is missing or another; names the file, the key and both values, and says what to do.
+    """
+    if not file.exists():
+        raise InputError(
+            f"{file}: expected the settings the {what} were made under, found no such file; make them again: "
+            f"dvc repro --single-item --force {stage}"
+        )
+    advice = f"make the {what} again (dvc repro --single-item --force {stage}), or restore the setting"
+    compare(read_json(file), wanted, where=str(file), advice=advice)
+
+
+def compare(found: Mapping[str, Any], wanted: Mapping[str, Any], *, where: str, advice: str) -> None:
+    """Raise an InputError at the first key of ``wanted`` that ``found`` has otherwise."""
+    for key, value in wanted.items():
+        made = found.get(key, BEFORE_THE_KEY.get(key))
+        if made != value:
+            now = "the base encoder now has" if key in ("weights", "tokenizer") else "params.yaml, encoder now says"
+            raise InputError(f"{where}: made under {key} = {_shown(made)}, but {now} {_shown(value)}; {advice}")
+
+
+def _shown(value: Any) -> str:
+    """Return a value as a line of JSON; of a hash, the beginning."""
+    if isinstance(value, str) and len(value) == hashlib.sha256().digest_size * 2:
+        return f"{value[:12]}..."
+    return json.dumps(value, ensure_ascii=False, sort_keys=True)

@@ -1,0 +1,102 @@
+"""The rows of the ablation and its table, on numbers made by hand; the stages it composes are tested alone."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from codiemb_pipeline.ablation.rows import Rows, flat, read_rows
+from codiemb_pipeline.ablation.table import measure, write_table
+from codiemb_pipeline.errors import InputError
+from codiemb_pipeline.jsonl import write_json
+
+ROOT = Path(__file__).parents[2]
+VALUES = {
+    "rows": {"codiemb": {"label": "CoDiEmb", "train": {}}, "other": {"label": "other", "train": {"seed": 1}}},
+    "merged": {"soup": {"label": "soup", "recipe": {"method": "uniform", "runs": ["codiemb"]}}},
+    "reference": "codiemb",
+    "bootstrap": {"seed": 1, "resamples": 200, "level": 0.95},
+}
+GOLD = [0.0, 0.25, 0.5, 0.75, 1.0]
+RIGHT, WRONG = [0.1, 0.2, 0.3, 0.4, 0.5], [0.5, 0.4, 0.3, 0.2, 0.1]
+
+
+def judged(folder: Path, items: dict[str, dict[str, list[float]]], scores: dict[str, dict[str, float]]) -> None:
+    benchmarks = {"Tags": {"type": "retrieval"}, "Words": {"type": "sts"}}
+    write_json(folder / "summary.json", {"benchmarks": benchmarks, "benchmark_order": list(benchmarks)})
+    write_json(folder / "gold/Words.json", GOLD)
+    for model, of_model in items.items():
+        for name, values in of_model.items():
+            write_json(folder / "items" / model / f"{name}.json", values)
+            write_json(folder / "results" / model / f"{name}.json", {"main_score": scores[model][name]})
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> Path:
+    """Two seeds: 'other' is better at every query by 0.2, and has all pairs in the wrong order."""
+    for seed, shift in ((1, 0.0), (2, 0.1)):
+        plain = {"Tags": [0.2 + shift, 0.4 + shift], "Words": RIGHT}
+        other = {"Tags": [0.4 + shift, 0.6 + shift], "Words": WRONG}
+        items = {"base": plain, "codiemb": plain, "merged-soup": plain, "other": other}
+        scores = {model: {"Tags": 0.3 + shift, "Words": 1.0} for model in items}
+        scores["other"] = {"Tags": 0.5 + shift, "Words": -1.0}
+        judged(tmp_path / "output" / str(seed), items, scores)
+    return tmp_path / "output"
+
+
+def records(rows: Rows, output: Path, folder: Path) -> dict[tuple[str, str], dict[str, str]]:
+    write_table(rows, measure(rows, output), folder / "table.csv", folder / "table.md")
+    with (folder / "table.csv").open(encoding="utf-8", newline="") as file:
+        return {(row["row"], row["column"]): row for row in csv.DictReader(file)}
+
+
+def test_means_deviations_and_paired_intervals_by_hand(output: Path, tmp_path: Path):
+    """Tags of 'other': 0.5 and 0.6, mean 0.55, deviation 0.0707; every query differs by 0.2: the interval is a point.
+
+    Words: 1 against -1 on any resample with two values or more. STS mean is Words, the mean of both (0.55 - 1) / 2.
+    """
+    found = records(Rows.parse(VALUES, ""), output, tmp_path)
+    tags = {key: float(found["other", "Tags"][key]) for key in ("mean", "deviation", "difference", "low", "high")}
+    assert tags == pytest.approx({"mean": 0.55, "deviation": 0.070711, "difference": 0.2, "low": 0.2, "high": 0.2})
+    assert float(found["other", "Words"]["difference"]) == -2.0
+    assert float(found["other", "STS mean"]["mean"]) == -1.0
+    assert float(found["other", "mean of both"]["mean"]) == pytest.approx(-0.225)
+
+
+def test_the_table_marks_what_differs_from_the_reference(output: Path, tmp_path: Path):
+    rows = Rows.parse(VALUES, "")
+    records(rows, output, tmp_path)
+    lines = (tmp_path / "table.md").read_text(encoding="utf-8").splitlines()
+    assert [line.split(" | ")[0] for line in lines[2:]] == ["| base", "| CoDiEmb", "| other", "| soup"]
+    assert "(+0.200 … +0.200)*" in lines[4]
+    assert "*" not in lines[5]
+    assert "(" not in lines[3]
+
+
+def test_the_committed_rows_are_valid():
+    rows = read_rows(ROOT)
+    assert rows.reference == "codiemb"
+    assert rows.rows["codiemb"].train == {}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"reference": "none"}, "name of a row"),
+        ({"merged": {"m": {"label": "m", "recipe": {"method": "uniform", "runs": ["nobody"]}}}}, "'nobody'"),
+        ({"bootstrap": {"seed": 1, "resamples": 2, "level": 0.95}}, "resamples"),
+    ],
+)
+def test_rows_that_do_not_fit_are_errors(change, message):
+    with pytest.raises(InputError, match=message):
+        Rows.parse({**VALUES, **change}, "rows.yaml")
+
+
+def test_settings_are_flattened_for_the_command_line():
+    assert flat({"sts": {"pearson": 0, "mid_layer": {"weight": 0}}, "seed": 3}, "train") == {
+        "train.sts.pearson": 0,
+        "train.sts.mid_layer.weight": 0,
+        "train.seed": 3,
+    }

@@ -1,0 +1,114 @@
+"""What artefacts were made under, and what is said when it does not fit."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from codiemb_pipeline.encoder.checkpoint import load_tokenizer
+from codiemb_pipeline.encoder.stamp import check_made_under, made_under, tokenizer_digest, tokens_made_under
+from codiemb_pipeline.errors import InputError
+from codiemb_pipeline.jsonl import read_json, write_json
+
+ALL = {"append_eos", "bidirectional", "dimensions", "max_length", "pooling", "projection", "prompts", "tokenizer"}
+BASE = "0123456789ab" + "0" * 52
+
+
+def check(file: Path, wanted: dict[str, Any]) -> None:
+    check_made_under(file, wanted, what="hard negatives", stage="mine")
+
+
+def test_a_stamp_holds_what_matters_to_its_artefact_and_nothing_else(changed: Any) -> None:
+    tokenizer = load_tokenizer(changed())
+    assert set(made_under(tokenizer, BASE)) == {*ALL, "weights"}
+    assert set(tokens_made_under(tokenizer)) == {"append_eos", "max_length", "prompts", "tokenizer"}
+
+
+@pytest.mark.parametrize(
+    ("change", "keys"),
+    [
+        ({"normalize": False}, set()),
+        ({"padding_side": "left"}, set()),
+        ({"pooling": "cls"}, {"pooling"}),
+        ({"bidirectional": True}, {"bidirectional"}),
+        ({"projection": {"dimensions": 4, "seed": 1}}, {"projection"}),
+        ({"dimensions": 4}, {"dimensions"}),
+        ({"prompts": {"in_pooling": False}}, {"prompts"}),
+    ],
+)
+def test_what_changes_no_token_changes_no_stamp_of_tokens(changed: Any, change: dict[str, Any], keys: set) -> None:
+    before, after = load_tokenizer(changed()), load_tokenizer(changed(**change))
+    assert tokens_made_under(after) == tokens_made_under(before)
+    first, second = made_under(before, BASE), made_under(after, BASE)
+    assert {key for key in first if first[key] != second[key]} == keys
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"max_length": 16}, "made under max_length = 32, but params.yaml, encoder now says 16; "),
+        ({"pooling": "cls"}, 'made under pooling = "mean", but params.yaml, encoder now says "cls"; '),
+        ({"dimensions": 4}, "made under dimensions = null, but params.yaml, encoder now says 4; "),
+        (
+            {"projection": {"dimensions": 4, "seed": 1}},
+            'made under projection = null, but params.yaml, encoder now says {"dimensions": 4, "seed": 1}; ',
+        ),
+    ],
+)
+def test_a_refusal_names_the_artefact_the_key_both_values_and_the_way_out(
+    changed: Any, tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    file = tmp_path / "made_under.json"
+    write_json(file, made_under(load_tokenizer(changed()), BASE))
+    check(file, made_under(load_tokenizer(changed()), BASE))
+    with pytest.raises(InputError) as caught:
+        check(file, made_under(load_tokenizer(changed(**change)), BASE))
+    way_out = "make the hard negatives again (dvc repro --single-item --force mine), or restore the setting"
+    assert str(caught.value) == f"{file}: {message}{way_out}"
+
+
+def test_hashes_are_shown_by_their_beginning(changed: Any, tmp_path: Path) -> None:
+    stamp = made_under(load_tokenizer(changed()), BASE)
+    write_json(tmp_path / "s.json", stamp)
+    with pytest.raises(
+        InputError, match=r"weights = 0123456789ab\.\.\., but the base encoder now has fedcba987654\.\."
+    ):
+        check(tmp_path / "s.json", {**stamp, "weights": "fedcba987654" + "0" * 52})
+
+
+def test_an_artefact_without_a_stamp_is_refused(changed: Any, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"the hard negatives were made under, found no such file; .*--force mine"):
+        check(tmp_path / "made_under.json", tokens_made_under(load_tokenizer(changed())))
+
+
+def test_a_key_that_is_newer_than_a_stamp_counts_as_its_default(changed: Any, tmp_path: Path) -> None:
+    stamp = made_under(load_tokenizer(changed()), BASE)
+    old = {key: value for key, value in stamp.items() if key not in ("dimensions", "append_eos", "weights")}
+    write_json(tmp_path / "s.json", old)
+    with pytest.raises(InputError, match="made under weights = null"):
+        check(tmp_path / "s.json", stamp)
+    write_json(tmp_path / "s.json", {**old, "weights": BASE})
+    check(tmp_path / "s.json", stamp)
+    with pytest.raises(InputError, match="made under append_eos = false"):
+        check(tmp_path / "s.json", {**stamp, "append_eos": True})
+
+
+def test_the_hash_of_a_tokenizer_is_of_what_it_does_to_a_text(
+    changed: Any, tiny_encoder_folder: Path, tiny_decoder_folder: Path, tmp_path: Path
+) -> None:
+    tokenizer = load_tokenizer(changed())
+    first = tokenizer_digest(tokenizer)
+    tokenizer.tokenize(["the dog " * 40])  # leaves its truncation behind
+    assert tokenizer_digest(tokenizer) == first
+    assert tokenizer_digest(load_tokenizer(changed(max_length=8))) == first
+    assert tokenizer_digest(load_tokenizer(changed(path=str(tiny_decoder_folder)))) != first
+    shutil.copytree(tiny_encoder_folder, tmp_path / "copy")
+    assert tokenizer_digest(load_tokenizer(changed(path=str(tmp_path / "copy")))) == first
+    state = read_json(tmp_path / "copy" / "tokenizer.json")
+    write_json(
+        tmp_path / "copy" / "tokenizer.json", {**state, "normalizer": {**state["normalizer"], "lowercase": False}}
+    )
+    assert tokenizer_digest(load_tokenizer(changed(path=str(tmp_path / "copy")))) != first
