@@ -1,6 +1,8 @@
 # make quickstart   set up, run the whole pipeline on the committed params.yaml, show the results
 # make test         set up, lint and test
 # make bench        benchmarks against named peers
+# make ablation     other losses, samplers and fusions on the same data, three seeds each; goes on where it was
+# make ablation-queue   the same rows as queued experiments of the whole pipeline (dvc exp run --run-all runs them)
 # make clean        remove the environment and all results (not data/01_raw)
 
 PYTHON ?= python3.11
@@ -10,7 +12,7 @@ export TOKENIZERS_PARALLELISM := false
 export DVC_NO_ANALYTICS := 1
 DVC := dvc
 
-.PHONY: quickstart test lint bench install clean
+.PHONY: quickstart test lint bench ablation ablation-queue install clean
 
 quickstart: .venv/ready
 	@echo "== pipeline: ingest, mine, assemble, train, merge, evaluate, report"
@@ -31,6 +33,15 @@ bench: .venv/ready
 	@echo "== benchmarks: each against a named peer, in one run"
 	@python benchmarks/train_speed.py
 	@python benchmarks/pro_speed.py
+	@python benchmarks/plan_speed.py
+	@python benchmarks/grad_cache_memory.py
+
+ablation: .venv/ready
+	@echo "== ablation: about two hours on two cores; interrupt it as you like"
+	@dvc repro conf/ablation/dvc.yaml
+
+ablation-queue: .venv/ready
+	@python -m codiemb_pipeline.ablation queue 49 50 51
 
 install: .venv/ready
 

@@ -96,7 +96,7 @@ def test_a_folder_older_than_a_setting_was_made_under_its_default(saved: Path, c
 
 
 @pytest.mark.parametrize("name", ["e5-base", "minicpm", "youtu_embedding", "llama-instruct", "plain"])
-def test_a_folder_s_name_decides_nothing(
+def test_defect_13_a_folder_s_name_decides_nothing(
     tiny_encoder_folder: Path, changed: Any, tiny_encoder_params: EncoderParams, tmp_path: Path, name: str
 ) -> None:
     """The released code takes models by substrings of their path (reference, defect 13)."""

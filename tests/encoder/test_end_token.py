@@ -30,7 +30,7 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return make_tiny_decoder(tmp_path / "base", **KINDS[request.param])
 
 
-def test_every_text_ends_with_it_also_one_that_is_cut(folder: Path, changed: Any) -> None:
+def test_defect_9_every_text_ends_with_it_also_one_that_is_cut(folder: Path, changed: Any) -> None:
     plain, ended = (load_tokenizer(changed(path=str(folder), append_eos=value)) for value in (False, True))
     eos = plain.backend.eos_token_id
     without, _ = plain.tokenize(TEXTS)

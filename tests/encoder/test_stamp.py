@@ -58,7 +58,7 @@ def test_what_changes_no_token_changes_no_stamp_of_tokens(changed: Any, change: 
         ),
     ],
 )
-def test_a_refusal_names_the_artefact_the_key_both_values_and_the_way_out(
+def test_defect_8_a_refusal_names_the_artefact_the_key_both_values_and_the_way_out(
     changed: Any, tmp_path: Path, change: dict[str, Any], message: str
 ) -> None:
     file = tmp_path / "made_under.json"

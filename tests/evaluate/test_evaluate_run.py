@@ -156,7 +156,7 @@ def test_pairs_of_other_sources_are_left_out_in_either_order(evaluate: Callable[
     assert result["size"] == {"pairs": len(PAIRS) - 1}
 
 
-def test_a_failed_benchmark_is_named_and_what_was_finished_is_kept(
+def test_defect_7_a_failed_benchmark_is_named_and_what_was_finished_is_kept(
     evaluate: Callable[..., Path], encoded: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: Any, **options: Any) -> Any:

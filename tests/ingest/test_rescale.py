@@ -18,7 +18,7 @@ NUMBERS = st.floats(-1e6, 1e6)
     ("score", "score_range", "gold"),
     [(7.2, (0, 10), 0.72), (0, (-1, 1), 0.5), (1, (1, 5), 0.0), (5, (1, 5), 1.0), (2, (1, 5), 0.25)],
 )
-def test_gold_is_the_place_of_the_score_in_its_range(score: float, score_range: tuple, gold: float) -> None:
+def test_defect_11_gold_is_the_place_of_the_score_in_its_range(score: float, score_range: tuple, gold: float) -> None:
     assert rescale(score, score_range, "gold") == pytest.approx(gold, abs=1e-15)
 
 

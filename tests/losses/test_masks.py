@@ -53,7 +53,7 @@ def test_both_processes_together_see_what_one_would():
     assert torch.equal(whole.slots, second.slots)
 
 
-def test_a_document_of_two_queries_is_no_negative_of_either():
+def test_defect_12_a_document_of_two_queries_is_no_negative_of_either():
     """Text 1 is shown for both; each has it as positive in its own block and ignores the other's copy."""
     found = masks([100, 101], [[1, 2], [1, 5]], [1, 2, 3, 1, 5, 6])
     assert columns(found.positive) == [[0, 1], [3, 4]]

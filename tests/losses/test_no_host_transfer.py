@@ -42,7 +42,7 @@ def test_all_files_of_the_folder_are_looked_at():
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
-def test_the_source_calls_nothing_that_reads_back(source):
+def test_defect_10_the_source_calls_nothing_that_reads_back(source):
     tree = ast.parse(source.read_text("utf-8"))
     called = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     converted = {node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and hasattr(node.func, "id")}
@@ -50,7 +50,7 @@ def test_the_source_calls_nothing_that_reads_back(source):
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
-def test_the_source_has_no_loop(source):
+def test_defect_10_the_source_has_no_loop(source):
     tree = ast.parse(source.read_text("utf-8"))
     assert [node.lineno for node in ast.walk(tree) if isinstance(node, ast.For | ast.While)] == []
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from objective_params import ir_params
+from objective_params import TRAIN, ir_params
 
 from codiemb_pipeline.model_input import SourceRange, TokenStore, TrainingArrays
 from codiemb_pipeline.params.train import ChunkParams
@@ -88,3 +88,15 @@ def test_what_an_example_shows_depends_on_the_epoch_and_nothing_else(folder):
 
     assert shown(0) == shown(0)
     assert len({tuple(shown(epoch)) for epoch in range(8)}) > 1
+
+
+def test_defect_4_a_similarity_batch_holds_only_the_texts_it_uses(folder):
+    """The released code tokenised six passages for a pair and used one; here each text of the pairs stands once."""
+    sts = next(batch for batch in batches(folder) if batch.source == "p")
+    used = {*sts.a_ids.tolist(), *sts.b_ids.tolist()}
+    assert sum(len(chunk.input_ids) for chunk in sts.chunks) == len(used)
+
+
+def test_defect_4_batches_are_made_by_workers():
+    """And it had none: texts were tokenised in the training process, which waited for them."""
+    assert TRAIN["loader_workers"] > 0

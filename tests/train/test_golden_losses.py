@@ -80,7 +80,7 @@ def test_losses_of_twenty_steps_are_those_recorded(prepared, tmp_path):
     assert sum(retrieval[-3:]) < sum(retrieval[:3])
 
 
-def test_going_on_from_a_checkpoint_gives_the_very_same_losses(prepared, tmp_path):
+def test_defect_1_going_on_from_a_checkpoint_gives_the_very_same_losses(prepared, tmp_path):
     values, model_input = prepared
     run, per_epoch = run_of(values, model_input, tmp_path / "whole")
     run_steps(run, done=0, steps_per_epoch=per_epoch)
