@@ -20,7 +20,7 @@ from codiemb_pipeline.train.grad_cache import backward_at_once, backward_in_chun
 from codiemb_pipeline.train.step import Objective
 
 TEXTS, QUERIES, SLOTS, PAIRS, CHUNK = 40, 8, 3, 12, 7
-MID = {"weight": 1.0, "layer": 1, "threshold": 0.8, "temperature": 0.1}
+MID = {"weight": 1.0, "layer": 1, "threshold": 0.8, "temperature": 0.1, "ignore_copies": True}
 NO_MID = {**MID, "weight": 0.0}
 GATHERED = {"cross_device": True}
 
@@ -44,7 +44,7 @@ SIMILARITY = {
     "pair-info-nce": {
         **NO_PARTS,
         "mid_layer": NO_MID,
-        "info_nce": {"weight": 1.0, "threshold": 0.8, "temperature": 0.1},
+        "info_nce": {"weight": 1.0, "threshold": 0.8, "temperature": 0.1, "ignore_copies": False},
     },
     "sts": {"mid_layer": MID},
 }

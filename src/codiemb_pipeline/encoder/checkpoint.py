@@ -11,7 +11,7 @@ import shutil
 from pathlib import Path
 
 import torch
-from transformers import AutoTokenizer
+from transformers import AutoConfig, AutoTokenizer
 
 from codiemb_pipeline import locations
 from codiemb_pipeline.encoder.backbone import load_backbone, must_count_positions
@@ -20,7 +20,12 @@ from codiemb_pipeline.encoder.export import (
     what_sentence_transformers_does_otherwise,
     write_sentence_transformers_files,
 )
-from codiemb_pipeline.encoder.projection import PROJECTION_FOLDER, WEIGHTS_FILE, load_projection
+from codiemb_pipeline.encoder.projection import (
+    PROJECTION_FOLDER,
+    WEIGHTS_FILE,
+    folder_with_projection,
+    load_projection,
+)
 from codiemb_pipeline.encoder.prompts import PromptBook
 from codiemb_pipeline.encoder.stamp import compare, embedding_settings
 from codiemb_pipeline.encoder.text_encoder import Encoder, TextEncoder, hidden_size
@@ -52,6 +57,15 @@ def base_folder(params: EncoderParams) -> Path:
         raise InputError(
             f"params.yaml: encoder.path: {params.path!r} is no folder here, and the hub gave no such model: {reason}"
         ) from error
+
+
+def base_with_projection(params: EncoderParams, scratch: Path) -> Path:
+    """Return a folder that holds all weights of the base, a projection's first ones too; see ``projection``."""
+    base = base_folder(params)
+    if params.projection is None:
+        return base
+    config = AutoConfig.from_pretrained(base, trust_remote_code=params.trust_remote_code)
+    return folder_with_projection(base, params.projection, int(config.hidden_size), scratch)
 
 
 def load_tokenizer(params: EncoderParams, folder: Path | None = None) -> TextTokenizer:

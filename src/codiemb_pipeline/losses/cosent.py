@@ -80,9 +80,8 @@ def cosent_retrieval(
         scaled = queries @ candidates.T / temperature
     negative_mask = ~positive_mask if ignore_mask is None else ~(positive_mask | ignore_mask)
     exponent = _masked_logsumexp(scaled, negative_mask) + _masked_logsumexp(-scaled, positive_mask)
-    both = positive_mask.any() & negative_mask.any()
-    loss = softplus(torch.where(both, exponent, 0.0))
-    return torch.where(both, loss, 0.0) + connected_zero(queries, candidates)
+    # Without either kind it is the lowest number or -inf, where softplus and its gradient are exactly 0.
+    return softplus(exponent) + connected_zero(queries, candidates)
 
 
 def _log_one_plus_sum(exponents: Tensor, mask: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ Weighting = Literal["proportional", "inverse", "softmax"]
 
 Members = Sequence[Sequence[int]]
 
-SLICE = 1 << 22  # elements of a tensor that are weighed at a time: keeps the weights from taking as much as the deltas
+SLICE = 1 << 20  # elements of a tensor that are weighed at a time: keeps the weights from taking as much as the deltas
 ROUNDING = 1e-6  # float32 sums are off by up to about this share of what is summed
 _ORDERS = {"l1": 1.0, "l2": 2.0, "max": torch.inf}
 
@@ -168,7 +168,7 @@ def fuse_elements(
         weights = weigh(part)
         target.copy_(fuse(part_of_base, part, weights))
         moved = (part != 0).any(dim=0)
-        total += weights[:, moved].double().sum(dim=1)
+        total += (weights * moved).sum(dim=1, dtype=torch.float64)
         count += int(moved.sum())
     return fused.reshape(base.shape), total / max(count, 1)
 

@@ -37,6 +37,7 @@ def merge_checkpoints(
     score: Score,
     out: Path,
     *,
+    base_tensors: Path | None = None,
     shard_bytes: int = SHARD_BYTES,
 ) -> None:
     """Merge the runs' checkpoints by every recipe.
@@ -48,6 +49,7 @@ def merge_checkpoints(
         checkpoints: holds a folder per run, as ``train`` wrote it: encoder folders and ``run.json``.
         score: held-out score of an encoder folder, higher is better.
         out: receives ``<recipe>/`` (an encoder folder with ``provenance.json``) and ``summary.json``.
+        base_tensors: the folder whose tensors are base's, where ``base`` does not hold them all.
         shard_bytes: how much one file of merged weights may hold.
 
     Raises:
@@ -62,7 +64,7 @@ def merge_checkpoints(
     logger.info("merge: %d candidates, best %s (dev %.4f)", len(candidates), best.name, best.dev)
     out.mkdir(parents=True, exist_ok=True)
     making = _Making(
-        base=base,
+        base=base_tensors or base,
         base_sha256=digest,
         checkpoints=checkpoints,
         score=score,

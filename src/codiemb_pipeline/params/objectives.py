@@ -48,11 +48,13 @@ class PairInfoNCEParams(Section):
         threshold: pairs with gold (on the scale [0, 1]) at or above it count as positives of each other. The released
             code compares with 1.0 on whatever scale a source has.
         temperature: divisor of similarities.
+        ignore_copies: other copies of a pair's own texts are no negatives of it; false restores the released code.
     """
 
     weight: float = Field(ge=0.0)
     threshold: float
     temperature: float = Field(gt=0.0)
+    ignore_copies: bool
 
 
 class MidLayerParams(PairInfoNCEParams):

@@ -203,14 +203,13 @@ def merge_content(inputs: ReportInputs, merged: dict[str, Any]) -> dict[str, Any
 
     Layers that no candidate moved are named, not drawn.
     """
-    candidates = [candidate["name"] for candidate in merged["candidates"]]
     methods = in_order(merged)
     layers = {name: [layer for layer in entry["layers"] if layer["weights"]] for name, entry in methods.items()}
     weights = [weight for rows in layers.values() for layer in rows for weight in layer["weights"].values()]
     top = max(weights, default=1.0)
     charts = [
         {"title": name, "note": _method_note(inputs, name), "dev": entry["dev"], "trials": entry.get("trials", []),
-         "svg": merge_weights_chart(name, layers[name], candidates, top)}
+         "svg": merge_weights_chart(name, layers[name], methods[name]["candidates"], top)}
         for name, entry in methods.items()
         if layers[name]
     ]  # fmt: skip
@@ -218,7 +217,7 @@ def merge_content(inputs: ReportInputs, merged: dict[str, Any]) -> dict[str, Any
     still = [layer["label"] for layer in methods[first]["layers"] if not layer["weights"]] if first else []
     return {
         "charts": charts,
-        "norms": delta_norms_chart(layers[first], candidates) if first and layers[first] else None,
+        "norms": delta_norms_chart(layers[first], methods[first]["candidates"]) if first and layers[first] else None,
         "still": listed(still),
         "devs": _devs(merged),
     }

@@ -144,7 +144,7 @@ def _pair_info_nce(embeddings: Tensor, batch: STSBatch, settings: PairInfoNCEPar
     # A word stands in many pairs: other copies of a pair's own texts are no negatives.
     own = batch.b_ids.unsqueeze(1)
     shape = {"first_column": first, "positives_per_query": 1, "documents_per_query": 1}
-    copies = candidate_masks(batch.a_ids, own, ids, **shape).ignore
+    copies = candidate_masks(batch.a_ids, own, ids, **shape).ignore if settings.ignore_copies else None
     summed, count = mid_info_nce_sum(
         a,
         b,
