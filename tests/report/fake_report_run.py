@@ -210,10 +210,8 @@ def _merge(folder: Path) -> None:
         {"name": name, "step": step, "sha256": "ab", "dev": dev}
         for name, (step, dev) in zip(CANDIDATES, _dev_by_step().items(), strict=True)
     ]
-    methods: dict[str, Any] = {
-        method: {"dev": DEV[method], "candidates": CANDIDATES, "ingredients": CANDIDATES, "layers": _layers(method)}
-        for method in METHODS  # fmt: skip
-    }
+    shared = {"candidates": CANDIDATES, "ingredients": CANDIDATES}
+    methods: dict[str, Any] = {method: {"dev": DEV[method], **shared, "layers": _layers(method)} for method in METHODS}
     methods["greedy"]["ingredients"] = CANDIDATES[3:]
     tried = [(150, 0.569, True), (180, 0.572, True), (120, 0.574, True), (90, 0.571, False), (60, 0.566, False),
              (30, 0.561, False)]  # fmt: skip
