@@ -9,8 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from codiemb_pipeline.errors import InputError
 
@@ -19,6 +24,70 @@ CORPUS_COLUMNS = ["doc_id", "title", "text"]
 QRELS_COLUMNS = ["query_id", "doc_id", "relevance"]
 NEGATIVES_COLUMNS = ["query_id", "doc_id"]
 PAIR_COLUMNS = ["pair_id", "text_a", "text_b", "gold", "split"]
+
+CORPUS_SCHEMA = pa.schema([(name, pa.large_string()) for name in CORPUS_COLUMNS])
+PAIR_SCHEMA = pa.schema([(name, pa.float64() if name == "gold" else pa.large_string()) for name in PAIR_COLUMNS])
+
+# A row group ends at the first of the two; it is what a writer holds in memory.
+GROUP_ROWS, GROUP_CHARACTERS = 50_000, 2**24
+
+
+class TableWriter:
+    """Streams rows into a parquet file, a row group at a time; the same rows give the same bytes."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self.rows = 0
+        self._schema = schema
+        self._file = pq.ParquetWriter(path, schema)
+        self._waiting: list[tuple[Any, ...]] = []
+        self._characters = 0
+
+    def add(self, row: tuple[Any, ...]) -> None:
+        """Write one row, its values in the order of the schema."""
+        self._waiting.append(row)
+        self.rows += 1
+        self._characters += sum(len(value) for value in row if isinstance(value, str))
+        if len(self._waiting) >= GROUP_ROWS or self._characters >= GROUP_CHARACTERS:
+            self._flush()
+
+    def close(self) -> None:
+        """Write what waits and end the file."""
+        self._flush()
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self._file.close()
+
+    def _flush(self) -> None:
+        if self._waiting:
+            columns = zip(*self._waiting, strict=True)
+            arrays = [pa.array(column, field.type) for column, field in zip(columns, self._schema, strict=True)]
+            self._file.write_table(pa.Table.from_arrays(arrays, schema=self._schema))
+            self._waiting, self._characters = [], 0
+
+
+def keep_rows(path: Path, keep: np.ndarray) -> None:
+    """Leave only the rows of a parquet file for which ``keep``, bool (rows,), holds; row group by row group."""
+    if keep.all():
+        return
+    shorter = path.with_suffix(".kept")
+    with pq.ParquetFile(path) as file, pq.ParquetWriter(shorter, file.schema_arrow) as writer:
+        start = 0
+        for number in range(file.num_row_groups):
+            group = file.read_row_group(number)
+            stays = keep[start : start + len(group)]
+            start += len(group)
+            if stays.any():
+                writer.write_table(group.filter(pa.array(stays)))
+    shorter.replace(path)
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,14 @@
 """Users' files as rows: a row that can't be read is set aside, a file that can't be read as a whole is an error.
 
 Knows nothing of what a row stands for. A row's number is its line in the file, the header of a table being line 1 (the
-first of its lines where a quoted field runs over several); in parquet, which has no lines, rows count from 1.
+first of its lines where a quoted field runs over several); in parquet, which has no lines, rows count from 1. Nothing
+is held but the row at hand; gzip and zip are read as they stream.
 """
 
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,9 +19,12 @@ import pyarrow.parquet as pq
 
 from codiemb_pipeline.errors import InputError, nearest
 from codiemb_pipeline.ingest.rows import Ledger, encodes, one_line, shown
+from codiemb_pipeline.ingest.streams import form_of, open_bytes
 
 # The csv module refuses fields of over 131,072 characters unless told otherwise; long documents are longer.
 FIELD_CHARACTERS = 2**24
+PARQUET_BATCH = 2048
+FORMS = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
 
 Row = tuple[int, dict[str, Any]]
 
@@ -32,32 +37,49 @@ def check_filled(path: Path, name: str) -> None:
         raise InputError(f"{name}: expected rows, found an empty file")
 
 
-def read_rows(path: Path, name: str, ledger: Ledger, columns: list[str]) -> Iterator[Row]:
+def read_rows(
+    path: Path | list[Path],
+    name: str,
+    ledger: Ledger,
+    columns: list[str],
+    *,
+    form: str | None = None,
+    header: list[str] | None = None,
+) -> Iterator[Row]:
     """Yield (row number, row) of a jsonl, csv, tsv or parquet file.
 
     Args:
-        path: the file.
+        path: the file, or the files that are its parts.
         name: how messages call it.
         ledger: takes rows that are no rows (not UTF-8, not JSON, too few fields).
         columns: fields that must be there: the header's for tables, every row's for jsonl.
+        form: ``.jsonl``, ``.csv``, ``.tsv`` or ``.parquet``; the suffix says it where ``None``.
+        header: fields of a table that does not name them; the first line names them where ``None``.
 
     Raises:
         InputError: the file is missing or empty, has an unknown suffix, its header lacks a column, or it breaks off
             such that what follows can't be told into rows.
     """
-    readers = {".jsonl": _jsonl, ".json": _jsonl, ".csv": _table, ".tsv": _table, ".parquet": _parquet}
-    check_filled(path, name)
-    if path.suffix not in readers:
-        raise InputError(f"{name}: suffix: expected one of {', '.join(readers)}; found {path.suffix!r}")
+    paths = [path] if isinstance(path, Path) else path
+    for part in paths:
+        check_filled(part, name)
+    form = form_of(paths[0]) if form is None else form
     before = ledger.rows
-    yield from readers[path.suffix](path, name, ledger, columns)
+    if form in (".jsonl", ".json"):
+        yield from _jsonl(paths, name, ledger, columns)
+    elif form in (".csv", ".tsv"):
+        yield from _table(paths, name, ledger, columns, form, header)
+    elif form == ".parquet":
+        yield from _parquet(paths, name, ledger, columns)
+    else:
+        raise InputError(f"{name}: suffix: expected one of {', '.join(FORMS)}; found {form!r}")
     if ledger.rows == before:
         raise InputError(f"{name}: expected rows, found none")
 
 
-def read_lines(path: Path, name: str, ledger: Ledger) -> Iterator[tuple[int, str]]:
+def read_lines(path: Path | list[Path], name: str, ledger: Ledger) -> Iterator[tuple[int, str]]:
     """Yield (line number, line) of a UTF-8 text file, from 1; lines that are not UTF-8 are rejected."""
-    with path.open("rb") as file:
+    with open_bytes([path] if isinstance(path, Path) else path, name) as file:
         for number, raw in enumerate(file, start=1):
             try:
                 yield number, raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
@@ -96,8 +118,8 @@ def read_document(path: Path, name: str, kind: type) -> Any:
     return value
 
 
-def _jsonl(path: Path, name: str, ledger: Ledger, columns: list[str]) -> Iterator[Row]:
-    for number, line in read_lines(path, name, ledger):
+def _jsonl(paths: list[Path], name: str, ledger: Ledger, columns: list[str]) -> Iterator[Row]:
+    for number, line in read_lines(paths, name, ledger):
         if not line.strip():
             continue
         ledger.rows += 1
@@ -119,9 +141,11 @@ def _jsonl(path: Path, name: str, ledger: Ledger, columns: list[str]) -> Iterato
         yield number, row
 
 
-def _table(path: Path, name: str, ledger: Ledger, columns: list[str]) -> Iterator[Row]:
-    records = _records(path, name, ledger)
-    header = next(records, (0, 0, []))[2]
+def _table(
+    paths: list[Path], name: str, ledger: Ledger, columns: list[str], form: str, header: list[str] | None
+) -> Iterator[Row]:
+    records = _records(paths, name, ledger, form)
+    header = next(records, (0, 0, []))[2] if header is None else header
     if not all(encodes(column) for column in header):
         raise InputError(f"{name}: line 1, the header: not UTF-8")
     _check_header(header, columns, name)
@@ -138,12 +162,13 @@ def _table(path: Path, name: str, ledger: Ledger, columns: list[str]) -> Iterato
         yield first, row
 
 
-def _records(path: Path, name: str, ledger: Ledger) -> Iterator[tuple[int, int, list[str]]]:
+def _records(paths: list[Path], name: str, ledger: Ledger, form: str) -> Iterator[tuple[int, int, list[str]]]:
     """Yield first line, last line and fields of the records of a csv or tsv file; blank lines are none."""
     csv.field_size_limit(FIELD_CHARACTERS)
     # Bytes that are not UTF-8 become lone surrogates, so that they fault their own field and no other.
-    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        if path.suffix == ".tsv":
+    with open_bytes(paths, name) as stream:
+        file = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
+        if form == ".tsv":
             reader = csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE, strict=True)
         else:
             reader = csv.reader(file, strict=True)
@@ -155,7 +180,7 @@ def _records(path: Path, name: str, ledger: Ledger) -> Iterator[tuple[int, int, 
                 return
             except csv.Error as error:
                 if "expected after" not in str(error):
-                    hint = "; is a quote opened here and never closed?" if path.suffix == ".csv" else ""
+                    hint = "; is a quote opened here and never closed?" if form == ".csv" else ""
                     raise InputError(f"{name}: row {first}: {error}{hint}") from None
                 _reject_lines(ledger, name, first, reader.line_num, f"text after a closing quote ({error})")
                 continue
@@ -171,16 +196,17 @@ def _reject_lines(ledger: Ledger, name: str, first: int, last: int, reason: str)
         ledger.reject(name, line, "(row)", reason + spans)
 
 
-def _parquet(path: Path, name: str, ledger: Ledger, columns: list[str]) -> Iterator[Row]:
+def _parquet(paths: list[Path], name: str, ledger: Ledger, columns: list[str]) -> Iterator[Row]:
     number = 0
     try:
-        with pq.ParquetFile(path) as file:
-            _check_header(file.schema_arrow.names, columns, name)
-            for batch in file.iter_batches():
-                for row in batch.to_pylist():
-                    ledger.rows += 1
-                    number += 1
-                    yield number, row
+        for path in paths:
+            with pq.ParquetFile(path) as file:
+                _check_header(file.schema_arrow.names, columns, name)
+                for batch in file.iter_batches(PARQUET_BATCH):
+                    for row in batch.to_pylist():
+                        ledger.rows += 1
+                        number += 1
+                        yield number, row
     except UnicodeDecodeError as error:
         raise InputError(f"{name}: after row {number}: not UTF-8 at byte {error.start} of a text") from None
     except (pa.ArrowException, OSError) as error:

@@ -14,6 +14,8 @@ from codiemb_pipeline.errors import InputError
 SHOWN_REJECTS = 10
 SHOWN_CHARACTERS = 80
 REASON_CHARACTERS = 200
+HIGHEST_RELEVANCE = 1_000_000
+KEPT_REJECTS = 100_000  # about 60 MB; more are counted, not kept
 
 
 class BadRowError(Exception):
@@ -26,15 +28,22 @@ class BadRowError(Exception):
 
 @dataclass
 class Ledger:
-    """The rows of one source: how many were read, which were set aside, what was left out and why."""
+    """The rows of one source: how many were read, which were set aside, what was left out and why.
+
+    Of the rows set aside the first 100,000 are kept with their reasons; ``rejected`` counts all.
+    """
 
     source: str
     rows: int = 0
+    rejected: int = 0
     rejects: list[dict[str, Any]] = field(default_factory=list)
     left_out: dict[str, int] = field(default_factory=dict)
 
     def reject(self, file: str, row: int, field_name: str, reason: str) -> None:
         """Set a row aside."""
+        self.rejected += 1
+        if len(self.rejects) >= KEPT_REJECTS:
+            return
         place = {"source": self.source, "file": file, "row": row, "field": one_line(field_name)}
         self.rejects.append({**place, "reason": one_line(reason)})
 
@@ -45,11 +54,11 @@ class Ledger:
 
     def check(self, tolerance: float) -> None:
         """Raise InputError, with the first ten, when more than ``tolerance`` of the rows were rejected."""
-        if len(self.rejects) <= tolerance * self.rows:
+        if self.rejected <= tolerance * self.rows:
             return
         shown = [f"  {r['file']}: row {r['row']}: {r['field']}: {r['reason']}" for r in self.rejects[:SHOWN_REJECTS]]
-        more = [f"  and {len(self.rejects) - SHOWN_REJECTS} more"] * (len(self.rejects) > SHOWN_REJECTS)
-        share = f"{len(self.rejects)} of {self.rows} rows are bad, over ingest.tolerance = {tolerance:g}"
+        more = [f"  and {self.rejected - SHOWN_REJECTS} more"] * (self.rejected > SHOWN_REJECTS)
+        share = f"{self.rejected} of {self.rows} rows are bad, over ingest.tolerance = {tolerance:g}"
         raise InputError("\n".join([f"source {self.source!r}: {share}", *shown, *more]))
 
 
@@ -130,3 +139,26 @@ def id_of(row: dict[str, Any], field_name: str) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     return text_of(row, field_name)
+
+
+def whole_number_of(row: dict[str, Any], field_name: str) -> int:
+    """Return a whole number of at most a million either way, written as one or as text.
+
+    Raises:
+        BadRowError: it is none.
+    """
+    number = number_of(row, field_name)
+    if number != int(number) or abs(number) > HIGHEST_RELEVANCE:
+        raise BadRowError(field_name, f"expected a whole number of at most {HIGHEST_RELEVANCE}, found {number:g}")
+    return int(number)
+
+
+def known_number(number: int | None, field_name: str, found: str, file: str) -> int:
+    """Return the number of a query or document by its id.
+
+    Raises:
+        BadRowError: there is none, because ``file`` lacks the id ``found``.
+    """
+    if number is None:
+        raise BadRowError(field_name, f"expected a known id, found {shown(found)}, which {file} lacks")
+    return number

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import logging
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from codiemb_pipeline.errors import InputError
+from codiemb_pipeline.ingest.origin import locate, resolved
 from codiemb_pipeline.ingest.pairs import read_pairs_source
 from codiemb_pipeline.ingest.retrieval import read_retrieval_source
 from codiemb_pipeline.ingest.rows import Ledger
 from codiemb_pipeline.jsonl import write_json, write_jsonl
-from codiemb_pipeline.locations import resolve
-from codiemb_pipeline.params.ingest import IngestParams, SourceParams
+from codiemb_pipeline.params.ingest import IngestParams
 from codiemb_pipeline.schema import SPLITS
-from codiemb_pipeline.source_tables import PairTables, RetrievalTables
 
 logger = logging.getLogger(__name__)
 
 
 def ingest_sources(params: IngestParams, out: Path) -> None:
-    """Read all sources.
+    """Read all sources. A source's folder appears when it is whole.
 
     Args:
         params: the ``ingest`` section.
@@ -31,33 +33,47 @@ def ingest_sources(params: IngestParams, out: Path) -> None:
     """
     counts: dict[str, Any] = {}
     rejects: list[dict[str, Any]] = []
-    for name, source in params.sources.items():
+    for name, source in params.sources.items():  # contradictions show before hours of reading
+        resolved(name, source)
+    for name, source_params in params.sources.items():
         ledger = Ledger(name)
-        path = resolve(source.path, field=f"ingest.sources.{name}.path")
+        source, path = locate(name, source_params)
         read = read_retrieval_source if source.task == "ir" else read_pairs_source
-        tables = read(source, path, params.seed, ledger)
-        ledger.check(params.tolerance)
-        counts[name] = _counts(tables, source, ledger)
-        if not sum(counts[name]["splits"].values()):
-            raise InputError(f"source {name!r}: nothing is left of {ledger.rows} rows: {ledger.left_out or 'all bad'}")
-        tables.write(out / name)
+        with _folder(out, name) as folder:
+            found = read(source, path, params.seed, ledger, folder)
+            ledger.check(params.tolerance)
+            counts[name] = _counts(found, source.task, ledger)
+            if not sum(counts[name]["splits"].values()):
+                why = ledger.left_out or "all bad"
+                raise InputError(f"source {name!r}: nothing is left of {ledger.rows} rows: {why}")
         rejects += ledger.rejects
         splits = ", ".join(f"{split} {count}" for split, count in counts[name]["splits"].items())
-        logger.info("%s: %s; %d of %d rows rejected", name, splits, len(ledger.rejects), ledger.rows)
+        logger.info("%s: %s; %d of %d rows rejected", name, splits, ledger.rejected, ledger.rows)
     write_json(out / "counts.json", {"sources": counts})
     write_jsonl(out / "rejects.jsonl", rejects)
 
 
-def _counts(tables: RetrievalTables | PairTables, source: SourceParams, ledger: Ledger) -> dict[str, Any]:
+@contextmanager
+def _folder(out: Path, name: str) -> Iterator[Path]:
+    """Give an empty folder that becomes ``out/name`` in one move, or is gone after an error."""
+    partial = out / f".{name}.partial"  # no source's name begins with a full stop
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        shutil.rmtree(out / name, ignore_errors=True)
+        partial.rename(out / name)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _counts(found: dict[str, Any], task: str, ledger: Ledger) -> dict[str, Any]:
     """Return what the report shows of a source; ``splits`` counts queries or pairs."""
-    rows = tables.queries if isinstance(tables, RetrievalTables) else tables.pairs
-    counts = {
-        "task": source.task,
+    return {
+        **found,
+        "task": task,
         "rows": ledger.rows,
-        "rejected": len(ledger.rejects),
+        "rejected": ledger.rejected,
         "left_out": dict(sorted(ledger.left_out.items())),
-        "splits": {split: int((rows["split"] == split).sum()) for split in SPLITS},
+        "splits": {split: int(found["splits"].get(split, 0)) for split in SPLITS},
     }
-    if isinstance(tables, RetrievalTables):
-        counts |= {"documents": len(tables.corpus), "judgements": len(tables.qrels)}
-    return counts

@@ -10,29 +10,34 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from codiemb_pipeline.ingest.corpus import CorpusWriter
 from codiemb_pipeline.ingest.files import read_document
+from codiemb_pipeline.ingest.judged import Judged
+from codiemb_pipeline.ingest.origin import Source
 from codiemb_pipeline.ingest.rows import BadRowError, Ledger, shown, text_of, texts_of
 from codiemb_pipeline.texts import text_key
 
 DOCUMENTS, TAGS = "docs.json", "tags.json"
 
 
-def read_semanlink(folder: Path, place: str, ledger: Ledger) -> dict[str, list[tuple[Any, ...]]]:
-    """Return rows of ``queries`` (without a split), ``corpus`` and ``qrels``.
+def read_semanlink(source: Source, folder: Path, ledger: Ledger, corpus: CorpusWriter) -> Judged:
+    """Read the bookmarks.
 
     Args:
+        source: its ``path`` is how messages call the folder.
         folder: holds docs.json and tags.json.
-        place: how messages call the folder.
         ledger: takes bad rows and counts; a row is an entry of docs.json, from 1.
+        corpus: takes the documents.
 
     Raises:
         InputError: a file as a whole can't be used.
     """
+    place = source.path
     documents = read_document(folder / DOCUMENTS, f"{place}/{DOCUMENTS}", list)
     tags = read_document(folder / TAGS, f"{place}/{TAGS}", dict)
-    corpus: dict[str, tuple[str, str, str]] = {}
+    ids: dict[str, str] = {}
     queries: dict[str, tuple[str, str, None]] = {}
-    qrels: set[tuple[str, str]] = set()
+    qrels: set[tuple[str, int]] = set()
     for number, document in enumerate(documents, start=1):
         ledger.rows += 1
         try:
@@ -44,19 +49,18 @@ def read_semanlink(folder: Path, place: str, ledger: Ledger) -> dict[str, list[t
             ledger.leave_out("documents without a title")
             continue
         key = text_key(title)
-        if key in corpus:
+        if key in ids:
             ledger.leave_out("documents whose title repeats")
-        doc_id = corpus.setdefault(key, (f"d{number}", title, ""))[0]
+        doc_id = ids.setdefault(key, f"d{number}")
+        corpus.add(doc_id, title, "")
         for uri, label in labels.items():
             query_id = queries.setdefault(text_key(label), (uri.rsplit("/", 1)[-1], label, None))[0]
-            qrels.add((query_id, doc_id))
-    position = {doc_id: number for number, (doc_id, _, _) in enumerate(corpus.values())}
-    ordered = sorted(qrels, key=lambda pair: (pair[0], position[pair[1]]))
-    return {
-        "queries": sorted(queries.values()),
-        "corpus": list(corpus.values()),
-        "qrels": [(query_id, doc_id, 1) for query_id, doc_id in ordered],
-    }
+            qrels.add((query_id, corpus.number(doc_id)))
+    judged = Judged(queries=sorted(queries.values()))
+    numbers = {query_id: number for number, (query_id, _, _) in enumerate(judged.queries)}
+    for query_id, document in sorted(qrels):
+        judged.qrels.add(numbers[query_id], document)
+    return judged
 
 
 def _title_and_labels(document: Any, tags: dict[str, Any]) -> tuple[str, dict[str, str]]:

@@ -1,0 +1,153 @@
+"""Where registered sources come from: the hub at a pinned revision, or a message that says what to do instead."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, get_args
+
+import huggingface_hub
+import pytest
+from registered_files import registered_source, write_cmteb
+from source_files import counts, ingest, pairs_source
+
+from codiemb_pipeline.errors import InputError
+from codiemb_pipeline.ingest.layouts import Pairs
+from codiemb_pipeline.ingest.origin import resolved
+from codiemb_pipeline.ingest.registry import TRAINING_SOURCES
+from codiemb_pipeline.ingest.run import ingest_sources
+from codiemb_pipeline.params.ingest import IngestParams, Registered, SourceParams
+
+UNCONFIRMED = ["t2ranking", "dureader", "mmarco_zh", "bq", "pawsx", "stsb", "cmnli", "ocnli"]
+ON_GITHUB = ["cmedqa2", "multi_cpr_ecom", "multi_cpr_medical", "multi_cpr_video", "qbqtc"]
+ON_THE_HUB = ["lcqmc", "afqmc", "atec"]
+
+
+@pytest.fixture(autouse=True)
+def no_hub(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """Nothing is fetched; what would be is noted."""
+    asked: list[dict[str, Any]] = []
+
+    def snapshot_download(repo_id: str, **options: Any) -> str:
+        asked.append({"repo_id": repo_id, **options})
+        raise OSError("no network here\nand a second line")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    return asked
+
+
+def message_of(tmp_path: Path, name: str, path: Path | None = None, **changes: Any) -> str:
+    with pytest.raises(InputError) as caught:
+        ingest(tmp_path / "out", registered_source(name, path, **changes))
+    return str(caught.value)
+
+
+def test_params_and_registry_name_the_same_sources() -> None:
+    assert list(get_args(Registered)) == list(TRAINING_SOURCES)
+    assert sorted(UNCONFIRMED + ON_GITHUB + ON_THE_HUB) == sorted(TRAINING_SOURCES)
+
+
+def test_every_source_is_declared_whole() -> None:
+    for name, declared in TRAINING_SOURCES.items():
+        assert (declared.hub_id is None) != (declared.github is None), name
+        assert declared.instruction, name
+        assert declared.note, name
+        assert declared.fetch, name
+        if declared.confirmed:
+            assert re.fullmatch(r"[0-9a-f]{40}", declared.revision), name
+        if isinstance(declared.layout, Pairs):
+            low, high = declared.layout.score_range
+            assert low < high, name
+
+
+@pytest.mark.parametrize("name", UNCONFIRMED)
+def test_an_unconfirmed_source_is_not_fetched_and_says_how_to_give_a_file(
+    tmp_path: Path, name: str, no_hub: list
+) -> None:
+    message = message_of(tmp_path, name)
+    assert message.startswith(f"params.yaml: ingest.sources.mine.path: {name!r} ({TRAINING_SOURCES[name].hub_id}")
+    assert "is not confirmed, so null fetches nothing" in message
+    assert TRAINING_SOURCES[name].note in message
+    assert "put its files into a folder and set path to it: " in message
+    assert no_hub == []
+
+
+@pytest.mark.parametrize("name", ON_GITHUB)
+def test_a_source_on_github_says_which_commit_to_clone(tmp_path: Path, name: str, no_hub: list) -> None:
+    declared = TRAINING_SOURCES[name]
+    message = message_of(tmp_path, name)
+    assert f"git clone https://github.com/{declared.github} and check out {declared.revision}" in message
+    assert no_hub == []
+
+
+@pytest.mark.parametrize("name", ON_THE_HUB)
+def test_a_confirmed_source_is_asked_of_the_hub_at_its_revision(tmp_path: Path, name: str, no_hub: list) -> None:
+    message = message_of(tmp_path, name)
+    declared = TRAINING_SOURCES[name]
+    assert message.startswith(
+        f"params.yaml: ingest.sources.mine.path: the hub did not give C-MTEB/{name.upper()} at {declared.revision}: "
+        "no network here; without a network, put its files into a folder"
+    )
+    options = {"repo_type": "dataset", "revision": declared.revision, "allow_patterns": ["data/*.parquet"]}
+    assert no_hub == [{"repo_id": f"C-MTEB/{name.upper()}", **options}]
+
+
+def test_what_the_hub_gives_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    snapshot = write_cmteb(tmp_path / "snapshot", [("a", "b", 1), ("c", "d", 0)])
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **__: str(snapshot))
+    out = ingest(tmp_path / "out", registered_source("afqmc", None))
+    assert counts(out)["splits"] == {"train": 2, "dev": 0, "test": 0}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("task", "sts"),
+        ("reader", "pairs"),
+        ("score_range", [0, 1]),
+        ("columns", {"text_a": "a", "text_b": "b", "score": "c"}),
+    ],
+)
+def test_what_the_registry_knows_may_not_be_said_again(tmp_path: Path, field: str, value: Any) -> None:
+    message = message_of(tmp_path, "lcqmc", tmp_path, **{field: value})
+    expected = f"params.yaml: ingest.sources.mine: {field}: known from the registry (lcqmc); leave it out"
+    assert message == expected
+
+
+@pytest.mark.parametrize(("field", "value"), [("documents_per_query", [1, 2]), ("named_negatives", 3)])
+def test_a_parameter_of_retrieval_does_not_fit_pairs(tmp_path: Path, field: str, value: Any) -> None:
+    assert f"ingest.sources.mine.{field}: is for task 'ir'" in message_of(tmp_path, "lcqmc", tmp_path, **{field: value})
+    with pytest.raises(InputError, match=f"{field} is for task 'ir'"):
+        ingest(tmp_path / "out", pairs_source(tmp_path / "x.csv", **{field: value}))
+
+
+def test_contradictions_of_a_later_source_show_before_the_first_is_read(tmp_path: Path) -> None:
+    sources = {
+        "first": pairs_source(tmp_path / "nowhere.csv"),
+        "second": registered_source("lcqmc", tmp_path, named_negatives=1),
+    }
+    values = {"seed": 1, "tolerance": 0, "sources": sources}
+    with pytest.raises(InputError, match=r"sources\.second\.named_negatives"):
+        ingest_sources(IngestParams.parse(values, "ingest"), tmp_path)
+
+
+def test_an_unknown_name_is_an_error_of_the_params(tmp_path: Path) -> None:
+    message = message_of(tmp_path, "t2rank")
+    assert message.startswith("params.yaml: ingest.sources.mine.registered: input should be 't2ranking', 'dureader', ")
+
+
+def test_a_source_that_is_not_registered_needs_a_path(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"sources\.mine: path: expected a file or folder; null is for registered"):
+        ingest(tmp_path / "out", pairs_source(tmp_path) | {"path": None})
+
+
+@pytest.mark.parametrize("limit", [0, -1, 1.5, "10"])
+def test_a_limit_is_a_whole_number_from_1(tmp_path: Path, limit: Any) -> None:
+    assert "ingest.sources.mine.limit: " in message_of(tmp_path, "lcqmc", tmp_path, limit=limit)
+
+
+@pytest.mark.parametrize("name", list(TRAINING_SOURCES))
+def test_a_registered_source_answers_for_its_task_as_any_other(name: str) -> None:
+    source = resolved("mine", SourceParams.parse(registered_source(name, Path("x")), "source"))
+    assert source.task == TRAINING_SOURCES[name].task
+    assert (source.score_range is not None) == (source.columns is not None) == (source.task == "sts")

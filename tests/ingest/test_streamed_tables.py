@@ -1,0 +1,224 @@
+"""Streaming changes no row: against what the stage wrote when it held everything, and against naive code in memory."""
+
+from __future__ import annotations
+
+import hashlib
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from source_files import SHARES, beir_source, flag_source, ingest, pairs_source, table, write_beir, write_lines
+
+from codiemb_pipeline import source_tables
+from codiemb_pipeline.ingest import splits
+from codiemb_pipeline.ingest.digests import digest_of
+from codiemb_pipeline.ingest.rows import Ledger
+from codiemb_pipeline.ingest.run import ingest_sources
+from codiemb_pipeline.params.ingest import IngestParams, SplitShares
+from codiemb_pipeline.schema import SPLITS
+from codiemb_pipeline.source_tables import PAIR_SCHEMA, TableWriter, keep_rows, read_pairs, read_retrieval
+from codiemb_pipeline.texts import pair_key, text_key
+
+ROOT = Path(__file__).parents[2]
+
+# Rows and digest of each table of the quickstart, of the tables as written before rows were streamed.
+WRITTEN_BEFORE = {
+    "lee/pairs": (1225, "dfe5234715a48ccf"),
+    "semanlink/corpus": (7172, "6e23772523487b1e"),
+    "semanlink/negatives": (0, "4f53cda18c2baa0c"),
+    "semanlink/qrels": (13569, "4c03d953b8d85474"),
+    "semanlink/queries": (2350, "4b771f2142e54ee5"),
+    "simlex999/pairs": (998, "a611c507bd7a3f2e"),
+    "wordsim353/pairs": (351, "c822a5ba728f4c65"),
+}
+
+
+def test_the_quickstart_has_the_rows_it_had_before_they_were_streamed(tmp_path: Path) -> None:
+    if find_spec("cherche") is None or find_spec("gensim") is None:
+        pytest.skip("the quickstart's packages are not installed")
+    params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))["ingest"]
+    ingest_sources(IngestParams.parse(params, "ingest"), tmp_path)
+    found = {}
+    for path in sorted(tmp_path.rglob("*.parquet")):
+        rows = list(pd.read_parquet(path).itertuples(index=False, name=None))
+        digest = hashlib.sha256(repr(rows).encode()).hexdigest()[:16]
+        found[path.relative_to(tmp_path).with_suffix("").as_posix()] = (len(rows), digest)
+    assert found == WRITTEN_BEFORE
+
+
+def many_pairs() -> list[dict[str, Any]]:
+    """500 rows with repeats in other spelling and order."""
+    draw = np.random.default_rng(3).integers(0, 200, (500, 2))
+    pairs = [(f"Left {a}" + "!" * (b % 2), f"right {a}") for a, b in draw]
+    return [{"left": pair[n % 3 == 0], "right": pair[n % 3 != 0], "gold": n % 6} for n, pair in enumerate(pairs)]
+
+
+def test_pairs_equal_those_of_naive_code_in_memory(tmp_path: Path) -> None:
+    rows, shares, seen = many_pairs(), SplitShares(**SHARES), set()
+    expected = []
+    for number, row in enumerate(rows, start=1):
+        key = pair_key(row["left"], row["right"])
+        if key not in seen:
+            split = splits.split_of(key, shares, seed=7, source="mine")
+            expected.append((f"{number}", row["left"], row["right"], row["gold"] / 5, split))
+        seen.add(key)
+    source = pairs_source(write_lines(tmp_path / "pairs.jsonl", rows), splits=SHARES)
+    assert table(ingest(tmp_path / "out", source), "pairs") == expected
+
+
+def beir_of_many() -> tuple[list, list, dict]:
+    """60 documents; 40 queries of 25 texts; judgements with repeats in three splits."""
+    draw = np.random.default_rng(5)
+    corpus = [{"_id": f"d{n}", "title": f"t{n}" * (n % 2), "text": f"document {n}"} for n in range(60)]
+    queries = [{"_id": f"q{n}", "text": f"Query {n % 25}" + "?" * (n // 25)} for n in range(40)]
+    qrels: dict[str, list] = {"train": [], "dev": [], "test": []}
+    for _ in range(200):
+        query, split = int(draw.integers(40)), ("train", "train", "dev", "test")[draw.integers(4)]
+        qrels[split].append((f"q{query}", f"d{draw.integers(60)}", int(draw.integers(0, 3))))
+    return corpus, queries, qrels
+
+
+def naive_beir(corpus: list, queries: list, qrels: dict) -> dict[str, list[tuple]]:
+    """The rules one by one: last split, merge equal texts of a split, first judgement, later split wins."""
+    texts = {query["_id"]: query["text"] for query in queries}
+    split_of_query = dict.fromkeys(texts, "train")
+    judged = []
+    for split in ("train", "dev", "test"):
+        for query_id, doc_id, relevance in qrels[split]:
+            if relevance > 0:
+                split_of_query[query_id] = split
+                judged.append((query_id, doc_id, relevance))
+    stands: dict[tuple, str] = {}
+    alias = {query: stands.setdefault((text_key(texts[query]), split_of_query[query]), query) for query in texts}
+    first: dict[tuple[str, str], int] = {}
+    for query_id, doc_id, relevance in judged:
+        first.setdefault((alias[query_id], doc_id), relevance)
+    with_documents = {query_id for query_id, _ in first}
+    order = ["train", "dev", "test"]
+    kept = [query for query in texts if alias[query] == query and query in with_documents]
+    latest: dict[str, int] = {}
+    for query in kept:
+        key = text_key(texts[query])
+        latest[key] = max(latest.get(key, 0), order.index(split_of_query[query]))
+    kept = [query for query in kept if order.index(split_of_query[query]) == latest[text_key(texts[query])]]
+    return {
+        "queries": [(query, texts[query], split_of_query[query]) for query in kept],
+        "corpus": [(document["_id"], document["title"], document["text"]) for document in corpus],
+        "qrels": [(query, document, relevance) for (query, document), relevance in first.items() if query in kept],
+    }
+
+
+@pytest.mark.parametrize("group_rows", [1, 7, 50_000])
+def test_retrieval_equals_naive_code_in_memory_whatever_the_row_groups(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, group_rows: int
+) -> None:
+    monkeypatch.setattr(source_tables, "GROUP_ROWS", group_rows)
+    corpus, queries, qrels = beir_of_many()
+    out = ingest(tmp_path / "out", beir_source(write_beir(tmp_path / "beir", corpus, queries, qrels)))
+    expected = naive_beir(corpus, queries, qrels)
+    assert {which: table(out, which) for which in expected} == expected
+    assert {split for _, _, split in expected["queries"]} == {"train", "dev", "test"}
+
+
+@pytest.mark.parametrize("limits", [{"GROUP_ROWS": 3}, {"GROUP_CHARACTERS": 40}])
+def test_row_groups_end_at_rows_or_characters_and_change_no_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limits: dict[str, int]
+) -> None:
+    path = write_lines(tmp_path / "pairs.jsonl", many_pairs())
+    whole = table(ingest(tmp_path / "whole", pairs_source(path)), "pairs")
+    for name, value in limits.items():
+        monkeypatch.setattr(source_tables, name, value)
+    parts = ingest(tmp_path / "parts", pairs_source(path))
+    assert table(parts, "pairs") == whole
+    assert pq.ParquetFile(parts / "mine/pairs.parquet").num_row_groups > 30
+
+
+def test_keep_rows_leaves_those_rows_in_their_order_and_a_readable_file_when_none_stay(tmp_path: Path) -> None:
+    for name, keep in (("some", [True, False, False, True, True]), ("none", [False] * 5), ("all", [True] * 5)):
+        path = tmp_path / f"{name}.parquet"
+        with TableWriter(path, PAIR_SCHEMA) as writer:
+            for number in range(5):
+                writer.add((str(number), "a", "b", 0.5, "train"))
+        keep_rows(path, np.array(keep))
+        found = pd.read_parquet(path)
+        assert found["pair_id"].tolist() == [str(number) for number in range(5) if keep[number]]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["all.parquet", "none.parquet", "some.parquet"]
+
+
+@pytest.mark.parametrize("parts", [1, 3, 16])
+@pytest.mark.parametrize("rows", [0, 1, 2, 7, 300])
+def test_rows_are_kept_apart_by_digest_as_by_key(monkeypatch: pytest.MonkeyPatch, rows: int, parts: int) -> None:
+    monkeypatch.setattr(splits, "PARTS", parts)
+    draw = np.random.default_rng(rows)
+    keys, numbers = draw.integers(0, max(rows // 2, 1), rows), draw.integers(0, 3, rows).astype(np.int8)
+    digests = bytearray(b"".join(digest_of(str(key)) for key in keys))
+    one, other = Ledger("one"), Ledger("other")
+    frame = pd.DataFrame({"split": [SPLITS[number] for number in numbers], "row": np.arange(rows)})
+    expected = splits.keep_apart(frame, pd.Series(keys), one, "rows")["row"].tolist()
+    assert np.flatnonzero(splits.rows_apart(digests, numbers, other, "rows")).tolist() == expected
+    assert one.left_out == other.left_out
+
+
+def test_two_runs_write_the_same_bytes_and_the_readers_of_later_stages_read_them(tmp_path: Path) -> None:
+    corpus, queries, qrels = beir_of_many()
+    folder = write_beir(tmp_path / "beir", corpus, queries, qrels)
+    path = write_lines(tmp_path / "pairs.jsonl", many_pairs())
+    outs = []
+    for name in ("one", "two"):
+        outs.append(ingest(tmp_path / name, beir_source(folder), name="search"))
+        ingest(tmp_path / name, pairs_source(path), name="pairs")
+    for file in sorted(outs[0].rglob("*.parquet")):
+        assert file.read_bytes() == (outs[1] / file.relative_to(outs[0])).read_bytes()
+    tables = read_retrieval(outs[0], "search")
+    assert tables.document_texts()[1] == "t1 document 1"
+    assert tables.corpus["text"].dtype == tables.queries["text"].dtype == "str"
+    assert read_pairs(outs[0], "pairs").pairs["gold"].dtype == np.float64
+
+
+def test_an_interrupted_run_leaves_what_was_whole_and_nothing_half_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_lines(tmp_path / "f.jsonl", [{"query": f"query {n}", "pos": [f"document {n}"]} for n in range(50)])
+    out = ingest(tmp_path / "out", flag_source(path))
+    before = table(out, "corpus")
+    monkeypatch.setattr(source_tables, "GROUP_ROWS", 5)
+    added = 0
+
+    def interrupt(self: TableWriter, row: tuple, add: Any = TableWriter.add) -> None:
+        nonlocal added
+        added += 1
+        if added > 20:
+            raise KeyboardInterrupt
+        add(self, row)
+
+    monkeypatch.setattr(TableWriter, "add", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        ingest(out, flag_source(path))
+    assert added == 21
+    assert sorted(entry.name for entry in out.iterdir()) == ["counts.json", "mine", "rejects.jsonl"]
+    assert table(out, "corpus") == before
+
+
+def test_a_partial_folder_of_a_killed_run_is_replaced(tmp_path: Path) -> None:
+    left = tmp_path / "out/.mine.partial"
+    left.mkdir(parents=True)
+    (left / "corpus.parquet").write_text("half")
+    out = ingest(tmp_path / "out", flag_source(write_lines(tmp_path / "f.jsonl", [{"query": "a", "pos": ["b"]}])))
+    assert not left.exists()
+    assert [row[2] for row in table(out, "corpus")] == ["b"]
+
+
+def test_of_endless_bad_rows_some_are_kept_and_all_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("codiemb_pipeline.ingest.rows.KEPT_REJECTS", 3)
+    ledger = Ledger("mine", rows=10)
+    for number in range(5):
+        ledger.reject("file", number, "field", "reason")
+    assert (len(ledger.rejects), ledger.rejected) == (3, 5)
+    ledger.check(0.5)
+    with pytest.raises(ValueError, match="5 of 10 rows are bad"):
+        ledger.check(0.4)
