@@ -1,16 +1,21 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pandas as pd
 import pytest
 import torch
+from mini_benchmarks import keep_prepared_copies_in, mini_pairs, mini_retrieval, write_mini_benchmarks
 
 from codiemb_pipeline.encoder.checkpoint import load_encoder
 from codiemb_pipeline.encoder.encode import encode_texts
+from codiemb_pipeline.evaluate.cache import ResultCache
 from codiemb_pipeline.evaluate.geometry import alignment, anisotropy, spectrum, uniformity
+from codiemb_pipeline.evaluate.hub_tasks import HubBenchmark
 from codiemb_pipeline.evaluate.local_tasks import BenchmarkData
 from codiemb_pipeline.evaluate.space import Probe, make_probe, measure_space
 from codiemb_pipeline.params import EncoderParams
-from codiemb_pipeline.params.evaluate import GeometryParams, LocalRetrieval, LocalSTS
+from codiemb_pipeline.params.evaluate import GeometryParams, LocalRetrieval, LocalSTS, MtebBenchmark
 
 TAGS = BenchmarkData(
     "Tags",
@@ -77,3 +82,36 @@ def test_without_pairs_there_is_no_alignment(tiny_encoder_params: EncoderParams)
     measured = measure_space(load_encoder(tiny_encoder_params), Probe(["dog", "cat"], []), tokens_per_chunk=64)
     assert measured["alignment"] is None
     assert measured["anisotropy"] is not None
+
+
+def test_many_items_are_drawn_as_if_all_were_sorted_at_once() -> None:
+    """5,000 texts, each twice, and 40 to draw: what is held is pruned many times over."""
+    from codiemb_pipeline.evaluate.space import _drawn
+    from codiemb_pipeline.texts import hash_share
+
+    texts = [f"text {number % 5000}" for number in range(10_000)]
+    expected = sorted(set(texts), key=lambda text: (hash_share(3, "geometry", text), text))[:40]
+    assert _drawn(iter(texts), 40, 3) == expected
+
+
+def test_a_benchmark_of_mteb_gives_the_probe_its_rows_would_give(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep_prepared_copies_in(tmp_path / "prepared", monkeypatch)
+    folders = write_mini_benchmarks(tmp_path / "hub", ["T2Retrieval", "STSB"])
+    cache = ResultCache(tmp_path / "cache")
+    hub = [HubBenchmark(n, MtebBenchmark(type="mteb", path=str(p)), cache) for n, p in folders.items()]
+    queries, corpus, qrels = mini_retrieval(0)
+    tables = {
+        "queries": pd.DataFrame(queries[:-1], columns=["query_id", "text"]),
+        "corpus": pd.DataFrame(corpus, columns=["doc_id", "title", "text"]),
+        "qrels": pd.DataFrame(qrels, columns=["query_id", "doc_id", "relevance"]),
+    }
+    pairs = pd.DataFrame(mini_pairs(12, 5), columns=["text_a", "text_b", "gold"])
+    rows = [
+        BenchmarkData("T2Retrieval", TAGS.params, tables, ""),
+        BenchmarkData("STSB", WORDS.params, {"pairs": pairs.assign(gold=pairs["gold"] / 5)}, ""),
+    ]
+    whole = GeometryParams(seed=1, texts=1000)
+    assert make_probe(hub, whole) == make_probe(rows, whole)
+    assert len(make_probe(hub, whole).pairs) == 18 + 10

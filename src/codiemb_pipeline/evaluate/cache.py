@@ -26,8 +26,7 @@ class ResultCache:
 
     def get(self, key: dict[str, Any], compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """Return the result for ``key``, computed only when it is not there."""
-        name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
-        path = self._folder / f"{name}.json"
+        path = self._path(key)
         found = self._read(path)
         if found is not None:
             return found
@@ -36,6 +35,14 @@ class ResultCache:
         write_json(draft, result)
         os.replace(draft, path)
         return result
+
+    def holds(self, key: dict[str, Any]) -> bool:
+        """Return whether there is a result for ``key``."""
+        return self._read(self._path(key)) is not None
+
+    def _path(self, key: dict[str, Any]) -> Path:
+        name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+        return self._folder / f"{name}.json"
 
     def _read(self, path: Path) -> dict[str, Any] | None:
         try:

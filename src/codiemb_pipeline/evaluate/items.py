@@ -1,57 +1,43 @@
 """What a benchmark's score is made of, item by item, so that two models can be compared on the same items.
 
-For retrieval an item is a query and its number nDCG@10, in the order of the queries' table; for similarity an item is a
-pair and its number the model's cosine, in the order of the pairs' table. Read from the predictions mteb saves; knows
-nothing of encoders.
+For retrieval an item is a query and its number nDCG@10, in the order of the queries; for similarity an item is a pair
+and its number the model's cosine, in the order of the pairs. Knows nothing of encoders.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from codiemb_pipeline.evaluate.local_tasks import BenchmarkData
 from codiemb_pipeline.jsonl import read_json
 
 DIGITS = 6
-DEPTH = 10
+QUERY_METRIC = "ndcg_cut_10"  # as trec_eval calls it
 
 
-def read_items(predictions: Path, benchmark: BenchmarkData) -> list[float]:
-    """Return the number of each item of ``benchmark``.
+def watch_queries(task: Any) -> dict[str, float]:
+    """Return a table that scoring ``task``, of retrieval, fills with the nDCG@10 of each query.
 
-    Args:
-        predictions: the file mteb saved.
-        benchmark: what was judged.
+    Through the hook mteb has for a task's own scores: its other way out, a file of every query's 1,000 documents, takes
+    gigabytes for T2Retrieval.
     """
-    found = read_json(predictions)["default"][benchmark.params.split]
-    if benchmark.params.type == "sts":
-        return [round(float(value), DIGITS) for value in found["cosine_scores"]]
-    judged = _judgements(benchmark)
-    queries = [query for query in benchmark.tables["queries"]["query_id"] if query in judged]
-    return [round(_ndcg(found.get(query, {}), judged[query]), DIGITS) for query in queries]
+    found: dict[str, float] = {}
+    own_scores = task.task_specific_scores
+
+    def keep(scores: Mapping[str, Mapping[str, float]], *rest: Any, **named: Any) -> dict[str, float]:
+        found.update({query: float(row[QUERY_METRIC]) for query, row in scores.items()})
+        return own_scores(scores, *rest, **named)
+
+    task.task_specific_scores = keep
+    return found
 
 
-def gold_of(benchmark: BenchmarkData) -> list[float] | None:
-    """Return the human scores of the pairs, in order; ``None`` for retrieval."""
-    if benchmark.params.type != "sts":
-        return None
-    return [round(float(value), DIGITS) for value in benchmark.tables["pairs"]["gold"]]
+def read_cosines(predictions: Path, split: str) -> list[float]:
+    """Return the cosine of each pair from the file of predictions that mteb saved."""
+    return rounded(read_json(predictions)["default"][split]["cosine_scores"])
 
 
-def _judgements(benchmark: BenchmarkData) -> dict[str, dict[str, int]]:
-    judged: dict[str, dict[str, int]] = {}
-    for query, document, relevance in benchmark.tables["qrels"].itertuples(index=False):
-        judged.setdefault(query, {})[document] = int(relevance)
-    return judged
-
-
-def _ndcg(scores: dict[str, Any], relevant: dict[str, int]) -> float:
-    """Return nDCG@10 of one query with linear gain, ties broken by falling document id, as trec_eval has it."""
-    ranked = sorted(scores, key=lambda document: (float(scores[document]), document), reverse=True)[:DEPTH]
-    discounts = 1.0 / np.log2(np.arange(2, DEPTH + 2))
-    gains = np.array([relevant.get(document, 0) for document in ranked], dtype=np.float64)
-    ideal = np.sort(np.array(list(relevant.values()), dtype=np.float64))[::-1][:DEPTH]
-    return float((gains * discounts[: len(gains)]).sum() / (ideal * discounts[: len(ideal)]).sum())
+def rounded(numbers: list[float]) -> list[float]:
+    """Return the numbers at the digits they are kept with."""
+    return [round(float(value), DIGITS) for value in numbers]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,15 @@ from typing import Any
 import pandas as pd
 from pandas.util import hash_pandas_object
 
+from codiemb_pipeline.benchmarks.registry import METRICS
+from codiemb_pipeline.benchmarks.texts import pairs_of
 from codiemb_pipeline.errors import InputError
+from codiemb_pipeline.evaluate.items import rounded
 from codiemb_pipeline.params.evaluate import LocalRetrieval, LocalSTS
-from codiemb_pipeline.source_tables import read_pairs, read_retrieval
-from codiemb_pipeline.texts import pair_key
+from codiemb_pipeline.source_tables import read_retrieval
 
-METRICS = {"retrieval": "ndcg_at_10", "sts": "cosine_spearman"}
+GOOD_GOLD = 0.8
+"""Pairs with this gold or more belong together."""
 
 
 @dataclass(frozen=True)
@@ -35,10 +39,68 @@ class BenchmarkData:
     revision: str
 
     @property
+    def kind(self) -> str:
+        """``retrieval`` or ``sts``."""
+        return self.params.type
+
+    @property
+    def split(self) -> str:
+        """The split that is scored."""
+        return self.params.split
+
+    @property
     def size(self) -> dict[str, int]:
         """Numbers of queries and documents, or of pairs."""
         shown = {"queries": "queries", "corpus": "documents", "pairs": "pairs"}
         return {shown[name]: len(table) for name, table in self.tables.items() if name in shown}
+
+    @property
+    def definition(self) -> dict[str, Any]:
+        """What a result depends on beside the data and the model."""
+        return self.params.model_dump()
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the results say of the benchmark."""
+        params = self.params
+        return {"type": params.type, "metric": METRICS[params.type], "source": params.source, "split": params.split}
+
+    def open(self) -> None:
+        """Do nothing: the rows are here."""
+
+    def make_task(self) -> Any:
+        """Return the benchmark as an mteb task with its data loaded."""
+        return make_task(self)
+
+    def query_ids(self) -> list[str]:
+        """Return the ids of the queries that have a judgement, in order."""
+        judged = set(self.tables["qrels"]["query_id"])
+        return [query for query in self.tables["queries"]["query_id"] if query in judged]
+
+    def gold(self) -> list[float] | None:
+        """Return the human scores of the pairs, in order; ``None`` for retrieval."""
+        return rounded(self.tables["pairs"]["gold"].tolist()) if self.kind == "sts" else None
+
+    def texts(self) -> Iterator[str]:
+        """Yield every text."""
+        if self.kind == "sts":
+            yield from self.tables["pairs"]["text_a"]
+            yield from self.tables["pairs"]["text_b"]
+        else:
+            yield from _joined(self.tables["corpus"])
+            yield from self.tables["queries"]["text"]
+
+    def positive_pairs(self) -> Iterator[tuple[str, str]]:
+        """Yield a query and a relevant document, or a pair of high gold."""
+        tables = self.tables
+        if self.kind == "sts":
+            good = tables["pairs"][tables["pairs"]["gold"] >= GOOD_GOLD]
+            yield from zip(good["text_a"], good["text_b"], strict=True)
+            return
+        document = dict(zip(tables["corpus"]["doc_id"], _joined(tables["corpus"]), strict=True))
+        query = dict(zip(tables["queries"]["query_id"], tables["queries"]["text"], strict=True))
+        for asked, found, _ in tables["qrels"].itertuples(index=False):
+            yield query[asked], document[found]
 
 
 def read_benchmark(name: str, params: LocalRetrieval | LocalSTS, sources: Path) -> BenchmarkData:
@@ -53,23 +115,13 @@ def read_benchmark(name: str, params: LocalRetrieval | LocalSTS, sources: Path) 
         qrels = source.qrels[source.qrels["query_id"].isin(set(queries["query_id"]))].reset_index(drop=True)
         tables = {"queries": queries, "corpus": source.corpus, "qrels": qrels}
     else:
-        tables = {"pairs": _pairs(params, sources)}
+        tables = {"pairs": pairs_of(params, sources)}
     if any(table.empty for table in tables.values()):
         raise InputError(
             f"params.yaml: evaluate.benchmarks.{name}: source {params.source!r} has nothing in split {params.split!r}; "
             f"give it a share in ingest.sources.{params.source}.splits"
         )
     return BenchmarkData(name, params, tables, _revision(tables))
-
-
-def _pairs(params: LocalSTS, sources: Path) -> pd.DataFrame:
-    pairs = read_pairs(sources, params.source).of_split(params.split)
-    keys = [pair_key(a, b) for a, b in zip(pairs["text_a"], pairs["text_b"], strict=True)]
-    known: set[tuple[str, str]] = set()
-    for other in params.without_pairs_of:
-        table = read_pairs(sources, other).pairs
-        known |= {pair_key(a, b) for a, b in zip(table["text_a"], table["text_b"], strict=True)}
-    return pairs[[key not in known for key in keys]].reset_index(drop=True)
 
 
 def _revision(tables: dict[str, pd.DataFrame]) -> str:

@@ -13,6 +13,7 @@ from mteb.types import PromptType
 from codiemb_pipeline.encoder.checkpoint import load_encoder
 from codiemb_pipeline.encoder.encode import encode_texts
 from codiemb_pipeline.encoder.text_encoder import Encoder
+from codiemb_pipeline.evaluate.leaderboard import name_for_mteb
 from codiemb_pipeline.params.encoder import EncoderParams
 
 
@@ -24,7 +25,7 @@ class MtebEncoder(AbsEncoder):
     ) -> None:
         self._name, self._folder, self._params, self._tokens = name, folder, params, tokens_per_chunk
         self._encoder: Encoder | None = None
-        overwrites = {"name": f"codiemb/{name}", "revision": revision, "loader": None}
+        overwrites = {"name": name_for_mteb(name), "revision": revision, "loader": None}
         self.mteb_model_meta = ModelMeta.create_empty(overwrites=overwrites)
 
     @property

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from heapq import nsmallest
+from operator import itemgetter
+from typing import TypeVar
 
 import numpy as np
 import torch
 
 from codiemb_pipeline.encoder.encode import batch_of, encode_texts
 from codiemb_pipeline.encoder.text_encoder import Encoder
+from codiemb_pipeline.evaluate.benchmark import Benchmark
 from codiemb_pipeline.evaluate.geometry import alignment, anisotropy, spectrum, token_similarity, uniformity
-from codiemb_pipeline.evaluate.local_tasks import BenchmarkData
 from codiemb_pipeline.params.evaluate import GeometryParams
 from codiemb_pipeline.texts import hash_share
 
 TOKEN_TEXTS = 200
 POSITIVE_PAIRS = 2000
-GOOD_GOLD = 0.8
+
+Item = TypeVar("Item", str, tuple[str, str])
 
 
 @dataclass(frozen=True)
@@ -27,28 +32,25 @@ class Probe:
     pairs: list[tuple[str, str]]
 
 
-def make_probe(benchmarks: list[BenchmarkData], params: GeometryParams) -> Probe:
+def make_probe(benchmarks: Sequence[Benchmark], params: GeometryParams) -> Probe:
     """Draw texts and positive pairs (a query with a relevant document, or a pair with gold of 0.8 and above)."""
-    texts: dict[str, None] = {}
-    pairs: dict[tuple[str, str], None] = {}
-    for benchmark in benchmarks:
-        tables = benchmark.tables
-        if "pairs" in tables:
-            both = list(zip(tables["pairs"]["text_a"], tables["pairs"]["text_b"], strict=True))
-            texts |= dict.fromkeys(text for pair in both for text in pair)
-            good = tables["pairs"]["gold"] >= GOOD_GOLD
-            pairs |= dict.fromkeys(pair for pair, kept in zip(both, good, strict=True) if kept)
-        else:
-            joined = (tables["corpus"]["title"] + " " + tables["corpus"]["text"]).str.strip()
-            document = dict(zip(tables["corpus"]["doc_id"], joined, strict=True))
-            query = dict(zip(tables["queries"]["query_id"], tables["queries"]["text"], strict=True))
-            texts |= dict.fromkeys([*document.values(), *query.values()])
-            pairs |= dict.fromkeys((query[q], document[d]) for q, d, _ in tables["qrels"].itertuples(index=False))
+    texts = (text for benchmark in benchmarks for text in benchmark.texts())
+    pairs = (pair for benchmark in benchmarks for pair in benchmark.positive_pairs())
+    return Probe(_drawn(texts, params.texts, params.seed), _drawn(pairs, POSITIVE_PAIRS, params.seed))
 
-    def drawn(items: dict, count: int) -> list:
-        return sorted(items, key=lambda item: (hash_share(params.seed, "geometry", item), str(item)))[:count]
 
-    return Probe(drawn(texts, params.texts), drawn(pairs, POSITIVE_PAIRS))
+def _drawn(items: Iterable[Item], count: int, seed: int) -> list[Item]:
+    """Return the ``count`` different items of the lowest hash, in its order; holds a few times as many at most."""
+    kept: dict[Item, tuple[float, str]] = {}
+    bound: tuple[float, str] | None = None
+    for item in items:
+        key = (hash_share(seed, "geometry", item), str(item))
+        if bound is None or key < bound:
+            kept[item] = key
+        if len(kept) > 4 * count:
+            kept = dict(nsmallest(count, kept.items(), key=itemgetter(1)))
+            bound = max(kept.values())
+    return sorted(kept, key=kept.__getitem__)[:count]
 
 
 def measure_space(encoder: Encoder, probe: Probe, *, tokens_per_chunk: int) -> dict[str, float | int | None]:

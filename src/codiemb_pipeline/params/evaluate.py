@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from codiemb_pipeline.benchmarks.registry import spec_of
 from codiemb_pipeline.params.base import Section
 from codiemb_pipeline.schema import Split
 
@@ -40,7 +41,23 @@ class LocalSTS(Section):
     without_pairs_of: tuple[str, ...] = ()
 
 
-Benchmark = Annotated[LocalRetrieval | LocalSTS, Field(discriminator="type")]
+class MtebBenchmark(Section):
+    """One of the paper's 15 benchmarks; its key is the name of the mteb task. The rest is in ``benchmarks.registry``.
+
+    Attributes:
+        type: ``mteb``.
+        path: a folder in the layout of the hub's data set; ``null`` for the hub itself, at the pinned revision. DVC
+            sees a change in a folder below ``data/01_raw``, not elsewhere.
+        revision: the commit a folder is known to be a copy of, as a bundle proves it by its manifest; left out, its
+            results bear a digest of its files instead.
+    """
+
+    type: Literal["mteb"]
+    path: str | None
+    revision: str | None = None
+
+
+Benchmark = Annotated[LocalRetrieval | LocalSTS | MtebBenchmark, Field(discriminator="type")]
 
 
 class GeometryParams(Section):
@@ -69,3 +86,11 @@ class EvaluateParams(Section):
     tokens_per_chunk: int = Field(ge=1)
     benchmarks: dict[str, Benchmark] = Field(min_length=1)
     geometry: GeometryParams | None
+
+    @field_validator("benchmarks")
+    @classmethod
+    def _known_to_mteb(cls, benchmarks: dict[str, Benchmark]) -> dict[str, Benchmark]:
+        for name, entry in benchmarks.items():
+            if isinstance(entry, MtebBenchmark):
+                spec_of(name)
+        return benchmarks

@@ -18,6 +18,7 @@ from codiemb_pipeline.report.tables import (
     MEAN_BOTH,
     MEAN_IR,
     MEAN_STS,
+    MEAN_TASKS,
     MEAN_TRANSFER,
     Results,
     with_means,
@@ -66,7 +67,8 @@ def headline_metrics(results: Results, choice: Choice) -> dict[str, float]:
     """Return the numbers for ``dvc metrics``: flat, snake case, eight at most; what is not known is left out.
 
     ``ir_<metric>``, ``sts_<metric>`` and ``mean`` are the chosen model's means over the benchmarks whose sources were
-    trained on; ``*_gain`` are those less base's; ``transfer`` and ``transfer_gain`` are over the other benchmarks.
+    trained on; ``*_gain`` are those less base's; ``transfer`` and ``transfer_gain`` are over the other benchmarks, or,
+    where there is no transfer, ``mean_of_<n>`` and its gain over the ``n`` of the paper's tasks that were run.
     """
     table = with_means(results)
     metric_of = {
@@ -78,6 +80,8 @@ def headline_metrics(results: Results, choice: Choice) -> dict[str, float]:
         MEAN_BOTH: ("mean", "mean_gain"),
         MEAN_TRANSFER: ("transfer", "transfer_gain"),
     }
+    if MEAN_TRANSFER not in table:
+        names[MEAN_TASKS] = (f"mean_of_{len(results.paper)}", f"mean_of_{len(results.paper)}_gain")
     numbers: dict[str, float] = {}
     for column, (score, gain) in names.items():
         if column in table:

@@ -10,15 +10,18 @@ from typing import Any
 
 import pandas as pd
 
+from codiemb_pipeline.benchmarks.registry import BENCHMARKS, names_of
 from codiemb_pipeline.report.figures import gains_chart, model_keys
 from codiemb_pipeline.report.formats import count
 from codiemb_pipeline.report.inputs import ReportInputs, read_written
 from codiemb_pipeline.report.metrics import Choice, dev_scores
+from codiemb_pipeline.report.published import published_notes, published_rows
 from codiemb_pipeline.report.tables import (
     BASE,
     MEAN_BOTH,
     MEAN_IR,
     MEAN_STS,
+    MEAN_TASKS,
     MEAN_TRANSFER,
     Results,
     best_of_each_column,
@@ -27,7 +30,8 @@ from codiemb_pipeline.report.tables import (
     with_means,
 )
 
-MEAN_LABELS = {MEAN_IR: "retrieval", MEAN_STS: "similarity", MEAN_BOTH: "both", MEAN_TRANSFER: "transfer"}
+MEAN_LABELS = {MEAN_IR: "retrieval", MEAN_STS: "similarity", MEAN_BOTH: "both", MEAN_TASKS: "all",
+               MEAN_TRANSFER: "transfer"}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,13 +79,13 @@ def results_content(results: Results, choice: Choice | None, merged: dict[str, A
             "role": "base" if model == BASE else "chosen" if choice and model == choice.model else "",
             "dev": devs.get(model),
             "cells": [
-                {
-                    "score": table.at[model, name],
-                    "gain": None if model == BASE or BASE not in table.index else change.at[model, name],
-                    "best": bool(best.at[model, name]) and len(table) > 1,
-                    "mean": name in MEAN_LABELS,
-                    "transfer": name in results.transfer or name == MEAN_TRANSFER,
-                }
+                _cell(
+                    name,
+                    results,
+                    score=table.at[model, name],
+                    gain=None if model == BASE or BASE not in table.index else change.at[model, name],
+                    best=bool(best.at[model, name]) and len(table) > 1,
+                )
                 for name in table
             ],
         }
@@ -90,11 +94,31 @@ def results_content(results: Results, choice: Choice | None, merged: dict[str, A
     return {
         "groups": _groups(table, results),
         "columns": [_column(name, results) for name in table],
-        "rows": rows,
+        "rows": rows + _published(results),
         "has_dev": bool(devs),
         "transfer": list(results.transfer),
+        "notes": published_notes(results),
         **_gains(results),
     }
+
+
+def _cell(name: str, results: Results, *, score: float, gain: float | None, best: bool) -> dict[str, Any]:
+    transfer = name in results.transfer or name == MEAN_TRANSFER
+    return {"score": score, "gain": gain, "best": best, "mean": name in MEAN_LABELS, "transfer": transfer}
+
+
+def _published(results: Results) -> list[dict[str, Any]]:
+    """Return the rows of published scores, below ours: no difference to base, and no part in who is best."""
+    table = published_rows(results)
+    return [
+        {
+            "model": model,
+            "role": "published",
+            "dev": None,
+            "cells": [_cell(name, results, score=table.at[model, name], gain=None, best=False) for name in table],
+        }
+        for model in table.index
+    ]
 
 
 def _groups(table: pd.DataFrame, results: Results) -> list[dict[str, Any]]:
@@ -111,7 +135,7 @@ def _column(name: str, results: Results) -> dict[str, Any]:
     if name in MEAN_LABELS:
         return {
             "label": "Mean",
-            "below": MEAN_LABELS[name],
+            "below": _mean_label(name, results),
             "mean": True,
             "transfer": name == MEAN_TRANSFER,
             "size": "",
@@ -120,6 +144,20 @@ def _column(name: str, results: Results) -> dict[str, Any]:
     size = ", ".join(f"{count(amount)} {what}" for what, amount in (benchmark.get("size") or {}).items())
     transfer = name in results.transfer
     return {"label": name, "below": metric_word(benchmark["metric"]), "mean": False, "transfer": transfer, "size": size}
+
+
+def _mean_label(name: str, results: Results) -> str:
+    """Return what a mean is over; of the paper's tasks also how many, and of how many."""
+    paper = set(results.paper)
+    over = {
+        MEAN_IR: (set(results.names("retrieval")), len(names_of("retrieval"))),
+        MEAN_STS: (set(results.names("sts")), len(names_of("sts"))),
+        MEAN_TASKS: (paper, len(BENCHMARKS)),
+    }
+    names, whole = over.get(name, (set(), 0))
+    if not names or not names <= paper:
+        return MEAN_LABELS[name]
+    return f"{MEAN_LABELS[name]}, " + (f"{whole} tasks" if len(names) == whole else f"{len(names)} of {whole} tasks")
 
 
 def _gains(results: Results) -> dict[str, Any]:

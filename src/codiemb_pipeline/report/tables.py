@@ -16,6 +16,7 @@ DECIMALS = 3
 """Scores are shown, and called equal, at this many decimals."""
 
 MEAN_IR, MEAN_STS, MEAN_BOTH, MEAN_TRANSFER = "mean ir", "mean sts", "mean both", "mean transfer"
+MEAN_TASKS = "mean of tasks"
 METRIC_WORDS = {"ndcg_at_10": "nDCG@10", "cosine_spearman": "Spearman"}
 
 
@@ -25,13 +26,18 @@ class Results:
 
     Attributes:
         scores: (models, benchmarks), nDCG in [0, 1] or Spearman in [-1, 1]; NaN where a score is missing.
-        benchmarks: by name: type, metric, source, split, size.
+        benchmarks: by name: type, metric, source, split, size; the paper's have ``hub_id`` and ``full``, no source.
         transfer: names of the benchmarks whose source was not trained on.
     """
 
     scores: pd.DataFrame
     benchmarks: dict[str, dict[str, Any]]
     transfer: tuple[str, ...]
+
+    @property
+    def paper(self) -> list[str]:
+        """The names of the paper's benchmarks."""
+        return [str(name) for name in self.scores if "hub_id" in self.benchmarks[name]]
 
     def names(self, kind: str) -> list[str]:
         """Return the benchmarks of type ``retrieval`` or ``sts`` whose source was trained on."""
@@ -55,8 +61,9 @@ def read_results(summary: dict[str, Any], train_sources: Iterable[str]) -> Resul
 def with_means(results: Results) -> pd.DataFrame:
     """Return the scores, the sources trained on first, with the means that there are benchmarks for.
 
-    ``mean ir`` and ``mean sts`` are over the benchmarks trained on, ``mean both`` is the mean of the two, and ``mean
-    transfer`` is over the rest. A mean over a missing score is missing.
+    ``mean ir`` and ``mean sts`` are over the benchmarks trained on, ``mean both`` is the mean of the two, ``mean of
+    tasks`` is over the paper's benchmarks, each counting alike, and ``mean transfer`` is over the rest. A mean over a
+    missing score is missing.
     """
     ir, sts, transfer = results.names("retrieval"), results.names("sts"), list(results.transfer)
     table = results.scores[ir + sts].copy()
@@ -65,6 +72,8 @@ def with_means(results: Results) -> pd.DataFrame:
             table[name] = results.scores[columns].mean(axis=1, skipna=False)
     if ir and sts:
         table[MEAN_BOTH] = (table[MEAN_IR] + table[MEAN_STS]) / 2
+    if results.paper:
+        table[MEAN_TASKS] = results.scores[results.paper].mean(axis=1, skipna=False)
     for name in transfer:
         table[name] = results.scores[name]
     if transfer:
