@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from audit_texts import AUDIT
 
 from codiemb_pipeline.encoder.checkpoint import load_tokenizer, weights_digest
 from codiemb_pipeline.encoder.stamp import MADE_UNDER, made_under
@@ -39,6 +40,7 @@ def make_params() -> Callable[..., AssembleParams]:
             "max_positives": 8,
             "max_negatives": 8,
             "dev_documents": None,
+            "audit": AUDIT,
         }
         return AssembleParams.parse({**values, **changes}, "assemble")
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import yaml
+from fake_contamination import fake_contamination
 
 from codiemb_pipeline.jsonl import write_json, write_jsonl
 from codiemb_pipeline.report.facts import GitState, RunFacts
@@ -39,6 +40,7 @@ def build_fake_run(folder: Path) -> ReportInputs:
         sources=folder / "sources",
         hard_negatives=folder / "hard_negatives",
         model_input=folder / "examples",
+        contamination=folder / "contamination.json",
         training_curves=folder / "training",
         merged=folder / "merged",
         evaluation=folder / "evaluation",
@@ -46,6 +48,7 @@ def build_fake_run(folder: Path) -> ReportInputs:
     _ingest(inputs.sources)
     write_json(inputs.hard_negatives / "audit.json", {"sources": {"semanlink": _audit()}})
     write_json(inputs.model_input / "manifest.json", _manifest())
+    write_json(inputs.contamination, fake_contamination())
     _curves(inputs.training_curves / "main")
     _merge(inputs.merged)
     _evaluate(inputs.evaluation)

@@ -1,4 +1,4 @@
-"""How much of each source enters training: caps, order, and what the manifest says of it.
+"""How much of each source enters training: caps, order, the audit, and what the manifest says of it.
 
 Knows nothing of tokens.
 """
@@ -12,6 +12,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from codiemb_pipeline.assemble.audit import Audit
 from codiemb_pipeline.assemble.examples import PairExamples, RetrievalExamples
 from codiemb_pipeline.encoder.prompts import PromptBook
 from codiemb_pipeline.errors import InputError
@@ -33,12 +34,18 @@ def choose(ids: Sequence[str], cap: int | None, seed: int, *purpose: str) -> lis
 
 
 def source_examples(
-    name: str, params: AssembleParams, prompts: PromptBook, sources: Path, hard_negatives: Path
+    name: str,
+    params: AssembleParams,
+    prompts: PromptBook,
+    sources: Path,
+    hard_negatives: Path,
+    audit: Audit | None = None,
 ) -> tuple[list[TrainingExample], dict[str, Any]]:
     """Return the training examples of source ``name`` in the order of its tables, and their entry in the manifest.
 
     Raises:
-        InputError: the source does not exist or has no training rows, or its hard negatives do not fit it.
+        InputError: the source does not exist or has no training rows, its hard negatives do not fit it, or the audit
+            takes all of it out.
     """
     task = task_of(sources, name)
     instruction = prompts.instruction(task, name)
@@ -58,6 +65,11 @@ def source_examples(
     rows.dropped[over_cap] += len(rows.ids) - len(chosen)
     bar = tqdm(chosen, desc=f"assemble {name}", unit="example", disable=None, leave=False)
     examples = [build(number) for number in bar]
+    if audit:
+        examples, found = audit.check(name, examples)
+        rows.dropped.update({f"{what}_in_benchmarks": count for what, count in found.items()})
+        if not examples:
+            raise InputError(f"source {name!r}: all its training examples stand in benchmarks, see assemble.audit")
     entry = {
         "task": task,
         "examples": len(examples),

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from codiemb_pipeline.assemble.audit import Audit
 from codiemb_pipeline.assemble.dev_sets import dev_set
 from codiemb_pipeline.assemble.mixture import source_examples
 from codiemb_pipeline.assemble.tokens import TextRegister, write_tokens
@@ -31,7 +32,12 @@ logger = logging.getLogger(__name__)
 
 
 def assemble(
-    params: AssembleParams, encoder_params: EncoderParams, sources: Path, hard_negatives: Path, out: Path
+    params: AssembleParams,
+    encoder_params: EncoderParams,
+    sources: Path,
+    hard_negatives: Path,
+    out: Path,
+    audit: Audit | None = None,
 ) -> None:
     """Write everything training reads.
 
@@ -41,10 +47,11 @@ def assemble(
         sources: the folder ``ingest`` wrote.
         hard_negatives: the folder ``mine`` wrote.
         out: folder to write into.
+        audit: looks for benchmark texts among the training texts; ``None`` for nobody.
 
     Raises:
-        InputError: a source named in ``params`` does not exist or has no rows of its split, its files disagree, or the
-            hard negatives were mined by another encoder or under other settings.
+        InputError: a source named in ``params`` does not exist or has no rows of its split, its files disagree, the
+            hard negatives were mined by another encoder or under other settings, or the audit refuses what it found.
     """
     tasks = {name: task_of(sources, name) for name in (*params.train_sources, *params.dev_sources)}
     tokenizer = load_tokenizer(encoder_params)
@@ -57,13 +64,15 @@ def assemble(
 
     def training_rows() -> Iterator[dict[str, Any]]:
         for name in params.train_sources:
-            examples, entry = source_examples(name, params, tokenizer.prompts, sources, hard_negatives)
+            examples, entry = source_examples(name, params, tokenizer.prompts, sources, hard_negatives, audit)
             manifest["train"][name] = entry
             used["train", name] = training.add_source(examples)
             logger.info("assembled %s: %d examples", name, len(examples))
             yield from (example.to_dict() for example in examples)
 
     write_jsonl(out / "train.jsonl", training_rows())
+    if audit:
+        audit.refuse()
     training.write(out / "train")
     for name in params.dev_sources:
         held_out, manifest["dev"][name] = dev_set(name, params, tokenizer.prompts, sources, register)

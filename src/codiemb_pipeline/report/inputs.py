@@ -22,12 +22,13 @@ class AbsentError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class ReportInputs:
-    """The folders that the other stages wrote; any of them may be missing.
+    """What the other stages wrote; any of it may be missing.
 
     Attributes:
         sources: of ``ingest``: a folder per source, counts.json, rejects.jsonl.
         hard_negatives: of ``mine``: audit.json.
         model_input: of ``assemble``: manifest.json.
+        contamination: of ``assemble``: the file contamination.json.
         training_curves: of ``train``: a folder per run with ir.csv, sts.csv, dev.csv.
         merged: of ``merge``: summary.json and a folder per recipe with provenance.json.
         evaluation: of ``evaluate``: summary.json, geometry.json.
@@ -36,6 +37,7 @@ class ReportInputs:
     sources: Path
     hard_negatives: Path
     model_input: Path
+    contamination: Path
     training_curves: Path
     merged: Path
     evaluation: Path

@@ -1,7 +1,7 @@
-"""What the sections on the data and on the run show: counts per source, and what was run, where, how long.
+"""What the sections on the data and on the run show: counts per source, the audit, and what was run, where, how long.
 
-From the counts of ``ingest``, the manifest of ``assemble`` and the facts of the run to plain values for the template;
-knows nothing of HTML.
+From the counts of ``ingest``, the manifest and the audit of ``assemble`` and the facts of the run to plain values for
+the template; knows nothing of HTML.
 """
 
 from __future__ import annotations
@@ -12,16 +12,17 @@ from typing import Any
 
 from codiemb_pipeline.jsonl import read_jsonl
 from codiemb_pipeline.report.facts import STAGES, RunFacts
-from codiemb_pipeline.report.formats import to_yaml
+from codiemb_pipeline.report.formats import listed, to_yaml
 from codiemb_pipeline.report.inputs import AbsentError, ReportInputs, read_written
 from codiemb_pipeline.schema import SPLITS
 
 SHOWN_REJECTS = 20
+AUDITED = {"query": "queries", "document": "documents", "pair": "pairs", "sentence": "sentences"}
 DUPLICATE_WORDS = ("repeat", "later split")
 
 
 def data_content(inputs: ReportInputs, train_sources: list[str]) -> dict[str, Any]:
-    """Return counts of every source, and of what entered training and dev.
+    """Return counts of every source, of what entered training and dev, and of what of it stands in benchmarks.
 
     Raises:
         AbsentError: ``ingest`` has written no counts.
@@ -33,6 +34,11 @@ def data_content(inputs: ReportInputs, train_sources: list[str]) -> dict[str, An
     except AbsentError as absent:
         manifest = None
         missing.append(str(absent))
+    try:
+        audit = audit_content(read_written(inputs.contamination, "assemble"))
+    except AbsentError as absent:
+        audit = None
+        missing.append(str(absent))
     sources = [_source(name, entry, name in train_sources) for name, entry in counts.items()]
     return {
         "sources": sorted(sources, key=lambda source: (source["task"], not source["trained"], source["name"])),
@@ -41,6 +47,7 @@ def data_content(inputs: ReportInputs, train_sources: list[str]) -> dict[str, An
         "rejects": _rejects(inputs.sources / "rejects.jsonl"),
         "assembled": _assembled(manifest) if manifest else [],
         "manifest": manifest,
+        "audit": audit,
         "missing": missing,
     }
 
@@ -85,6 +92,44 @@ def _assembled(manifest: dict[str, Any]) -> list[dict[str, Any]]:
                 "dropped": [(_words(why), number) for why, number in entry.get("dropped", {}).items() if number],
             })  # fmt: skip
     return rows
+
+
+def audit_content(report: dict[str, Any]) -> dict[str, Any]:
+    """Return what the audit of training texts against the benchmarks found, a row per source and benchmark.
+
+    A row counts training texts equal to, and nearly equal to, the benchmark's texts of each kind; a text that is
+    positive here and negative there counts as both. ``shared`` are documents of a corpus that train and test share.
+    """
+    if report["mode"] == "off":
+        return {"mode": "off"}
+    findings, sizes = report["findings"], report["benchmarks"]
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    for finding in findings:
+        names = finding["source"], finding["benchmark"]
+        row = rows.setdefault(names, {"names": names, "counts": {kind: [0, 0] for kind in AUDITED}, "shared": [0, 0]})
+        counts = row["shared"] if finding["shared"] else row["counts"][finding["text"]]
+        counts[0] += finding["exact"]
+        counts[1] += finding["near"]
+    removed = [
+        (source, benchmark, counts)
+        for source, by_benchmark in report["removed"].items()
+        for benchmark, counts in by_benchmark.items()
+    ]
+    leaking = {row["names"] for row in rows.values() if any(map(sum, row["counts"].values()))}
+    return {
+        "mode": report["mode"],
+        "act_on": listed([AUDITED[kind] for kind in report["settings"]["act_on"]]) or "nothing",
+        "kinds": AUDITED,
+        "rows": list(rows.values()),
+        "clean": len(sizes) * len(report["sources"]) - len(leaking),
+        "details": [finding | {"of": _size(finding, sizes), "kind": AUDITED[finding["text"]]} for finding in findings],
+        "removed": removed,
+    }
+
+
+def _size(finding: dict[str, Any], sizes: dict[str, dict[str, int]]) -> int:
+    """Return how many queries, documents or pairs the benchmark has; of sentences, the pairs they stand in."""
+    return sizes[finding["benchmark"]]["pair" if finding["text"] == "sentence" else finding["text"]]
 
 
 def _words(key: str) -> str:

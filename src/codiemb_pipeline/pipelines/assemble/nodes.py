@@ -5,26 +5,36 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from codiemb_pipeline.params import AssembleParams, EncoderParams
+from codiemb_pipeline.params import AssembleParams, EncoderParams, EvaluateParams
 from codiemb_pipeline.pipelines.rim import draft
 
 
-def assemble(params: dict[str, Any], encoder: dict[str, Any], sources: Path, hard_negatives: Path, work: Path) -> Path:
-    """Make unified records of both tasks and tokenise them once.
+def assemble(
+    params: dict[str, Any],
+    encoder: dict[str, Any],
+    evaluate: dict[str, Any],
+    sources: Path,
+    hard_negatives: Path,
+    work: Path,
+) -> tuple[Path, Path]:
+    """Make unified records of both tasks, audit them against all benchmarks, and tokenise them once.
 
     Args:
         params: the ``assemble`` section.
         encoder: the ``encoder`` section.
+        evaluate: the ``evaluate`` section, for the benchmarks.
         sources: what ``ingest`` wrote.
         hard_negatives: what ``mine`` wrote.
         work: folder for work in progress.
 
     Returns:
-        The finished folder of model input.
+        The finished folder of model input, and the file of what the audit found.
     """
+    from codiemb_pipeline.assemble.benchmark_audit import open_audit, write_contamination
     from codiemb_pipeline.assemble.run import assemble as assemble_examples
 
     out = draft(work, "model_input")
-    encoder_params = EncoderParams.parse(encoder, "encoder")
-    assemble_examples(AssembleParams.parse(params, "assemble"), encoder_params, sources, hard_negatives, out)
-    return out
+    values, encoder_params = AssembleParams.parse(params, "assemble"), EncoderParams.parse(encoder, "encoder")
+    audit = open_audit(values.audit, EvaluateParams.parse(evaluate, "evaluate").benchmarks, sources)
+    assemble_examples(values, encoder_params, sources, hard_negatives, out, audit)
+    return out, write_contamination(audit, draft(work, "contamination") / "contamination.json")

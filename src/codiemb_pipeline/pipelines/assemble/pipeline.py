@@ -15,9 +15,10 @@ def create_pipeline(**_: object) -> Pipeline:
         {
             "params": "params:assemble",
             "encoder": "params:encoder",
+            "evaluate": "params:evaluate",
             "sources": "sources",
             "hard_negatives": "hard_negatives",
             "work": "work",
         },
-        "model_input",
+        ["model_input", "contamination"],
     )

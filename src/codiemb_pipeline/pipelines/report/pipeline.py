@@ -18,6 +18,7 @@ def create_pipeline(**_: object) -> Pipeline:
             "sources": "sources",
             "hard_negatives": "hard_negatives",
             "model_input": "model_input",
+            "contamination": "contamination",
             "training_curves": "training_curves",
             "merged": "merged",
             "evaluation": "evaluation",
