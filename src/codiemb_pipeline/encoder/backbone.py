@@ -13,6 +13,7 @@ import transformers
 from torch import nn
 from transformers import AutoModel
 
+from codiemb_pipeline.encoder.own_code import failures_told
 from codiemb_pipeline.encoder.tokens import TokenBatch, pad
 from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.params.encoder import EncoderParams
@@ -25,14 +26,17 @@ def load_backbone(folder: Path, params: EncoderParams) -> nn.Module:
     """Load the backbone in ``folder`` in float32 on the CPU.
 
     Raises:
-        InputError: it was asked to attend both ways and does not.
+        InputError: it was asked to attend both ways and does not, or its own code fails.
     """
     transformers.utils.logging.disable_progress_bar()
-    backbone = AutoModel.from_pretrained(folder, dtype=torch.float32, trust_remote_code=params.trust_remote_code)
+    with failures_told(folder):
+        backbone = AutoModel.from_pretrained(folder, dtype=torch.float32, trust_remote_code=params.trust_remote_code)
     if params.bidirectional:
         # The mask functions of transformers 5 read this key. It is saved: whoever loads the folder attends likewise.
         backbone.config.is_causal = False
-        if not attends_both_ways(backbone):
+        with failures_told(folder):
+            both_ways = attends_both_ways(backbone)
+        if not both_ways:
             raise InputError(
                 f"params.yaml: encoder.bidirectional: {folder}: expected a backbone that can attend both ways, found "
                 f"{type(backbone).__name__}, where a token sees none of the later ones even when asked to; say false"
@@ -84,6 +88,12 @@ def _some_ids(backbone: nn.Module, count: int) -> list[int]:
     return list(range(size // 2, size // 2 + count))
 
 
-def _states(backbone: nn.Module, batch: TokenBatch, **positions: torch.Tensor) -> torch.Tensor:
-    output = backbone(input_ids=batch.input_ids, attention_mask=batch.attention_mask, **positions)
+def without_cache(backbone: nn.Module) -> dict[str, bool]:
+    """Return the arguments that keep a decoder from storing keys and values for later tokens, which never come here."""
+    return {"use_cache": False} if "use_cache" in inspect.signature(backbone.forward).parameters else {}
+
+
+def _states(backbone: nn.Module, batch: TokenBatch, **options: torch.Tensor) -> torch.Tensor:
+    options |= without_cache(backbone)
+    output = backbone(input_ids=batch.input_ids, attention_mask=batch.attention_mask, **options)
     return output.last_hidden_state

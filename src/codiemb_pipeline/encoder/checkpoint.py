@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -17,9 +18,11 @@ from codiemb_pipeline import locations
 from codiemb_pipeline.encoder.backbone import load_backbone, must_count_positions
 from codiemb_pipeline.encoder.export import (
     put_end_token_into_tokenizer,
+    weights_of,
     what_sentence_transformers_does_otherwise,
     write_sentence_transformers_files,
 )
+from codiemb_pipeline.encoder.own_code import check_pinned, prepare_own_code
 from codiemb_pipeline.encoder.projection import (
     PROJECTION_FOLDER,
     WEIGHTS_FILE,
@@ -35,6 +38,7 @@ from codiemb_pipeline.jsonl import read_json, write_json
 from codiemb_pipeline.params.encoder import EncoderParams
 
 SETTINGS_FILE = "codiemb.json"
+NOT_LOADED = ["onnx/*", "openvino/*", "*.onnx", "*.h5", "*.msgpack", "*.ot"]  # the same weights for others to read
 WEIGHT_PATTERNS = ("*.safetensors", "pytorch_model*.bin", "*.safetensors.index.json", "*.bin.index.json")
 
 
@@ -42,16 +46,18 @@ def base_folder(params: EncoderParams) -> Path:
     """Return the local folder of the base encoder; a hub id is fetched (or found in the hub's cache) first.
 
     Raises:
-        InputError: the path or package is not there, or the hub can't be reached and has nothing cached.
+        InputError: the path or package is not there, the hub can't be reached and has nothing cached, or its code may
+            run and no commit is pinned.
     """
     if params.path.startswith(locations.PACKAGE_PREFIX) or Path(params.path).exists():
         return locations.resolve(params.path, field="encoder.path")
     if params.path.startswith((".", "/", "~")) or params.path.count("/") != 1:
         return locations.resolve(params.path, field="encoder.path")  # no hub id: says what was looked for
+    check_pinned(params)
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(params.path, revision=params.revision))
+        return Path(snapshot_download(params.path, revision=params.revision, ignore_patterns=NOT_LOADED))
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(
@@ -64,6 +70,7 @@ def base_with_projection(params: EncoderParams, scratch: Path) -> Path:
     base = base_folder(params)
     if params.projection is None:
         return base
+    prepare_own_code(base, params)
     config = AutoConfig.from_pretrained(base, trust_remote_code=params.trust_remote_code)
     return folder_with_projection(base, params.projection, int(config.hidden_size), scratch)
 
@@ -72,11 +79,12 @@ def load_tokenizer(params: EncoderParams, folder: Path | None = None) -> TextTok
     """Load the tokenizer of the base (``folder`` None) or of an encoder folder; no weights.
 
     Raises:
-        InputError: nothing lies there, the folder was made under other settings, or the tokenizer can't do what is
-            asked of it.
+        InputError: nothing lies there, the folder was made under other settings, its own code may not run or fails, or
+            the tokenizer can't do what is asked of it.
     """
     place = folder or base_folder(params)
     _check_settings(place, params)
+    prepare_own_code(place, params)
     backend = AutoTokenizer.from_pretrained(place, trust_remote_code=params.trust_remote_code)
     if not backend.is_fast:
         raise InputError(
@@ -115,20 +123,26 @@ def load_encoder(params: EncoderParams, folder: Path | None = None) -> Encoder:
     return Encoder(model.to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer)
 
 
-def save_encoder(encoder: Encoder, folder: Path) -> None:
+def save_encoder(encoder: Encoder, folder: Path, weights: Mapping[str, torch.Tensor] | None = None) -> None:
     """Write an encoder folder; the same weights and settings give the same bytes.
 
     ``codiemb.json`` says under ``sentence_transformers_differs`` where that library would give other vectors.
+
+    Args:
+        encoder: what to write.
+        folder: made when missing.
+        weights: those of ``encoder.model`` by name, where it does not hold them itself (it is sharded).
     """
     folder.mkdir(parents=True, exist_ok=True)
-    encoder.model.backbone.save_pretrained(folder)
+    parts = None if weights is None else weights_of(weights, "backbone")
+    encoder.model.backbone.save_pretrained(folder, state_dict=parts)
     backend = encoder.tokenizer.backend
     # Encoding leaves its truncation in what would be written: the bytes would tell whether it had been used.
     backend.backend_tokenizer.no_truncation()
     backend.backend_tokenizer.no_padding()
     backend.save_pretrained(folder)
     put_end_token_into_tokenizer(encoder.tokenizer, folder)
-    write_sentence_transformers_files(encoder, folder)
+    write_sentence_transformers_files(encoder, folder, weights)
     differences = what_sentence_transformers_does_otherwise(encoder.tokenizer, folder)
     settings = embedding_settings(encoder.params)
     write_json(folder / SETTINGS_FILE, {**settings, "sentence_transformers_differs": differences})

@@ -7,6 +7,7 @@ can't say is returned in words, for the folder's ``codiemb.json``. Knows nothing
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +24,29 @@ from codiemb_pipeline.jsonl import read_json, write_json
 MODES = {"cls": "cls_token", "mean": "mean_tokens", "weighted_mean": "weightedmean_tokens", "last": "lasttoken"}
 TRUNCATE_FOLDER = "3_Truncate"
 PROBES = ("", "a", "b a", "a b " * 512)
+BEHIND = ("a", "the dog", "1", "的", "？")  # texts behind a prompt: a letter, a word, other kinds of characters
 
 
-def write_sentence_transformers_files(encoder: Encoder, folder: Path) -> None:
-    """Write modules, their settings and the named prompts beside the weights and tokenizer."""
+def weights_of(weights: Mapping[str, torch.Tensor], part: str) -> dict[str, torch.Tensor]:
+    """Return the weights of one part of a model, by their names within it."""
+    return {name.removeprefix(f"{part}."): tensor for name, tensor in weights.items() if name.startswith(f"{part}.")}
+
+
+def write_sentence_transformers_files(
+    encoder: Encoder, folder: Path, weights: Mapping[str, torch.Tensor] | None = None
+) -> None:
+    """Write modules, their settings and the named prompts beside the weights and tokenizer.
+
+    Args:
+        encoder: what is exported.
+        folder: where.
+        weights: those of ``encoder.model`` by name, where it does not hold them itself.
+    """
     params, model = encoder.params, encoder.model
     modules = [("", "Transformer"), ("1_Pooling", "Pooling")]
     if model.projection is not None:
-        save_dense(model.projection.weight, model.projection.bias, folder / PROJECTION_FOLDER)
+        layer = model.projection.state_dict() if weights is None else weights_of(weights, "projection")
+        save_dense(layer["weight"], layer["bias"], folder / PROJECTION_FOLDER)
         modules.append((PROJECTION_FOLDER, "Dense"))
     if model.output_width < model.width:
         # Their own truncate_dim cuts after normalising; a layer that copies the first numbers cuts before.
@@ -92,12 +108,27 @@ def _ending(processor: dict[str, Any] | None, token: str, token_id: int) -> dict
 def what_sentence_transformers_does_otherwise(tokenizer: TextTokenizer, folder: Path) -> list[str]:
     """Return in words where sentence-transformers will give other vectors than we do from the same folder."""
     params, differences = tokenizer.params, []
-    prompts = any(tokenizer.prompts.named_prefixes().values())
-    if params.pooling == "weighted_mean" and not params.prompts.in_pooling and prompts:
+    prompts = sorted({prefix for prefix in tokenizer.prompts.named_prefixes().values() if prefix})
+    left_out = prompts if params.pooling in MEANS and not params.prompts.in_pooling else []
+    if params.pooling == "weighted_mean" and left_out:
         differences.append("behind a prompt: it weighs tokens by their place in prompt and text, we in the text alone")
-    if tokenizer.end_id is not None:
-        theirs = AutoTokenizer.from_pretrained(folder, trust_remote_code=params.trust_remote_code)
-        probes = list(PROBES)
-        if theirs(probes, truncation=True, max_length=params.max_length)["input_ids"] != tokenizer.tokenize(probes)[0]:
-            differences.append(f"append {tokenizer.backend.eos_token!r} yourself, as the last token after the cut")
+    if tokenizer.end_id is None and not left_out:
+        return differences
+    theirs = AutoTokenizer.from_pretrained(folder, trust_remote_code=params.trust_remote_code)
+    longest = params.max_length
+    if any(set(tokenizer.tokenize(BEHIND, text)[1]) != {_their_length(theirs, text, longest)} for text in left_out):
+        differences.append(
+            "behind a prompt: it leaves out as many tokens as the prompt has alone, we those wholly within it; a token "
+            "that begins in the prompt and reaches into the text counts here and not there"
+        )
+    probes = list(PROBES)
+    their_ids = theirs(probes, truncation=True, max_length=longest)["input_ids"]
+    if tokenizer.end_id is not None and their_ids != tokenizer.tokenize(probes)[0]:
+        differences.append(f"append {tokenizer.backend.eos_token!r} yourself, as the last token after the cut")
     return differences
+
+
+def _their_length(tokenizer: Any, prompt: str, longest: int) -> int:
+    """Return how many tokens sentence-transformers takes for the prompt: all of the prompt alone, but for an end."""
+    ids = tokenizer(prompt, truncation=True, max_length=longest)["input_ids"]
+    return len(ids) - (ids[-1] in tokenizer.all_special_ids)

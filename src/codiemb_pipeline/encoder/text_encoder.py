@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torch.nn.functional import normalize
 
+from codiemb_pipeline.encoder.backbone import without_cache
 from codiemb_pipeline.encoder.pooling import pool
 from codiemb_pipeline.encoder.prompts import PromptBook
 from codiemb_pipeline.encoder.tokens import TextTokenizer, TokenBatch
@@ -42,6 +43,7 @@ class TextEncoder(nn.Module):
         super().__init__()
         self.backbone, self.projection = backbone, projection
         self._params, self._count_positions = params, count_positions
+        self._options = without_cache(backbone)
 
     @property
     def layers(self) -> int:
@@ -90,6 +92,7 @@ class TextEncoder(nn.Module):
         return normalize(cut, dim=-1) if self._params.normalize else cut
 
     def _run(self, batch: TokenBatch, **options: Any) -> Any:
+        options |= self._options
         if self._count_positions:
             options["position_ids"] = batch.positions
         return self.backbone(input_ids=batch.input_ids, attention_mask=batch.attention_mask, **options)

@@ -1,0 +1,265 @@
+"""The encoders of the paper as the profiles set them, on tiny random models of each architecture."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from tiny_architectures import MAKERS, make_own_code
+
+from codiemb_pipeline.encoder.backbone import attends_both_ways
+from codiemb_pipeline.encoder.checkpoint import load_encoder, save_encoder, weights_digest
+from codiemb_pipeline.encoder.encode import encode_texts
+from codiemb_pipeline.encoder.text_encoder import Encoder
+from codiemb_pipeline.encoder.tokens import pad
+from codiemb_pipeline.jsonl import write_json
+from codiemb_pipeline.losses.info_nce import info_nce
+from codiemb_pipeline.merge.merge import merge_checkpoints
+from codiemb_pipeline.params import EncoderParams
+from codiemb_pipeline.params.merge import MergeParams
+from codiemb_pipeline.train.optimizer import adamw, freeze_unreached, set_learning_rate
+
+PROFILES = Path(__file__).parents[2] / "conf" / "profiles"
+TEXTS = ["the red dog", "学生看医生", "a small bird of the river and a big fish 你好", "dog " * 80, "q"]
+INSTRUCTION = "Retrieve semantically similar text"
+OTHERS = {
+    "llama": {"pooling": "mean", "append_eos": True, "bidirectional": True},
+    "qwen3": {"pooling": "last", "append_eos": True, "bidirectional": True},
+}
+KINDS = {**MAKERS, "own code, youtu": make_own_code}
+SET_BY = {"bert": "bge-large-zh", "xlm-r": "e5-large-instruct", "own code, youtu": "youtu"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_code_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the copies that transformers makes of a model's code out of the home folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        cache = tmp_path_factory.mktemp("modules")
+        patch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(cache))
+        patch.syspath_prepend(str(cache))
+        yield
+
+
+def settings(kind: str, folder: Path, **changes: Any) -> EncoderParams:
+    """Return the profile's settings with few instructions, and a length that the tiny models have places for."""
+    profile = SET_BY.get(kind, "minicpm")
+    values = yaml.safe_load((PROFILES / f"{profile}.yaml").read_text(encoding="utf-8"))["encoder"]
+    values |= {"path": str(folder), "revision": None, "max_length": 64, "trust_remote_code": "own code" in kind}
+    prompts = {**values["prompts"], "instructions": {"ir": "find", "sts": INSTRUCTION}, **changes.pop("prompts", {})}
+    return EncoderParams.parse({**values, **OTHERS.get(kind, {}), **changes, "prompts": prompts}, "encoder")
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def folder(kind: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return KINDS[kind](tmp_path_factory.mktemp("base") / "tiny-model")
+
+
+@pytest.fixture(scope="module")
+def encoder(kind: str, folder: Path) -> Encoder:
+    return load_encoder(settings(kind, folder))
+
+
+def vectors(encoder: Encoder, texts: list[str], prefix: str = "") -> torch.Tensor:
+    return encode_texts(encoder, texts, prefix=prefix, tokens_per_chunk=300)
+
+
+ENDS = {
+    "bert": ("[CLS]", "[SEP]"),
+    "xlm-r": ("<s>", "</s>"),
+    "llama": ("<s>", "</s>"),
+    "qwen3": (None, "<|endoftext|>"),
+    "own code": ("<s>", "</s>"),
+    "own code, youtu": ("<s>", None),
+}
+
+
+def test_texts_begin_and_end_as_the_architecture_has_it_and_keep_their_end_when_cut(
+    kind: str, encoder: Encoder
+) -> None:
+    backend = encoder.tokenizer.backend
+    first, last = ENDS[kind]
+    rows, _ = encoder.tokenize(TEXTS, encoder.prompts.prefix("sts", "query", "stsb"))
+    for row in rows:
+        tokens = backend.convert_ids_to_tokens(row)
+        assert first is None or tokens[0] == first
+        assert last is None or (tokens[-1] == last and tokens.count(last) == 1)
+        assert last is not None or "</s>" not in tokens
+    assert max(map(len, rows)) == 64
+
+
+def test_a_query_bears_the_instruction_and_a_document_none(kind: str, encoder: Encoder) -> None:
+    query = encoder.prompts.prefix("ir", "query", "any")
+    assert query == ("Instruction: find \nQuery: " if kind == "own code, youtu" else "Instruction: find Query: ")
+    assert encoder.prompts.prefix("ir", "document", "any") == ("Passage: " if kind == "bert" else "")
+    plain, bearing = (encoder.tokenize(["dog"], prefix)[0][0] for prefix in ("", query))
+    special = set(encoder.tokenizer.backend.all_special_tokens)
+    pieces = [piece for piece in encoder.tokenizer.backend.convert_ids_to_tokens(bearing) if piece not in special]
+    assert "".join(piece.strip("#▁Ġ") for piece in pieces).lower() == "instruction:findquery:dog"
+    assert len(bearing) > len(plain)
+
+
+@pytest.mark.parametrize("text", ["the red dog", "学生看医生"])
+def test_pooling_is_that_of_the_profile_done_by_hand(kind: str, encoder: Encoder, text: str) -> None:
+    """The first state (bge), the last (Qwen), or the mean of the states behind the prompt (the others)."""
+    prompt = encoder.prompts.prefix("sts", "query", "stsb")
+    (row,), _ = encoder.tokenize([text], prompt)
+    with torch.inference_mode():
+        states = encoder.model.backbone(
+            input_ids=torch.tensor([row]), attention_mask=torch.ones(1, len(row), dtype=torch.long)
+        ).last_hidden_state[0]
+    offsets = encoder.tokenizer.backend(prompt + text, return_offsets_mapping=True)["offset_mapping"]
+    offsets += [(0, len(prompt + text))] * (len(row) - len(offsets))  # an end token that is appended
+    start = next(place for place, (_, end) in enumerate(offsets) if end > len(prompt))
+    expected = {"bert": states[0], "qwen3": states[-1]}.get(kind, states[start:].mean(dim=0))
+    torch.testing.assert_close(vectors(encoder, [text], prompt)[0], expected / expected.norm(), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen3"], indirect=True)
+def test_no_keys_and_values_are_kept_for_tokens_that_never_come(kind: str, encoder: Encoder) -> None:
+    """They would be as large as all token states of all layers together."""
+    batch = pad([[20, 21, 22]], [0], encoder.pad_id)
+    with torch.inference_mode():
+        assert encoder.model._run(batch).past_key_values is None
+        assert encoder.model.backbone(batch.input_ids).past_key_values is not None
+
+
+@pytest.mark.parametrize("padded", [False, True])
+def test_the_first_token_sees_the_last(encoder: Encoder, padded: bool) -> None:
+    """Also in a decoder, and in one whose code was written for it."""
+    rows = [[20, 21, 22], [20, 21, 23], *([list(range(20, 30))] if padded else [])]
+    with torch.inference_mode():
+        first = encoder.model.token_states(pad(rows, [0] * len(rows), encoder.pad_id))[:2, 0]
+    assert (first[0] - first[1]).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen3"], indirect=True)
+def test_a_decoder_that_is_not_asked_to_sees_the_past_alone(kind: str, folder: Path) -> None:
+    assert not attends_both_ways(load_encoder(settings(kind, folder, bidirectional=False)).model.backbone)
+
+
+def train(encoder: Encoder, steps: int) -> list[float]:
+    """Train on four queries and their documents, with the profile's gradient checkpointing; return the losses."""
+    model = encoder.model.train()
+    model.backbone.gradient_checkpointing_enable({"use_reentrant": False})
+    queries, _ = encoder.tokenize(["red dog", "old cat", "你好", "医生"], encoder.prompts.prefix("ir", "query", "any"))
+    texts = ["a dog that is red", "the cat of old", "大家好", "看学生"]
+    documents, _ = encoder.tokenize(texts, encoder.prompts.prefix("ir", "document", "any"))
+    batch = [pad(queries, [0] * 4, encoder.pad_id), pad(documents, [0] * 4, encoder.pad_id)]
+    freeze_unreached(model, model(batch)[0].sum())
+    optimizer = adamw(model, weight_decay=0.0)
+    set_learning_rate(optimizer, 5e-3)
+    losses = []
+    for _ in range(steps):
+        query, document = model(batch)[0].split(4)
+        loss = info_nce(query, document, torch.eye(4, dtype=torch.bool), temperature=0.05)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss.item())
+    model.eval()
+    return losses
+
+
+def test_a_training_step_moves_every_weight_matrix_and_lowers_the_loss(kind: str, folder: Path) -> None:
+    encoder = load_encoder(settings(kind, folder))
+    before = {name: weight.clone() for name, weight in encoder.model.named_parameters()}
+    losses = train(encoder, 4)
+    assert losses[-1] < losses[0]
+    still = {name for name, weight in encoder.model.named_parameters() if torch.equal(weight, before[name])}
+    heads = {"backbone.pooler.dense.weight", "backbone.pooler.dense.bias"}  # a head that no embedding comes from
+    assert still == (heads if kind in ("bert", "xlm-r") else set())
+
+
+def test_under_bf16_autocast_vectors_are_nearly_the_same_and_gradients_reach_the_weights(
+    kind: str, folder: Path
+) -> None:
+    model = load_encoder(settings(kind, folder)).model
+    batch = pad([[20, 21, 22, 23], [24, 25]], [0, 0], 1)
+    plain, middle = model([batch], mid_layer=1)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rough, rough_middle = model([batch], mid_layer=1)
+    assert rough.dtype == rough_middle.dtype == torch.float32
+    assert (plain * rough).sum(dim=1).min() > 0.99
+    assert (middle * rough_middle).sum(dim=1).min() > 0.99
+    rough.cumsum(dim=0).sigmoid().sum().backward()
+    gradient = model.backbone.get_input_embeddings().weight.grad
+    assert gradient[20].abs().max() > 0
+    assert torch.isfinite(gradient).all()
+
+
+def test_a_saved_encoder_gives_the_same_vectors_and_bytes(kind: str, folder: Path, encoder: Encoder, tmp_path: Path):
+    params = settings(kind, folder)
+    prompt = encoder.prompts.prefix("sts", "query", "stsb")
+    save_encoder(encoder, tmp_path / "first")
+    again = load_encoder(params, tmp_path / "first")
+    assert torch.equal(vectors(again, TEXTS, prompt), vectors(encoder, TEXTS, prompt))
+    save_encoder(again, tmp_path / "second")
+    first, second = (
+        {str(file.relative_to(top)): file.read_bytes() for file in sorted(top.rglob("*")) if file.is_file()}
+        for top in (tmp_path / "first", tmp_path / "second")
+    )
+    assert first == second
+    assert ("modeling_tiny.py" in first) == ("own code" in kind)
+    for name, content in first.items():
+        assert str(folder.parent).encode() not in content, name
+
+
+DIFFERS = "behind a prompt: it leaves out as many tokens as the prompt has alone"
+
+
+@pytest.mark.parametrize("in_pooling", [True, False])
+def test_sentence_transformers_gives_the_same_vectors_or_the_folder_says_where_not(
+    kind: str, folder: Path, tmp_path: Path, in_pooling: bool
+) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    encoder = load_encoder(settings(kind, folder, prompts={"in_pooling": in_pooling}))
+    save_encoder(encoder, tmp_path)
+    theirs = SentenceTransformer(str(tmp_path), device="cpu", trust_remote_code="own code" in kind)
+    said = json.loads((tmp_path / "codiemb.json").read_text())["sentence_transformers_differs"]
+    # Pieces of XLM-R and of byte-level tokenizers hold the space before them, which is the prompt's last character.
+    merges = not in_pooling and kind not in ("bert", "qwen3")
+    assert [entry.startswith(DIFFERS) for entry in said] == [True] * merges
+    for name, prefix in ((None, ""), ("sts", encoder.prompts.prefix("sts", "query", "any"))):
+        other = theirs.encode(TEXTS, prompt_name=name, convert_to_tensor=True, show_progress_bar=False)
+        ours = vectors(encoder, TEXTS, prefix)
+        if merges and name:
+            assert (other - ours).abs().max() > 1e-3  # as said
+        else:
+            torch.testing.assert_close(other, ours, atol=1e-5, rtol=0)
+
+
+def test_two_checkpoints_are_merged_into_an_encoder_that_both_load(kind: str, folder: Path, tmp_path: Path) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    params = settings(kind, folder, prompts={"in_pooling": True})
+    encoder, entries = load_encoder(params), []
+    for number in (1, 2):
+        train(encoder, 1)
+        save_encoder(encoder, tmp_path / "runs" / "main" / f"step-{number:06d}")
+        entries.append({"name": f"step-{number:06d}", "step": number, "dev": {"mean": 0.5}})
+    write_json(tmp_path / "runs" / "main" / "run.json", {"base": weights_digest(folder), "checkpoints": entries})
+    fusion = {"granularity": "tensor", "norm": "l2", "weighting": "proportional", "tau": 1.0, "levels": 1}
+    recipes = {"uniform": {"method": "uniform"}, "fused": {"method": "delta_guided", **fusion}}
+    recipe = MergeParams.parse({"skip_first": 0, "output_dtype": None, "recipes": recipes}, "merge")
+    merge_checkpoints(recipe, folder, ["main"], tmp_path / "runs", lambda place: 0.5, tmp_path / "merged")
+    ours = [load_encoder(params, tmp_path / "runs" / "main" / entry["name"]) for entry in entries]
+    mean = load_encoder(params, tmp_path / "merged" / "uniform")
+    states = [dict(one.model.named_parameters()) for one in ours]
+    for name, weight in mean.model.named_parameters():
+        torch.testing.assert_close(weight, (states[0][name] + states[1][name]) / 2, atol=1e-6, rtol=1e-5)
+    fused = load_encoder(params, tmp_path / "merged" / "fused")
+    place = str(tmp_path / "merged" / "fused")
+    theirs = SentenceTransformer(place, device="cpu", trust_remote_code="own code" in kind)
+    other = theirs.encode(TEXTS, convert_to_tensor=True, show_progress_bar=False)
+    torch.testing.assert_close(other, vectors(fused, TEXTS), atol=1e-5, rtol=0)
