@@ -10,11 +10,22 @@ import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
+import torch.distributed.checkpoint as sharded_files
 from torch import nn
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_model_state_dict,
+    get_state_dict,
+    set_state_dict,
+)
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.tensor import DTensor
 
 COLLECTIVE_TIMEOUT = timedelta(minutes=30)
 
@@ -134,13 +145,81 @@ def mean_over_processes(summed: torch.Tensor, count: torch.Tensor, *, joint: boo
     return summed * world_size() / total(count).clamp(min=1)
 
 
-def wrap(model: nn.Module, device: torch.device) -> nn.Module:
-    """Return ``model`` with gradients averaged over the processes."""
+def wrap(model: nn.Module, device: torch.device, *, sharded: bool = False) -> nn.Module:
+    """Return ``model`` with gradients averaged over the processes; parameters change in place when ``sharded``.
+
+    ``sharded`` (FSDP2): each process keeps a part of weights, gradients and optimiser state, in float32; the weights
+    are gathered once for a micro-batch. The model is one unit, not one per layer: processes go through the layers
+    different numbers of times (their texts make different numbers of chunks), and would wait for each other forever.
+    """
     if world_size() == 1:
         return model
+    if sharded:
+        return fully_shard(model, mesh=init_device_mesh(device.type, (world_size(),)), reshard_after_forward=False)
     return nn.parallel.DistributedDataParallel(model, device_ids=[device.index] if device.type == "cuda" else None)
 
 
 def without_exchange(model: nn.Module) -> AbstractContextManager[None]:
     """Return a context in which a wrapped model's gradients stay local: all micro-batches of a step but the last."""
+    if isinstance(model, FSDPModule):
+        return _kept_whole(model)
     return model.no_sync() if isinstance(model, nn.parallel.DistributedDataParallel) else nullcontext()
+
+
+@contextmanager
+def _kept_whole(model: FSDPModule) -> Iterator[None]:
+    model.set_requires_gradient_sync(False)
+    model.set_reshard_after_backward(False)
+    try:
+        yield
+    finally:
+        model.set_requires_gradient_sync(True)
+        model.set_reshard_after_backward(True)
+
+
+@contextmanager
+def whole_weights(model: nn.Module) -> Iterator[None]:
+    """Hold all weights for the length of a ``with``, in which each process may encode as often as it likes."""
+    if not isinstance(model, FSDPModule):
+        yield
+        return
+    model.unshard()
+    try:
+        yield
+    finally:
+        model.reshard()
+
+
+def clip_gradients(model: nn.Module, highest: float) -> torch.Tensor:
+    """Scale all gradients so that their joint norm is ``highest`` at most; return the norm before."""
+    norm = nn.utils.clip_grad_norm_(model.parameters(), highest)
+    return norm.full_tensor() if isinstance(norm, DTensor) else norm
+
+
+def gathered_weights(model: nn.Module) -> dict[str, torch.Tensor] | None:
+    """Return all weights of a sharded model on the CPU (process 0; the others get none), called by all together.
+
+    ``None`` for a model that is not sharded, whose weights can be read from it.
+    """
+    if not isinstance(model, FSDPModule):
+        return None
+    return get_model_state_dict(model, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
+
+
+def is_sharded(model: nn.Module) -> bool:
+    """Return whether each process has but a part of the weights."""
+    return isinstance(model, FSDPModule)
+
+
+def save_sharded(model: nn.Module, optimizer: torch.optim.Optimizer, folder: Path) -> None:
+    """Write weights and optimiser state, each process its own part (PyTorch's distributed checkpoint)."""
+    weights, state = get_state_dict(model, optimizer)
+    sharded_files.save({"model": weights, "optimizer": state}, checkpoint_id=folder)
+
+
+def load_sharded(model: nn.Module, optimizer: torch.optim.Optimizer, folder: Path) -> None:
+    """Read what :func:`save_sharded` wrote, in place."""
+    weights, state = get_state_dict(model, optimizer)
+    values = {"model": weights, "optimizer": state}
+    sharded_files.load(values, checkpoint_id=folder)
+    set_state_dict(model, optimizer, model_state_dict=values["model"], optim_state_dict=values["optimizer"])

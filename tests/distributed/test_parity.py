@@ -27,6 +27,8 @@ NAMES = [
     *(f"{case}+{flags}" for case in ("ir", "sts", "mid") for flags in ("accumulated", "accumulated+cached")),
     *(f"{case}+local" for case in LOCAL),
     *(f"{case}+local+cached" for case in ("ir", "pearson")),
+    *(f"{case}+{flags}" for case in ("ir", "sts") for flags in ("sharded", "sharded+cached", "accumulated+sharded")),
+    *(f"{case}+accumulated+sharded+cached" for case in ("ir", "sts")),
 ]
 
 

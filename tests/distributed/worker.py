@@ -67,8 +67,8 @@ class TinyModel(torch.nn.Module):
 
 
 def chunks() -> list[TokenBatch]:
-    """All texts, in chunks of seven."""
-    parts = torch.arange(TEXTS).unsqueeze(1).split(CHUNK)
+    """All texts, in chunks of seven, or more on later processes: they differ in how many chunks they have."""
+    parts = torch.arange(TEXTS).unsqueeze(1).split(CHUNK + 3 * process_rank())
     return [TokenBatch(ids, torch.ones_like(ids), torch.zeros(len(ids), dtype=torch.long)) for ids in parts]
 
 
@@ -157,8 +157,12 @@ def main() -> None:
             model = TinyModel()
             how = {"gathered": "local" not in flags, "cached": "cached" in flags}
             how["micro_batches"] = 2 if "accumulated" in flags else 1
-            losses = update(case, (process_rank(), world_size()), wrap(model, device), **how)
-            found[name] = {key: parameter.grad for key, parameter in model.named_parameters()}, losses
+            wrapped = wrap(model, device, sharded="sharded" in flags)
+            losses = update(case, (process_rank(), world_size()), wrapped, **how)
+            gradients = {key: parameter.grad for key, parameter in model.named_parameters()}
+            if "sharded" in flags:
+                gradients = {key: part if part is None else part.full_tensor() for key, part in gradients.items()}
+            found[name] = gradients, losses
         if process_rank() == 0:
             torch.save(found, out)
 

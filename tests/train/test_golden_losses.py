@@ -57,7 +57,7 @@ def run_of(values: dict, model_input: Path, folder: Path) -> tuple[Run, int]:
         score=lambda: {"mean": 0.0},
     )
     if done:
-        restore_state(folder, done, run.optimizer)
+        restore_state(folder, done, run.model, run.optimizer)
     return run, len(plan_of_epoch(params.train, arrays, 0, 1))
 
 

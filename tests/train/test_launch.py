@@ -5,92 +5,22 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 import torch
+from launching import changed, parent_of, start, train, wait_for, workers
 from safetensors.torch import load_file
 
 from codiemb_pipeline.encoder.checkpoint import weights_digest
 from codiemb_pipeline.errors import PipelineError
-from codiemb_pipeline.params import Params
-from codiemb_pipeline.train.run import train_encoder
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from tiny_run import make_model_input, tiny_params, write_sources
 
 pytestmark = [pytest.mark.dist, pytest.mark.slow]
 
 
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory, tiny_encoder_folder):
-    """Parameters as a dict, and the folder of model input."""
-    root = tmp_path_factory.mktemp("launch")
-    values = tiny_params(write_sources(root / "raw"), tiny_encoder_folder)
-    return values, make_model_input(values, root)
-
-
-def outputs(folder: Path) -> dict[str, Path]:
-    places = {"work": folder / "work", "checkpoints": folder / "checkpoints", "curves": folder / "curves"}
-    for place in places.values():
-        place.mkdir(parents=True, exist_ok=True)
-    return places
-
-
-def train(values: dict, model_input: Path, folder: Path) -> Path:
-    params = Params.parse(values, "")
-    places = outputs(folder)
-    train_encoder(params.train, params.encoder, model_input=model_input, **places)
-    return places["checkpoints"]
-
-
-SCRIPT = """
-import json, sys
-from pathlib import Path
-from codiemb_pipeline.params import Params
-from codiemb_pipeline.train.run import train_encoder
-values, model_input, work, checkpoints, curves = sys.argv[1:]
-params = Params.parse(json.loads(values), "")
-train_encoder(params.train, params.encoder, model_input=Path(model_input), work=Path(work),
-              checkpoints=Path(checkpoints), curves=Path(curves))
-"""
-
-
-def start(values: dict, model_input: Path, folder: Path) -> subprocess.Popen:
-    places = outputs(folder)
-    arguments = [json.dumps(values), str(model_input), *map(str, places.values())]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src")}
-    return subprocess.Popen([sys.executable, "-c", SCRIPT, *arguments], env=environment, stderr=subprocess.DEVNULL)
-
-
-def wait_for(found, seconds: float = 90.0) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if found():
-            return True
-        time.sleep(0.1)
-    return False
-
-
-def workers(folder: Path) -> list[int]:
-    """Return the processes whose command line names the run's folder, torchrun and workers alike."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            command = (entry / "cmdline").read_bytes().decode(errors="replace")
-        except OSError:
-            continue
-        if str(folder) in command and int(entry.name) != os.getpid():
-            found.append(int(entry.name))
-    return found
-
-
 def test_killed_halfway_it_goes_on_from_its_last_checkpoint_to_the_same_weights(prepared, tmp_path):
     values, model_input = prepared
-    values = {**values, "train": {**values["train"], "max_steps": 12, "epochs": 9}}
+    values = {**values, "train": {**values["train"], "max_steps": 30, "epochs": 15}}
     whole = train(values, model_input, tmp_path / "whole")
     process = start(values, model_input, tmp_path / "cut")
     state = tmp_path / "cut" / "work" / "train"
@@ -125,13 +55,6 @@ def test_no_process_outlives_the_one_that_was_killed(prepared, tmp_path, victim,
         process.wait()
 
 
-def parent_of(pid: int) -> int:
-    try:
-        return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
-    except OSError:
-        return -1
-
-
 def test_a_workers_error_is_told_in_a_few_lines_with_process_and_log(prepared, tmp_path):
     values, model_input = prepared
     values = {**values, "train": {**values["train"], "batch_size": {"ir": 4, "sts": 400}}}
@@ -161,10 +84,6 @@ def test_a_worker_killed_for_memory_is_named(prepared, tmp_path):
     with pytest.raises(PipelineError, match=r"process \d was killed by SIGKILL .*out of memory"):
         train(values, model_input, tmp_path)
     thread.join()
-
-
-def changed(values: dict, **train_changes: object) -> dict:
-    return {**values, "train": {**values["train"], **train_changes}}
 
 
 def test_processes_on_different_tasks_in_one_step_finish_and_tell_of_both(prepared, tmp_path):

@@ -70,28 +70,19 @@ class LaunchParams(Section):
     """The processes, as torchrun starts them.
 
     Attributes:
-        nproc_per_node: processes on each machine.
-        nnodes: machines.
-        node_rank: this machine's number, for more than one.
-        rendezvous_endpoint: ``host:port`` all machines reach; ``null`` for one machine.
-        rendezvous_id: name of the meeting, the same on all machines.
+        nproc_per_node: processes on each machine; ``auto`` for one per GPU (``nccl``) or per core (``gloo``).
+        nnodes: machines; the stage runs on the first, the others run ``python -m codiemb_pipeline.join``.
+        rendezvous_endpoint: ``host:port`` of the first machine, which all reach; ``null`` for one machine, or where the
+            environment says it (CODIEMB_RENDEZVOUS, which comes first: a scheduler knows it when the job begins).
         backend: ``gloo`` (CPU) or ``nccl`` (GPU).
         threads: CPU threads per process; ``null`` shares the cores out.
     """
 
-    nproc_per_node: int = Field(ge=1)
+    nproc_per_node: Annotated[int, Field(ge=1)] | Literal["auto"]
     nnodes: int = Field(ge=1)
-    node_rank: int = Field(ge=0)
-    rendezvous_endpoint: str | None
-    rendezvous_id: str
+    rendezvous_endpoint: Annotated[str, Field(pattern=r"^[^:\s]+:\d+$")] | None
     backend: Literal["gloo", "nccl"]
     threads: int | None = Field(ge=1)
-
-    @model_validator(mode="after")
-    def _many_nodes(self) -> Self:
-        if self.nnodes > 1 and self.rendezvous_endpoint is None:
-            raise ValueError("rendezvous_endpoint is needed when nnodes is above 1")
-        return self
 
 
 class TrainParams(Section):
@@ -108,6 +99,9 @@ class TrainParams(Section):
         weight_decay: AdamW's, not applied to biases and norms.
         max_gradient_norm: gradients are clipped to it.
         precision: ``fp32`` or ``bf16`` (autocast).
+        sharding: ``ddp``: every process holds all weights; ``fsdp``: weights, gradients and optimiser state are shared
+            out, and the weights gathered for the length of a micro-batch (see ``distributed.wrap``). Same mathematics.
+        compile: compile the backbone with ``torch.compile``; the first steps then take minutes.
         gradient_checkpointing: recompute activations to save memory.
         grad_cache: encode a batch chunk by chunk in bounded memory (see ``train.grad_cache``); same gradients.
         matryoshka: losses at smaller widths too; ``null`` for none.
@@ -127,6 +121,8 @@ class TrainParams(Section):
     weight_decay: float = Field(ge=0.0)
     max_gradient_norm: float = Field(gt=0.0)
     precision: Literal["fp32", "bf16"]
+    sharding: Literal["ddp", "fsdp"]
+    compile: bool
     gradient_checkpointing: bool
     grad_cache: bool
     matryoshka: MatryoshkaParams | None

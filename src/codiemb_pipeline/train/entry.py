@@ -20,7 +20,14 @@ from pathlib import Path  # noqa: E402
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
-from codiemb_pipeline.distributed import gather_uneven, process_group, process_rank, world_size, wrap  # noqa: E402
+from codiemb_pipeline.distributed import (  # noqa: E402
+    gather_uneven,
+    process_group,
+    process_rank,
+    whole_weights,
+    world_size,
+    wrap,
+)
 from codiemb_pipeline.encoder.checkpoint import load_encoder  # noqa: E402
 from codiemb_pipeline.encoder.encode import encode_ids  # noqa: E402
 from codiemb_pipeline.encoder.text_encoder import Encoder  # noqa: E402
@@ -59,15 +66,16 @@ def train(config: dict) -> None:
             steps=total_steps(params, len(plan)),
             steps_per_epoch=len(plan),
             unused=dict(plan.unused),
-            untrained=_prepare(encoder, store, params),
+            untrained=prepare(encoder, store, params),
         )
+        model = wrap(encoder.model, device, sharded=params.sharding == "fsdp")
         optimizer = adamw(encoder.model, weight_decay=params.weight_decay)
         if done:
-            restore_state(folder, done, optimizer)
+            restore_state(folder, done, model, optimizer)
         run = Run(
             params=params,
             encoder=encoder,
-            model=wrap(encoder.model, device),
+            model=model,
             optimizer=optimizer,
             arrays=arrays,
             store=store,
@@ -87,12 +95,15 @@ def _open_events(folder: Path, done: int) -> EventWriter:
     return EventWriter(path, active=process_rank() == 0)
 
 
-def _prepare(encoder: Encoder, store: TokenStore, params: TrainParams) -> list[str]:
+def prepare(encoder: Encoder, store: TokenStore, params: TrainParams) -> list[str]:
     """Turn on what the backbone is asked for, and freeze what no loss reaches."""
     if params.gradient_checkpointing:
         encoder.model.backbone.gradient_checkpointing_enable({"use_reentrant": False})
     batch = pad([store[0]], [0], encoder.pad_id).to(encoder.device)
-    return freeze_unreached(encoder.model, encoder.model([batch])[0].sum())
+    untrained = freeze_unreached(encoder.model, encoder.model([batch])[0].sum())
+    if params.compile:
+        encoder.model.backbone.compile(dynamic=True)
+    return untrained
 
 
 def _dev_scorer(encoder: Encoder, store: TokenStore, model_input: Path, params: TrainParams):
@@ -112,7 +123,11 @@ def _dev_scorer(encoder: Encoder, store: TokenStore, model_input: Path, params: 
             joint[torch.from_numpy(order[rank :: world_size()])] = part.cpu()
         return joint[torch.from_numpy(place)]
 
-    return lambda: score_dev(sets, encode)
+    def score() -> dict[str, float]:
+        with whole_weights(encoder.model):
+            return score_dev(sets, encode)
+
+    return score
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from codiemb_pipeline.distributed import process_rank, world_size
+from codiemb_pipeline.distributed import clip_gradients, process_rank, world_size
 from codiemb_pipeline.encoder.text_encoder import Encoder
 from codiemb_pipeline.errors import InputError, PipelineError
 from codiemb_pipeline.losses.finite import NotFiniteError
@@ -178,7 +178,7 @@ def _update(
         meter.add_losses(parts)
         meter.tokens += batch.tokens
         meter.padded += batch.padded
-    norm = nn.utils.clip_grad_norm_(run.model.parameters(), run.params.max_gradient_norm)
+    norm = clip_gradients(run.model, run.params.max_gradient_norm)
     run.optimizer.step()
     run.optimizer.zero_grad(set_to_none=True)
     meter.steps += 1
@@ -209,4 +209,4 @@ def _is_checkpoint(params: TrainParams, done: int, steps: int, *, end_of_epoch: 
 def _checkpoint(run: Run, step: int) -> None:
     save_weights(run.folder, step, run.encoder)
     run.events.write("dev", step=step, scores=run.score())
-    save_state(run.folder, step, run.optimizer)
+    save_state(run.folder, step, run.model, run.optimizer)

@@ -11,10 +11,20 @@ import shutil
 from pathlib import Path
 
 import torch
+from torch import nn
 
-from codiemb_pipeline.distributed import barrier, process_rank
+from codiemb_pipeline.distributed import (
+    barrier,
+    gathered_weights,
+    is_sharded,
+    load_sharded,
+    process_rank,
+    save_sharded,
+)
 from codiemb_pipeline.encoder.checkpoint import save_encoder
 from codiemb_pipeline.encoder.text_encoder import Encoder
+
+OPTIMIZER_FILE, SHARDS_FOLDER = "optimizer.pt", "shards"
 
 
 def checkpoint_name(step: int) -> str:
@@ -30,21 +40,25 @@ def last_step(run: Path) -> int:
 
 
 def save_weights(run: Path, step: int, encoder: Encoder) -> None:
-    """Write the encoder folder of ``step`` (process 0)."""
+    """Write the encoder folder of ``step`` (process 0), whole, whether the weights are shared out or not."""
+    weights = gathered_weights(encoder.model)
     if process_rank() == 0:
-        _write(run / "checkpoints" / checkpoint_name(step), lambda folder: save_encoder(encoder, folder))
+        _write(run / "checkpoints" / checkpoint_name(step), lambda folder: save_encoder(encoder, folder, weights))
     barrier()
 
 
-def save_state(run: Path, step: int, optimizer: torch.optim.Optimizer) -> None:
-    """Write what going on from ``step`` needs beside the weights; every process keeps its own generators."""
+def save_state(run: Path, step: int, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Write what going on from ``step`` needs beside the encoder folder; every process keeps its own generators."""
     target = run / "state" / checkpoint_name(step)
     draft = target.with_name(f".{target.name}")
     if process_rank() == 0:
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(parents=True)
-        torch.save(optimizer.state_dict(), draft / "optimizer.pt")
+        if not is_sharded(model):
+            torch.save(optimizer.state_dict(), draft / OPTIMIZER_FILE)
     barrier()
+    if is_sharded(model):
+        save_sharded(model, optimizer, draft / SHARDS_FOLDER)
     generators = {
         "cpu": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
@@ -60,11 +74,14 @@ def save_state(run: Path, step: int, optimizer: torch.optim.Optimizer) -> None:
     barrier()
 
 
-def restore_state(run: Path, step: int, optimizer: torch.optim.Optimizer) -> None:
-    """Read what :func:`save_state` wrote; the weights are loaded with the encoder."""
+def restore_state(run: Path, step: int, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Read what :func:`save_state` wrote; ``model`` has been loaded from the encoder folder of ``step``."""
     folder = run / "state" / checkpoint_name(step)
-    device = next(parameter.device for group in optimizer.param_groups for parameter in group["params"])
-    optimizer.load_state_dict(torch.load(folder / "optimizer.pt", map_location=device, weights_only=True))
+    if is_sharded(model):
+        load_sharded(model, optimizer, folder / SHARDS_FOLDER)
+    else:
+        device = next(parameter.device for group in optimizer.param_groups for parameter in group["params"])
+        optimizer.load_state_dict(torch.load(folder / OPTIMIZER_FILE, map_location=device, weights_only=True))
     generators = torch.load(folder / f"generators-{process_rank()}.pt", map_location="cpu", weights_only=True)
     torch.set_rng_state(generators["cpu"])
     if generators["cuda"] is not None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 from codiemb_pipeline.encoder.checkpoint import base_folder, load_tokenizer, weights_digest
 from codiemb_pipeline.encoder.stamp import MADE_UNDER, check_made_under, tokens_made_under
 from codiemb_pipeline.jsonl import write_json
 from codiemb_pipeline.params import EncoderParams, TrainParams
 from codiemb_pipeline.train.events import EVENTS_FILE, read_events, write_curves
-from codiemb_pipeline.train.launch import launch_training
+from codiemb_pipeline.train.launch import launch_training, processes_per_node
 from codiemb_pipeline.train.resume import checkpoint_name
 from codiemb_pipeline.train.work_dir import fingerprint, folder_digest, locked
 
@@ -42,7 +43,7 @@ def train_encoder(
     check_made_under(model_input / MADE_UNDER, wanted, what="examples", stage="assemble")
     values = {"train": params.model_dump(mode="json"), "encoder": encoder_params.model_dump(mode="json")}
     base = weights_digest(base_folder(encoder_params))
-    key = fingerprint(**values, base=base, data=folder_digest(model_input))
+    key = fingerprint(**_what_decides(values, params), base=base, data=folder_digest(model_input))
     folder = work / "train" / key
     with locked(folder) as lock:
         config = folder / "resolved.json"
@@ -50,6 +51,16 @@ def train_encoder(
         launch_training(params.launch, config, folder, lock)
         _hand_over(folder, checkpoints, curves, base)
         shutil.rmtree(folder)
+
+
+def _what_decides(values: dict[str, Any], params: TrainParams) -> dict[str, Any]:
+    """Return ``values`` with what decides the result in place of ``launch``: an interrupted training goes on elsewhere.
+
+    How many processes there are does decide; on which machines, and where those meet, does not.
+    """
+    processes = processes_per_node(params.launch) * params.launch.nnodes
+    launch = {"processes": processes, "backend": params.launch.backend}
+    return {**values, "train": {**values["train"], "launch": launch}}
 
 
 def _hand_over(folder: Path, checkpoints: Path, curves: Path, base: str) -> None:

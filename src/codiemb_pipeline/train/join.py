@@ -1,0 +1,67 @@
+"""A machine that takes part in trainings another one runs: it watches the work folder they share, and joins.
+
+Everything it needs stands in the training's folder. Knows nothing of params.yaml.
+"""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import time
+from pathlib import Path
+
+from codiemb_pipeline.errors import InputError, PipelineError
+from codiemb_pipeline.jsonl import read_json
+from codiemb_pipeline.params.train import LaunchParams
+from codiemb_pipeline.train.launch import MEETING_FILE, Meeting, run_torchrun
+
+POLL_S = 1.0
+
+logger = logging.getLogger(__name__)
+
+
+def join_trainings(work: Path, *, idle_s: float) -> int:
+    """Join every training below ``work`` that waits for more machines, one after the other.
+
+    Args:
+        work: the work folder, at the same path on all machines.
+        idle_s: seconds without a training after which to stop.
+
+    Returns:
+        How many trainings were joined and ended well.
+
+    Raises:
+        PipelineError: one failed, and no other began within ``idle_s``; the machine that runs the stage tells why.
+    """
+    joined, seen, failure = 0, set(), None
+    deadline = time.monotonic() + idle_s
+    while time.monotonic() < deadline:
+        for place in sorted((work / "train").glob(f"*/{MEETING_FILE}")):
+            meeting = _read(place)
+            if meeting is None or meeting[0].id in seen:
+                continue
+            seen.add(meeting[0].id)
+            logger.info("joining the training in %s", place.parent)
+            try:
+                run_torchrun(*meeting, place.parent, (), subprocess.Popen.wait)
+            except PipelineError as error:
+                logger.error("%s", error)
+                failure = error
+            else:
+                joined, failure = joined + 1, None
+                logger.info("the training in %s has ended", place.parent)
+            deadline = time.monotonic() + idle_s
+        time.sleep(POLL_S)
+    if failure is not None:
+        raise failure
+    return joined
+
+
+def _read(place: Path) -> tuple[Meeting, Path] | None:
+    """Return what ``meeting.json`` says, or ``None`` when it has just gone."""
+    try:
+        values = read_json(place)
+    except InputError:  # it was there a moment ago
+        return None
+    launch = LaunchParams.parse(values["launch"], "train.launch")
+    return Meeting(launch, values["endpoint"], values["id"], first=False), Path(values["config"])
