@@ -1,5 +1,8 @@
 # make quickstart   set up, run the whole pipeline on the committed params.yaml, show the results
 # make test         set up, lint and test
+# make profile      the settings for known encoders; with PROFILE=<name>, put one into params.yaml
+# make plan         what the present params.yaml takes (steps, tokens, memory, disk), and what can't be reached
+# make bundle       all that PROFILE=<name> (or params.yaml) reads from outside, in one folder (OUT=...), for use offline
 # make bench        benchmarks against named peers
 # make ablation     other losses, samplers and fusions on the same data, three seeds each; goes on where it was
 # make ablation-queue   the same rows as queued experiments of the whole pipeline (dvc exp run --run-all runs them)
@@ -12,7 +15,7 @@ export TOKENIZERS_PARALLELISM := false
 export DVC_NO_ANALYTICS := 1
 DVC := dvc
 
-.PHONY: quickstart test lint bench ablation ablation-queue install clean
+.PHONY: quickstart test lint profile plan bundle bench ablation ablation-queue install clean
 
 quickstart: .venv/ready
 	@echo "== pipeline: ingest, mine, assemble, train, merge, evaluate, report"
@@ -29,12 +32,22 @@ lint: .venv/ready
 	@ruff check --fix src tests benchmarks
 	@ruff format src tests benchmarks
 
+profile: .venv/ready
+	@python -m codiemb_pipeline.profiles $(if $(PROFILE),use $(PROFILE),list)
+
+plan: .venv/ready
+	@python -m codiemb_pipeline.plan
+
+bundle: .venv/ready
+	@python -m codiemb_pipeline.bundle make $(PROFILE) $(if $(OUT),--out $(OUT))
+
 bench: .venv/ready
 	@echo "== benchmarks: each against a named peer, in one run"
 	@python benchmarks/train_speed.py
 	@python benchmarks/pro_speed.py
 	@python benchmarks/plan_speed.py
 	@python benchmarks/grad_cache_memory.py
+	@python benchmarks/ingest_memory.py
 
 ablation: .venv/ready
 	@echo "== ablation: about two hours on two cores; interrupt it as you like"

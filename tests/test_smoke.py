@@ -34,7 +34,8 @@ def test_the_seven_stages_run_from_raw_files_to_the_report(tmp_path, tiny_encode
     common, runs = {"encoder": values["encoder"], "work": work}, values["runs"]
     sources = ingest(values["ingest"], work)
     negatives = mine(values["mine"], assemble=values["assemble"], sources=sources, **common)
-    examples = assemble(values["assemble"], sources=sources, hard_negatives=negatives, **common)
+    made = {"sources": sources, "hard_negatives": negatives}
+    examples, contamination = assemble(values["assemble"], evaluate=values["evaluate"], **made, **common)
     checkpoints, curves = tmp_path / "checkpoints", tmp_path / "training"
     for run in runs:
         parameters = {**values, "run": run}
@@ -45,8 +46,8 @@ def test_the_seven_stages_run_from_raw_files_to_the_report(tmp_path, tiny_encode
     merged = merge(values["merge"], train=values["train"], **made, **common)
     models = {"checkpoints": checkpoints, "merged": merged, "sources": sources}
     evaluation = evaluate(values["evaluate"], runs=runs, **models, **common)
-    folders = {"hard_negatives": negatives, "model_input": examples, "training_curves": curves}
-    folders |= {"merged": merged, "sources": sources}
+    folders = {"hard_negatives": negatives, "model_input": examples, "contamination": contamination}
+    folders |= {"training_curves": curves, "merged": merged, "sources": sources}
     page, metrics, results = report(values["report"], values, work, evaluation=evaluation, **folders)
 
     for run in runs:
@@ -67,5 +68,6 @@ def test_the_seven_stages_run_from_raw_files_to_the_report(tmp_path, tiny_encode
     assert "merged-delta_guided" in text
     assert "http://" not in text.replace("http://www.w3.org", "")
     assert "Run hot" in text
+    assert "Benchmark texts among the training texts" in text
     with (curves / "main/sts.csv").open() as file:
         assert {"pearson", "rank_kl", "pro", "mid_info_nce", "tokens_per_second"} <= set(next(csv.DictReader(file)))

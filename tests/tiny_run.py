@@ -65,6 +65,7 @@ def make_model_input(values: dict[str, Any], root: Path) -> Path:
     for name in ("sources", "negatives", "input"):
         (root / name).mkdir()
     ingest_sources(params.ingest, root / "sources")
-    mine_hard_negatives(params.mine, params.encoder, root / "sources", ["tags"], root / "negatives")
+    retrieval = [name for name in params.assemble.train_sources if params.ingest.sources[name].task == "ir"]
+    mine_hard_negatives(params.mine, params.encoder, root / "sources", retrieval, root / "negatives")
     assemble(params.assemble, params.encoder, root / "sources", root / "negatives", root / "input")
     return root / "input"

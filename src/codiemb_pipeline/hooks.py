@@ -24,9 +24,9 @@ class CheckParams:
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
         """Check all sections, with run-time overrides in, and the name of the run where one is given."""
-        values = dict(context.params)
-        run = values.pop("run", None)
         try:
+            values = dict(context.params)
+            run = values.pop("run", None)
             known = Params.parse(values).runs
         except InputError as error:
             raise ClickException(str(error)) from None

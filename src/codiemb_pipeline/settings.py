@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from codiemb_pipeline.hooks import CheckParams, RecordDurations, RequireInputs
+from codiemb_pipeline.params_loader import ParamsLoader
 
+CONFIG_LOADER_CLASS = ParamsLoader
 # `ignore_hidden: False`: a file outside conf/ counts as hidden wherever a folder above it begins with a dot, as in the
 # workspaces of `dvc exp run --queue` below .dvc/tmp; Kedro would then run with no parameters at all, with a warning.
 CONFIG_LOADER_ARGS = {

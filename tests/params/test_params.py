@@ -50,7 +50,8 @@ def test_the_committed_file_parses_whole_with_a_section_per_stage(committed: dic
     assert params.train.learning_rate == committed["train"]["learning_rate"]
 
 
-SECTIONS = [section for section in Params.model_fields if section != "runs"]  # a map of names to parts of train
+# `runs` is a map of names to parts of train, `bundle` a path.
+SECTIONS = [section for section in Params.model_fields if section not in ("runs", "bundle")]
 
 
 @pytest.mark.parametrize("section", SECTIONS)

@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from codiemb_pipeline.ablation.rows import Rows, read_rows
+from codiemb_pipeline.bundle.use import with_bundle
 from codiemb_pipeline.catalog_types import WORK_VARIABLE
 from codiemb_pipeline.encoder.checkpoint import base_folder, load_encoder
 from codiemb_pipeline.evaluate.run import evaluate_models
@@ -76,7 +77,7 @@ def _recipes(merge: MergeParams, rows: Rows) -> MergeParams:
 
 
 def _params() -> dict[str, Any]:
-    return yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
+    return with_bundle(yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8")), _work())
 
 
 def _work() -> Path:

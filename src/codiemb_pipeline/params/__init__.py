@@ -1,4 +1,4 @@
-"""params.yaml as one checked object: a section per stage, plus ``encoder`` and ``runs``."""
+"""params.yaml as one checked object: a section per stage, plus ``bundle``, ``encoder`` and ``runs``."""
 
 from __future__ import annotations
 
@@ -37,9 +37,12 @@ RunName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 class Params(Section):
     """All of params.yaml, in the order of the stages.
 
-    ``runs`` names the trainings; each holds the keys of ``train`` it sets otherwise, and is a stage of its own.
+    ``bundle`` is a folder (``make bundle``) from which encoder, sources and benchmarks are read instead of from where
+    their own parameters say; ``null`` for none. ``runs`` names the trainings; each holds the keys of ``train`` it sets
+    otherwise, and is a stage of its own.
     """
 
+    bundle: str | None
     encoder: EncoderParams
     ingest: IngestParams
     mine: MineParams

@@ -1,0 +1,64 @@
+"""``python -m codiemb_pipeline.bundle``: ``make [profile] --out <folder>``, ``check <folder>``."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+
+import click
+import yaml
+
+from codiemb_pipeline.bundle.manifest import Entry, check_files, read_manifest
+from codiemb_pipeline.errors import PipelineError
+from codiemb_pipeline.profiles.switch import PARAMS_FILE, profile_file
+
+
+@click.group()
+def main() -> None:
+    """Everything a run reads from outside, in one folder."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+
+
+@main.command()
+@click.argument("profile", required=False)
+@click.option("--out", type=click.Path(path_type=Path), help="Folder to make; bundles/<profile> when left out.")
+def make(profile: str | None, out: Path | None) -> None:
+    """Make the bundle of a profile, or of params.yaml."""
+    from codiemb_pipeline.bundle.gather import gather
+
+    file = profile_file(Path(), profile) if profile else PARAMS_FILE
+    name = profile or "params"
+    target = (out or Path("bundles") / name).absolute()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    entries = gather(yaml.safe_load(file.read_text(encoding="utf-8")), name, target)
+    _tell(entries)
+    click.echo(f"{target}: whole; where there is no network, set `bundle` in params.yaml to its path there")
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+def check(folder: Path) -> None:
+    """Read every byte of a bundle and compare it with the manifest."""
+    entries = read_manifest(folder)
+    check_files(folder.absolute(), entries)
+    _tell(entries)
+    click.echo(f"{folder}: whole")
+
+
+def _tell(entries: list[Entry]) -> None:
+    for entry in entries:
+        size = sum(file.bytes for file in entry.files)
+        origin = f"{entry.hub_id}@{(entry.revision or '')[:8]}" if entry.hub_id else str(entry.asked["path"])
+        licence = entry.licence or "no licence stated"
+        click.echo(f"{entry.kind:<10} {entry.name}: {len(entry.files)} files, {size:,} bytes, {origin}, {licence}")
+
+
+if __name__ == "__main__":
+    try:
+        main(standalone_mode=False)
+    except PipelineError as error:
+        sys.exit(str(error))
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)

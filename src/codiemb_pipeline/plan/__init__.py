@@ -1,0 +1,1 @@
+"""What the present params.yaml will take, told before it is run."""

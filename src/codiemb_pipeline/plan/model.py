@@ -1,0 +1,40 @@
+"""How large a backbone is, from its configuration alone: it is built without memory for its weights."""
+
+from __future__ import annotations
+
+from codiemb_pipeline.encoder.checkpoint import base_folder
+from codiemb_pipeline.errors import InputError
+from codiemb_pipeline.params.encoder import EncoderParams
+from codiemb_pipeline.plan.memory import ModelSize
+
+
+def model_size(params: EncoderParams) -> ModelSize:
+    """Return the size of the backbone of ``params``; of a hub model, whose configuration is fetched when not cached.
+
+    Raises:
+        InputError: it can't be told; says why.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModel
+
+    local = params.path.startswith("package:") or params.path.startswith((".", "/", "~"))
+    options = {"trust_remote_code": params.trust_remote_code}
+    try:
+        if local:
+            config = AutoConfig.from_pretrained(base_folder(params), **options)
+        else:
+            config = AutoConfig.from_pretrained(params.path, revision=params.revision, **options)
+        with torch.device("meta"):
+            backbone = AutoModel.from_config(config, **options)
+    except Exception as error:  # whatever transformers, the hub or the model's own code say
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise InputError(f"params.yaml: encoder.path: {params.path}: its size is not known: {reason}") from error
+    text = config.get_text_config()
+    names = [name for name, _ in backbone.named_parameters()]
+    return ModelSize(
+        parameters=sum(parameter.numel() for parameter in backbone.parameters()),
+        layers=int(text.num_hidden_layers),
+        width=int(text.hidden_size),
+        feed_forward=int(text.intermediate_size),
+        gated=any(".gate_" in name or ".w3." in name for name in names),
+    )
