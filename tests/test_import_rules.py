@@ -22,6 +22,7 @@ RIM = {
     "quickstart",
     "ablation",
     "bundle",
+    "command",
     "join",
     "params_loader",
     "plan",

@@ -31,7 +31,7 @@ def test_assembled_examples_give_the_steps_that_training_plans(made):
     values, model_input = made
     train = settings(values, max_steps=None)
     found = run_amounts(assembled_examples(model_input, ["tags", "words"]), train, 2)
-    plan = plan_of_epoch(train, TrainingArrays(model_input / "train"), 0, 2)
+    plan = plan_of_epoch(train, TrainingArrays(model_input / "train").sources, 0, 2)
     assert (found.steps_per_epoch, found.steps) == (len(plan), total_steps(train, len(plan)))
     assert sum(found.drawn.values()) == sum(
         len(plan.examples(step, 0, rank)) for step in range(len(plan)) for rank in range(2)

@@ -58,7 +58,7 @@ def run_of(values: dict, model_input: Path, folder: Path) -> tuple[Run, int]:
     )
     if done:
         restore_state(folder, done, run.model, run.optimizer)
-    return run, len(plan_of_epoch(params.train, arrays, 0, 1))
+    return run, len(plan_of_epoch(params.train, arrays.sources, 0, 1))
 
 
 def losses_of(folder: Path) -> list[list]:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import subprocess
-import sys
 from pathlib import Path
 
 import click
 
 from codiemb_pipeline.ablation.rows import flat, read_rows
-from codiemb_pipeline.errors import PipelineError
+from codiemb_pipeline.command import run
 
 
 @click.group()
@@ -64,10 +63,4 @@ def queue(seeds: tuple[int, ...]) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(standalone_mode=False)
-    except PipelineError as error:
-        sys.exit(str(error))
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
+    run(main)

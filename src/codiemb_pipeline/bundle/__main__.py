@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import sys
 from pathlib import Path
 
 import click
 import yaml
 
 from codiemb_pipeline.bundle.manifest import Entry, check_files, read_manifest
-from codiemb_pipeline.errors import PipelineError
+from codiemb_pipeline.command import run
 from codiemb_pipeline.profiles.switch import PARAMS_FILE, profile_file
 
 
@@ -55,10 +54,4 @@ def _tell(entries: list[Entry]) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(standalone_mode=False)
-    except PipelineError as error:
-        sys.exit(str(error))
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
+    run(main)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +9,8 @@ import click
 import yaml
 
 from codiemb_pipeline.bundle.use import with_bundle
-from codiemb_pipeline.errors import InputError, PipelineError
+from codiemb_pipeline.command import run
+from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.params import Params, TrainParams, run_params
 from codiemb_pipeline.plan import tell
 from codiemb_pipeline.plan.amounts import Examples, run_amounts
@@ -102,7 +102,4 @@ def _size(params: Params, found: list[Reach]) -> tuple[ModelSize | None, str]:
 
 
 if __name__ == "__main__":
-    try:
-        main(standalone_mode=False)
-    except PipelineError as error:
-        sys.exit(str(error))
+    run(main)

@@ -14,7 +14,8 @@ import numpy as np
 from codiemb_pipeline.jsonl import read_json
 from codiemb_pipeline.model_input import SourceRange, TokenStore, TrainingArrays
 from codiemb_pipeline.params.train import TrainParams
-from codiemb_pipeline.train.batch_plan import Balance, EpochPlan, plan_epoch
+from codiemb_pipeline.train.batch_plan import EpochPlan
+from codiemb_pipeline.train.loop import plan_of_epoch, total_steps
 
 SAMPLE = 20_000  # examples of a source whose lengths are looked at
 
@@ -104,18 +105,8 @@ def run_amounts(examples: Examples, train: TrainParams, processes: int) -> Amoun
     Raises:
         InputError: the sources do not fill a batch, or the sampler asks for what is not there.
     """
-    sampler = train.sampler
-    plan = plan_epoch(
-        examples.sources,
-        batch_sizes=train.batch_size.model_dump(),
-        world_size=processes,
-        accumulation=train.accumulation,
-        balance=Balance(**sampler.model_dump(exclude={"mode"})),
-        mixed=sampler.mode == "mixed",
-        seed=train.seed,
-        epoch=0,
-    )
-    steps = train.epochs * len(plan) if train.max_steps is None else min(train.epochs * len(plan), train.max_steps)
+    plan = plan_of_epoch(train, examples.sources, 0, processes)
+    steps = total_steps(train, len(plan))
     per_example = {source.name: _tokens_of(examples, source, train) for source in examples.sources}
     drawn = _drawn(plan)
     an_epoch = sum(count * per_example[name] for name, count in drawn.items())

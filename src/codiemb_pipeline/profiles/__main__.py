@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
 
-from codiemb_pipeline.errors import PipelineError
+from codiemb_pipeline.command import run
 from codiemb_pipeline.profiles.exchange import Change
 from codiemb_pipeline.profiles.switch import (
     PARAMS_FILE,
@@ -61,10 +60,4 @@ def _line(change: Change) -> str:
 
 
 if __name__ == "__main__":
-    try:
-        main(standalone_mode=False)
-    except PipelineError as error:
-        sys.exit(str(error))
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
+    run(main)

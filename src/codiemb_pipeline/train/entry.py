@@ -57,7 +57,7 @@ def train(config: dict) -> None:
         encoder = load_encoder(encoder_params, resumed)
         encoder.model.to(device)
         arrays, store = TrainingArrays(model_input / "train"), TokenStore(model_input / "tokens")
-        plan = plan_of_epoch(params, arrays, 0, world_size())
+        plan = plan_of_epoch(params, arrays.sources, 0, world_size())
         events = _open_events(folder, done)
         events.write(
             "start",

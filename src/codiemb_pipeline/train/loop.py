@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from codiemb_pipeline.distributed import clip_gradients, process_rank, world_siz
 from codiemb_pipeline.encoder.text_encoder import Encoder
 from codiemb_pipeline.errors import InputError, PipelineError
 from codiemb_pipeline.losses.finite import NotFiniteError
-from codiemb_pipeline.model_input import TokenStore, TrainingArrays
+from codiemb_pipeline.model_input import SourceRange, TokenStore, TrainingArrays
 from codiemb_pipeline.params import TrainParams
 from codiemb_pipeline.schema import Task
 from codiemb_pipeline.train.batch_plan import Balance, EpochPlan, plan_epoch
@@ -59,11 +59,11 @@ class Run:
     score: Callable[[], dict[str, float]]
 
 
-def plan_of_epoch(params: TrainParams, arrays: TrainingArrays, epoch: int, processes: int) -> EpochPlan:
+def plan_of_epoch(params: TrainParams, sources: Sequence[SourceRange], epoch: int, processes: int) -> EpochPlan:
     """Return the plan of ``epoch`` for ``processes`` processes."""
     sampler = params.sampler
     return plan_epoch(
-        arrays.sources,
+        sources,
         batch_sizes=params.batch_size.model_dump(),
         world_size=processes,
         accumulation=params.accumulation,
@@ -90,7 +90,7 @@ def run_steps(run: Run, *, done: int, steps_per_epoch: int) -> None:
     for epoch in itertools.count(done // steps_per_epoch):
         if done >= steps:
             return
-        plan = plan_of_epoch(params, run.arrays, epoch, world_size())
+        plan = plan_of_epoch(params, run.arrays.sources, epoch, world_size())
         batches = _batches(run, plan, epoch, first_step=done - epoch * steps_per_epoch)
         for step_of_epoch in range(done - epoch * steps_per_epoch, len(plan)):
             done += 1

@@ -1,0 +1,20 @@
+"""How our command lines end: what a user can act on is told in its own words, without a traceback."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from codiemb_pipeline.errors import PipelineError
+
+
+def run(command: click.Command) -> None:
+    """Run ``command`` on the arguments of this process."""
+    try:
+        command(standalone_mode=False)
+    except PipelineError as error:
+        sys.exit(str(error))
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
