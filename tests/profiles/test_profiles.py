@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
 import subprocess
 import sys
@@ -290,5 +291,9 @@ def test_the_command_lists_shows_and_uses(root: Path) -> None:
 @pytest.mark.parametrize(("given", "command"), [([], "list"), (["PROFILE=youtu"], "use youtu")])
 def test_make_profile_runs_the_command(given: list[str], command: str) -> None:
     make = ["make", "--dry-run", "--assume-old=.venv/ready", "profile", *given]
-    shown = subprocess.run(make, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
-    assert shown[-1] == f"python -m codiemb_pipeline.profiles {command}"
+    # As from a shell: under `make test` it would inherit the flags of that make, and speak of its folders.
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")
+    }
+    shown = subprocess.run(make, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    assert shown.stdout.splitlines()[-1] == f"python -m codiemb_pipeline.profiles {command}"

@@ -103,5 +103,5 @@ def _ask_hub(thing: Thing) -> Reach:
         HfApi().repo_info(thing.hub_id, repo_type=kind, revision=thing.revision, timeout=PATIENCE_S)
     except Exception as error:  # whatever the network or the hub says
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        return Reach(thing, False, f"the hub gives no {at}: {reason}")
+        return Reach(thing, False, f"{at}: not to be had from the hub: {reason}")
     return Reach(thing, True, f"on the hub: {at}")
