@@ -13,6 +13,13 @@ from codiemb_pipeline.errors import InputError
 PACKAGE_PREFIX = "package:"
 
 
+def is_hub_id(location: str) -> bool:
+    """Return whether ``location`` is an ``<organisation>/<name>`` of the hub; what exists here is none."""
+    if location.startswith((PACKAGE_PREFIX, ".", "/", "~")) or Path(location).exists():
+        return False
+    return location.count("/") == 1
+
+
 def resolve(location: str, *, field: str) -> Path:
     """Return the existing path that ``location`` names.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,3 +28,13 @@ def changed(tiny_encoder_params: EncoderParams) -> Change:
 @pytest.fixture(scope="session")
 def tiny_decoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_tiny_decoder(tmp_path_factory.mktemp("tiny-decoder"))
+
+
+@pytest.fixture(scope="module")
+def own_code_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Keep the copies that transformers makes of a model's code out of the home folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        cache = tmp_path_factory.mktemp("modules")
+        patch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(cache))
+        patch.syspath_prepend(str(cache))
+        yield cache

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 from threading import Thread
@@ -24,15 +23,7 @@ from codiemb_pipeline.encoder.checkpoint import (
 from codiemb_pipeline.encoder.own_code import own_classes, prepare_own_code
 from codiemb_pipeline.errors import InputError
 
-
-@pytest.fixture(scope="module", autouse=True)
-def own_code_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Keep the copies that transformers makes of a model's code out of the home folder."""
-    with pytest.MonkeyPatch.context() as patch:
-        cache = tmp_path_factory.mktemp("modules")
-        patch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(cache))
-        patch.syspath_prepend(str(cache))
-        yield cache
+pytestmark = pytest.mark.usefixtures("own_code_cache")
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,14 +34,7 @@ KINDS = {**MAKERS, "own code, youtu": make_own_code}
 SET_BY = {"bert": "bge-large-zh", "xlm-r": "e5-large-instruct", "own code, youtu": "youtu"}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def own_code_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep the copies that transformers makes of a model's code out of the home folder."""
-    with pytest.MonkeyPatch.context() as patch:
-        cache = tmp_path_factory.mktemp("modules")
-        patch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(cache))
-        patch.syspath_prepend(str(cache))
-        yield
+pytestmark = pytest.mark.usefixtures("own_code_cache")
 
 
 def settings(kind: str, folder: Path, **changes: Any) -> EncoderParams:

@@ -48,6 +48,17 @@ def start(values: dict, model_input: Path, folder: Path) -> subprocess.Popen:
     return subprocess.Popen([sys.executable, "-c", SCRIPT, *arguments], env=environment, stderr=subprocess.DEVNULL)
 
 
+def train_cut_short(values: dict, model_input: Path, folder: Path) -> Path:
+    """Begin a training and kill it once it has saved; return the folder its work in progress was left in."""
+    process = start(values, model_input, folder)
+    left = folder / "work" / "train"
+    assert wait_for(lambda: list(left.glob("*/state/step-*")))
+    process.kill()
+    process.wait()
+    assert wait_for(lambda: not workers(folder), 20), "processes outlived the one that was killed"
+    return left
+
+
 def wait_for(found, seconds: float = 90.0) -> bool:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

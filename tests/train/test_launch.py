@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from launching import changed, parent_of, start, train, wait_for, workers
+from launching import changed, parent_of, start, train, train_cut_short, wait_for, workers
 from safetensors.torch import load_file
 
 from codiemb_pipeline.encoder.checkpoint import weights_digest
@@ -22,12 +22,7 @@ def test_killed_halfway_it_goes_on_from_its_last_checkpoint_to_the_same_weights(
     values, model_input = prepared
     values = {**values, "train": {**values["train"], "max_steps": 30, "epochs": 15}}
     whole = train(values, model_input, tmp_path / "whole")
-    process = start(values, model_input, tmp_path / "cut")
-    state = tmp_path / "cut" / "work" / "train"
-    assert wait_for(lambda: list(state.glob("*/state/step-*")))
-    process.kill()
-    process.wait()
-    assert wait_for(lambda: not workers(tmp_path / "cut"), 20), "processes outlived the one that was killed"
+    state = train_cut_short(values, model_input, tmp_path / "cut")
     left = {path.name for path in state.glob("*/checkpoints/step-*")}
     assert left, "nothing was kept"
     resumed = train(values, model_input, tmp_path / "cut")

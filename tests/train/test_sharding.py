@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from launching import changed, start, train, wait_for, workers
+from launching import changed, train, train_cut_short
 from safetensors.torch import load_file
 
 from codiemb_pipeline.encoder.checkpoint import weights_digest
@@ -46,12 +46,7 @@ def test_killed_halfway_a_sharded_training_goes_on_to_the_same_weights(prepared,
     values, model_input = prepared
     values = changed(values, sharding="fsdp", max_steps=30, epochs=15)
     whole = train(values, model_input, tmp_path / "whole")
-    process = start(values, model_input, tmp_path / "cut")
-    state = tmp_path / "cut" / "work" / "train"
-    assert wait_for(lambda: list(state.glob("*/state/step-*")))
-    process.kill()
-    process.wait()
-    assert wait_for(lambda: not workers(tmp_path / "cut"), 20)
+    state = train_cut_short(values, model_input, tmp_path / "cut")
     assert list(state.glob("*/state/step-*/shards/*.distcp")), "the optimiser is not in PyTorch's sharded format"
     resumed = train(values, model_input, tmp_path / "cut")
     names = [entry["name"] for entry in json.loads((whole / "run.json").read_text())["checkpoints"]]

@@ -23,6 +23,7 @@ from codiemb_pipeline.encoder.checkpoint import base_folder
 from codiemb_pipeline.errors import InputError, PipelineError
 from codiemb_pipeline.ingest.origin import locate
 from codiemb_pipeline.ingest.registry import TRAINING_SOURCES
+from codiemb_pipeline.locations import is_hub_id
 from codiemb_pipeline.params import Params
 
 logger = logging.getLogger(__name__)
@@ -84,11 +85,7 @@ def _wanted(values: dict[str, Any]) -> Iterator[Any]:
 
 def _encoder(params: Params, values: dict[str, Any]) -> Origin:
     folder = base_folder(params.encoder)
-    hub_id = (
-        None
-        if params.encoder.path.startswith("package:") or Path(params.encoder.path).exists()
-        else params.encoder.path
-    )
+    hub_id = params.encoder.path if is_hub_id(params.encoder.path) else None
     asked = asked_of_encoder(values["encoder"])
     revision = params.encoder.revision if hub_id else None
     return Origin(

@@ -49,10 +49,8 @@ def base_folder(params: EncoderParams) -> Path:
         InputError: the path or package is not there, the hub can't be reached and has nothing cached, or its code may
             run and no commit is pinned.
     """
-    if params.path.startswith(locations.PACKAGE_PREFIX) or Path(params.path).exists():
+    if not locations.is_hub_id(params.path):
         return locations.resolve(params.path, field="encoder.path")
-    if params.path.startswith((".", "/", "~")) or params.path.count("/") != 1:
-        return locations.resolve(params.path, field="encoder.path")  # no hub id: says what was looked for
     check_pinned(params)
     from huggingface_hub import snapshot_download
 

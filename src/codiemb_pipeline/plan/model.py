@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from codiemb_pipeline.encoder.checkpoint import base_folder
 from codiemb_pipeline.errors import InputError
+from codiemb_pipeline.locations import is_hub_id
 from codiemb_pipeline.params.encoder import EncoderParams
 from codiemb_pipeline.plan.memory import ModelSize
 
@@ -17,13 +18,12 @@ def model_size(params: EncoderParams) -> ModelSize:
     import torch
     from transformers import AutoConfig, AutoModel
 
-    local = params.path.startswith("package:") or params.path.startswith((".", "/", "~"))
     options = {"trust_remote_code": params.trust_remote_code}
     try:
-        if local:
-            config = AutoConfig.from_pretrained(base_folder(params), **options)
-        else:
+        if is_hub_id(params.path):
             config = AutoConfig.from_pretrained(params.path, revision=params.revision, **options)
+        else:
+            config = AutoConfig.from_pretrained(base_folder(params), **options)
         with torch.device("meta"):
             backbone = AutoModel.from_config(config, **options)
     except Exception as error:  # whatever transformers, the hub or the model's own code say

@@ -7,6 +7,7 @@ from pathlib import Path
 from codiemb_pipeline.benchmarks.registry import spec_of
 from codiemb_pipeline.ingest.registry import TRAINING_SOURCES
 from codiemb_pipeline.jsonl import read_json
+from codiemb_pipeline.locations import is_hub_id
 from codiemb_pipeline.params import Params
 from codiemb_pipeline.plan.amounts import Examples, assembled_examples, declared_examples
 from codiemb_pipeline.plan.reach import Thing
@@ -18,8 +19,8 @@ MODEL_INPUT = Path("data/05_model_input/examples")
 def things_of(params: Params) -> list[Thing]:
     """Return everything the stages read from outside, in the order of the stages."""
     encoder = params.encoder
-    local = encoder.path.startswith(("package:", ".", "/", "~")) or Path(encoder.path).exists()
-    place = {"path": encoder.path} if local else {"hub_id": encoder.path, "revision": encoder.revision}
+    hub = {"hub_id": encoder.path, "revision": encoder.revision}
+    place = hub if is_hub_id(encoder.path) else {"path": encoder.path}
     things = [Thing(kind="encoder", name=encoder.path, **place)]
     things += [_source(name, params) for name in params.ingest.sources]
     for name, entry in params.evaluate.benchmarks.items():
