@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1] / "src" / "codiemb_pipeline"
 WORDS = {"benchmarks", "errors", "jsonl", "schema", "texts", "locations", "params", "source_tables", "model_input"}
 MATHS = {"losses"}
-MODEL = {"encoder", "scoring", "distributed"}
+MODEL = {"encoder", "scoring", "distributed", "launch"}
 STAGES = {"ingest", "mine", "assemble", "train", "merge", "evaluate", "report"}
 RIM = {
     "pipelines",
@@ -34,6 +34,7 @@ OURS_ALLOWED = {
     **{part: WORDS for part in WORDS},
     **{part: MATHS for part in MATHS},
     "distributed": set(),
+    "launch": WORDS | {"launch"},
     "encoder": WORDS | {"encoder"},
     "scoring": WORDS | {"encoder", "scoring"},
     **{stage: WORDS | MATHS | MODEL | {stage} for stage in STAGES},

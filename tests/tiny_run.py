@@ -66,6 +66,7 @@ def make_model_input(values: dict[str, Any], root: Path) -> Path:
         (root / name).mkdir()
     ingest_sources(params.ingest, root / "sources")
     retrieval = [name for name in params.assemble.train_sources if params.ingest.sources[name].task == "ir"]
-    mine_hard_negatives(params.mine, params.encoder, root / "sources", retrieval, root / "negatives")
+    places = (root / "sources", retrieval, root / "negatives", root / "work")
+    mine_hard_negatives(params.mine, params.encoder, *places)
     assemble(params.assemble, params.encoder, root / "sources", root / "negatives", root / "input")
     return root / "input"

@@ -54,6 +54,12 @@ def process_group(backend: str) -> Iterator[torch.device]:
         dist.destroy_process_group()
 
 
+def take_own_gpu() -> None:
+    """Let ``cuda`` stand for the GPU of this process's number on its machine; without GPUs do nothing."""
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+
+
 def barrier() -> None:
     """Wait for all processes."""
     if world_size() > 1:

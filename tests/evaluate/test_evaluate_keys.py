@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from codiemb_pipeline.encoder.checkpoint import weights_digest
 from codiemb_pipeline.errors import PipelineError
-from codiemb_pipeline.evaluate import mteb_encoder, run
+from codiemb_pipeline.evaluate import judge, mteb_encoder
 from codiemb_pipeline.evaluate.run import evaluate_models
 from codiemb_pipeline.jsonl import read_json
 from codiemb_pipeline.params import EncoderParams, EvaluateParams
@@ -26,6 +26,7 @@ PARAMS = EvaluateParams.parse(
     {
         "models": ["base"],
         "tokens_per_chunk": 256,
+        "processes": 1,
         "benchmarks": {"Words": BENCHMARK, "Flat": {**BENCHMARK, "split": "dev"}},
         "geometry": {"seed": 1, "texts": 10},
     },
@@ -38,7 +39,7 @@ WORDS_ALONE = PARAMS.model_copy(update={"benchmarks": {"Words": PARAMS.benchmark
 def loaded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Record the name of every folder whose weights are loaded."""
     folders: list[str] = []
-    for module in (run, mteb_encoder):
+    for module in (judge, mteb_encoder):
         whole = module.load_encoder
 
         def spy(params: EncoderParams, folder: Path, whole: Callable[..., Any] = whole) -> Any:

@@ -56,7 +56,7 @@ def params(**benchmarks: dict[str, Any]) -> EvaluateParams:
         "Words": {"type": "sts", "source": "words", "split": "test"},
     }
     geometry = {"seed": 1, "texts": 10}
-    values = {"models": ["base"], "tokens_per_chunk": 256, "benchmarks": chosen, "geometry": geometry}
+    values = {"models": ["base"], "tokens_per_chunk": 256, "processes": 1, "benchmarks": chosen, "geometry": geometry}
     return EvaluateParams.parse(values, "evaluate")
 
 

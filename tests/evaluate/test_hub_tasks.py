@@ -63,7 +63,13 @@ def evaluate(root: Path, encoder_params: EncoderParams, tiny_encoder_folder: Pat
             name: {"type": "mteb", "path": None if place is None else str(place)} for name, place in places.items()
         }
         geometry = {"seed": 1, "texts": texts} if texts else None
-        values = {"models": ["base"], "tokens_per_chunk": 512, "benchmarks": entries, "geometry": geometry}
+        values = {
+            "models": ["base"],
+            "tokens_per_chunk": 512,
+            "processes": 1,
+            "benchmarks": entries,
+            "geometry": geometry,
+        }
         models = dict.fromkeys(names or ("base",), tiny_encoder_folder)
         settings = EvaluateParams.parse(values, "evaluate")
         evaluate_models(settings, encoder_params, models, root / "none", root / cache, out)
@@ -281,7 +287,7 @@ def test_a_benchmark_of_a_source_stands_beside_them_and_in_no_mean_of_theirs(
         "Words": {"type": "sts", "source": "words", "split": "test"},
         "BQ": {"type": "mteb", "path": str(places["BQ"])},
     }
-    values = {"models": ["base"], "tokens_per_chunk": 512, "benchmarks": entries}
+    values = {"models": ["base"], "tokens_per_chunk": 512, "processes": 1, "benchmarks": entries}
     settings = EvaluateParams.parse({**values, "geometry": {"seed": 1, "texts": 10}}, "evaluate")
     evaluate_models(settings, encoder_params, {"base": tiny_encoder_folder}, tmp_path / "sources", root / "cache",
                     tmp_path / "out")  # fmt: skip

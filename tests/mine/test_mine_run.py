@@ -21,7 +21,7 @@ THINGS = ["dog", "cat", "bird", "fish", "river", "mountain", "house", "paper"]
 @pytest.fixture
 def params() -> MineParams:
     values = {"seed": 1, "negatives_per_query": 3, "rank_from": 1, "rank_to": 6, "absolute_margin": None}
-    blocks = {"block_queries": 3, "block_documents": 5, "tokens_per_chunk": 64, "audit_samples": 2}
+    blocks = {"block_queries": 3, "block_documents": 5, "tokens_per_chunk": 64, "audit_samples": 2, "processes": 1}
     return MineParams.parse({**values, **blocks, "relative_margin": None}, "mine")
 
 
@@ -46,7 +46,7 @@ def sources(tmp_path: Path) -> Path:
 
 
 def test_every_training_query_gets_a_row_in_order_and_no_positive(tiny_encoder_params, params, sources, tmp_path):
-    mine_hard_negatives(params, tiny_encoder_params, sources, ["things"], tmp_path / "out")
+    mine_hard_negatives(params, tiny_encoder_params, sources, ["things"], tmp_path / "out", tmp_path / "work")
     rows = list(read_jsonl(tmp_path / "out" / "things.jsonl"))
     assert [row["query_id"] for row in rows] == THINGS[:6]
     for row in rows:
@@ -63,7 +63,7 @@ def test_every_training_query_gets_a_row_in_order_and_no_positive(tiny_encoder_p
 
 def test_two_runs_write_the_same_bytes(tiny_encoder_params, params, sources, tmp_path):
     for run in ("first", "second"):
-        mine_hard_negatives(params, tiny_encoder_params, sources, ["things"], tmp_path / run)
+        mine_hard_negatives(params, tiny_encoder_params, sources, ["things"], tmp_path / run, tmp_path / "work")
     files = sorted(path.name for path in (tmp_path / "first").iterdir())
     assert files == ["audit.json", "made_under.json", "things.jsonl"]
     for name in files:
@@ -71,13 +71,13 @@ def test_two_runs_write_the_same_bytes(tiny_encoder_params, params, sources, tmp
 
 
 def test_no_sources_leave_an_empty_audit(tiny_encoder_params, params, sources, tmp_path):
-    mine_hard_negatives(params, tiny_encoder_params, sources, [], tmp_path / "out")
+    mine_hard_negatives(params, tiny_encoder_params, sources, [], tmp_path / "out", tmp_path / "work")
     assert read_json(tmp_path / "out" / "audit.json") == {"sources": {}}
     assert not (tmp_path / "out" / "made_under.json").exists()
 
 
 def test_what_the_negatives_depend_on_is_told(tiny_encoder_params, tiny_encoder_folder, params, sources, tmp_path):
-    mine_hard_negatives(params, tiny_encoder_params, sources, ["things"], tmp_path / "out")
+    mine_hard_negatives(params, tiny_encoder_params, sources, ["things"], tmp_path / "out", tmp_path / "work")
     stamp = made_under(load_tokenizer(tiny_encoder_params), weights_digest(tiny_encoder_folder))
     assert read_json(tmp_path / "out" / "made_under.json") == stamp
 
@@ -85,7 +85,7 @@ def test_what_the_negatives_depend_on_is_told(tiny_encoder_params, tiny_encoder_
 def test_mining_compares_the_dimensions_that_are_asked_for(tiny_encoder_params, params, sources, tmp_path):
     """Scores are cosines of the cut vectors: the cosine of a query and its first negative, from the encoder itself."""
     cut = EncoderParams.parse({**tiny_encoder_params.model_dump(), "dimensions": 3}, "encoder")
-    mine_hard_negatives(params, cut, sources, ["things"], tmp_path / "out")
+    mine_hard_negatives(params, cut, sources, ["things"], tmp_path / "out", tmp_path / "work")
     row = next(read_jsonl(tmp_path / "out" / "things.jsonl"))
     colour, thing = row["negatives"][0].split()
     encoder = load_encoder(tiny_encoder_params)
@@ -99,5 +99,5 @@ def test_a_source_that_cannot_be_mined_is_named_before_any_is_encoded(
     name, tiny_encoder_params, params, sources, tmp_path
 ):
     with pytest.raises(InputError, match=f"source '{name}'"):
-        mine_hard_negatives(params, tiny_encoder_params, sources, ["things", name], tmp_path / "out")
+        mine_hard_negatives(params, tiny_encoder_params, sources, ["things", name], tmp_path / "out", tmp_path / "work")
     assert not (tmp_path / "out" / "things.jsonl").exists()

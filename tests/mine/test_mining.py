@@ -4,11 +4,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch.nn.functional import normalize
 
 from codiemb_pipeline.mine.audit import EDGES, Audit, histogram
 from codiemb_pipeline.mine.judgements import MiningSource, read_judgements
 from codiemb_pipeline.mine.mining import mine_source
+from codiemb_pipeline.mine.neighbours import nearest_keys, query_blocks, share_of, wanted
 from codiemb_pipeline.params import MineParams
+from codiemb_pipeline.scoring.search import best_of, scores_and_indices
 from codiemb_pipeline.source_tables import RetrievalTables
 
 
@@ -23,6 +26,7 @@ def make_params(**changes) -> MineParams:
         "block_queries": 1024,
         "block_documents": 1024,
         "tokens_per_chunk": 512,
+        "processes": 1,
         "audit_samples": 2,
     }
     return MineParams.parse({**values, **changes}, "mine")
@@ -49,6 +53,21 @@ def make_source(
     return read_judgements(tables, "s")
 
 
+def mine(source: MiningSource, queries: torch.Tensor, documents: torch.Tensor, params: MineParams, shares: int = 1):
+    """Mine as the stage does, from vectors of any length; ``shares`` of the corpus are searched apart."""
+    queries, documents = normalize(queries, dim=-1), normalize(documents, dim=-1)
+    asked = [queries[block.start : block.stop] for block in query_blocks(source, params)]
+    found = []
+    for share in range(shares):
+        rows = share_of(len(documents), params.block_documents, share, shares)
+        firsts = range(rows.start, rows.stop, params.block_documents)
+        blocks = [(first, documents[first : min(first + params.block_documents, rows.stop)]) for first in firsts]
+        found.append(nearest_keys(source, asked, blocks, params))
+    merged = [best_of(keys, k) for *keys, k in zip(*found, wanted(source, params), strict=True)]
+    neighbours = [tuple(part.numpy() for part in scores_and_indices(keys)) for keys in merged]
+    return mine_source(source, queries, documents, neighbours, params)
+
+
 def embeddings(rows: int, seed: int) -> torch.Tensor:
     return torch.randn(rows, 6, generator=torch.Generator().manual_seed(seed))
 
@@ -58,14 +77,14 @@ def negatives(source: MiningSource, params: MineParams, queries=None, documents=
     documents = embeddings(len(source.document_ids), 2) if documents is None else documents
     return {
         source.query_ids[mined.query]: [source.document_ids[row] for row, _ in mined.negatives()]
-        for mined in mine_source(source, queries, documents, params)
+        for mined in mine(source, queries, documents, params)
     }
 
 
 def test_the_nearest_documents_that_are_no_positives_are_taken_with_their_cosine():
     source = make_source(1, 5, positives=1)  # d0 is the positive, d4 its twin in text
     documents = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.8, 0.6], [0.0, 1.0], [1.0, 0.0]])
-    (mined,) = mine_source(source, torch.tensor([[2.0, 0.0]]), documents * 3, make_params(rank_to=2))
+    (mined,) = mine(source, torch.tensor([[2.0, 0.0]]), documents * 3, make_params(rank_to=2))
     assert [row for row, _ in mined.negatives()] == [2, 1]
     assert [score for _, score in mined.negatives()] == pytest.approx([0.8, 0.6])
     assert mined.positive_scores.tolist() == pytest.approx([1.0])
@@ -78,6 +97,28 @@ def test_block_sizes_change_nothing(block_queries, block_documents):
     blocks = make_params(**{**params.model_dump(), "block_queries": block_queries, "block_documents": block_documents})
     assert negatives(source, blocks) == negatives(source, params)
     assert any(negatives(source, params).values())
+
+
+@pytest.mark.parametrize("shares", [2, 3, 9])
+def test_shares_of_the_corpus_searched_apart_give_the_same(shares):
+    source, params = make_source(7, 40), make_params(rank_to=12, negatives_per_query=4, block_documents=6)
+    queries, documents = embeddings(7, 1), embeddings(40, 2)
+    documents[30] = documents[3]  # a tie across two shares
+    whole = list(mine(source, queries, documents, params))
+    for one, other in zip(whole, mine(source, queries, documents, params, shares), strict=True):
+        assert one.negatives() == other.negatives()
+        assert one.neighbours.rows.tolist() == other.neighbours.rows.tolist()
+
+
+@pytest.mark.parametrize(
+    ("documents", "block", "processes"), [(40, 6, 3), (5, 8, 4), (0, 3, 2), (12, 4, 3), (13, 1, 5)]
+)
+def test_shares_are_whole_blocks_and_hold_every_document_once(documents, block, processes):
+    shares = [share_of(documents, block, process, processes) for process in range(processes)]
+    assert [row for share in shares for row in share] == list(range(documents))
+    assert all(share.start % block == 0 for share in shares if len(share))
+    blocks = [-(-len(share) // block) for share in shares]
+    assert max(blocks) - min(blocks) <= 1
 
 
 def test_no_negative_is_ever_a_positive_or_equal_to_one_in_text():
@@ -113,7 +154,7 @@ def test_named_negatives_come_first_beyond_window_and_margin():
     source = make_source(1, 6, positives=1, named={0: [3, 0, 5]})  # d0 is its positive, d5 the positive's twin
     documents = torch.tensor([[1.0, 0.0], [0.9, 0.1], [0.8, 0.2], [-1.0, 0.0], [0.7, 0.3], [1.0, 0.0]])
     params = make_params(negatives_per_query=3, rank_to=2)
-    (mined,) = mine_source(source, torch.tensor([[1.0, 0.0]]), documents, params)
+    (mined,) = mine(source, torch.tensor([[1.0, 0.0]]), documents, params)
     assert [row for row, _ in mined.negatives()] == [3, 1, 2]
     assert mined.negatives()[0][1] == pytest.approx(-1.0)
 
@@ -133,7 +174,7 @@ def test_a_query_without_positives_gets_no_negatives():
 def test_margins_keep_negatives_below_the_best_positive_s_bound():
     source, params = make_source(20, 60), make_params(negatives_per_query=60, rank_to=60, relative_margin=0.8)
     seen = 0
-    for mined in mine_source(source, embeddings(20, 1), embeddings(60, 2), params):
+    for mined in mine(source, embeddings(20, 1), embeddings(60, 2), params):
         best = float(mined.positive_scores.max())
         seen += len(mined.negatives())
         assert all(score < best - 0.2 * abs(best) for _, score in mined.negatives())
@@ -144,7 +185,7 @@ def test_the_counts_of_the_audit_add_up():
     source = make_source(20, 60, named={3: [3, 30, 31, 32, 59], 4: [40]})
     params = make_params(negatives_per_query=3, rank_from=3, rank_to=15, absolute_margin=0.05, relative_margin=0.9)
     audit, kept, weighed = Audit(source, params), 0, 0
-    for mined in mine_source(source, embeddings(20, 1), embeddings(60, 2), params):
+    for mined in mine(source, embeddings(20, 1), embeddings(60, 2), params):
         audit.add(mined)
         kept += len(mined.negatives())
         weighed += len(mined.neighbours.rows)
@@ -168,7 +209,7 @@ def test_the_counts_of_the_audit_add_up():
 def test_queries_that_got_fewer_negatives_than_asked_are_counted():
     source, params = make_source(4, 10), make_params(negatives_per_query=3, rank_to=2)
     audit = Audit(source, params)
-    for mined in mine_source(source, embeddings(4, 1), embeddings(10, 2), params):
+    for mined in mine(source, embeddings(4, 1), embeddings(10, 2), params):
         audit.add(mined)
     counts = audit.to_dict()["counts"]
     assert (counts["queries_with_fewer"], counts["queries_without_negatives"]) == (4, 0)
@@ -177,7 +218,7 @@ def test_queries_that_got_fewer_negatives_than_asked_are_counted():
 def test_samples_show_texts_and_scores_in_the_order_of_the_queries():
     source, params = make_source(9, 30), make_params(audit_samples=4)
     audit = Audit(source, params)
-    for mined in mine_source(source, embeddings(9, 1), embeddings(30, 2), params):
+    for mined in mine(source, embeddings(9, 1), embeddings(30, 2), params):
         audit.add(mined)
     samples = audit.to_dict()["samples"]
     ids = [sample["query_id"] for sample in samples]

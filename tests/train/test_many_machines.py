@@ -12,9 +12,10 @@ from launching import SOURCE, changed, train
 
 from codiemb_pipeline.encoder.checkpoint import weights_digest
 from codiemb_pipeline.errors import InputError, PipelineError
-from codiemb_pipeline.params.train import LaunchParams
+from codiemb_pipeline.launch.torchrun import Meeting, meeting_place, processes_per_node, torchrun_command
+from codiemb_pipeline.params.launch import LaunchParams
 from codiemb_pipeline.train.join import join_trainings
-from codiemb_pipeline.train.launch import Meeting, meeting_place, processes_per_node, torchrun_command
+from codiemb_pipeline.train.launch import training_work
 
 LAUNCH = {"nproc_per_node": 1, "nnodes": 1, "rendezvous_endpoint": None, "backend": "gloo", "threads": 1}
 
@@ -79,7 +80,7 @@ def test_the_first_machine_hosts_the_meeting_and_the_others_do_not(tmp_path):
     launch = LaunchParams(**{**LAUNCH, "nnodes": 2, "rendezvous_endpoint": "127.0.0.1:29500"})
     for first in (True, False):
         meeting = Meeting(launch, meeting_place(launch), "m1", first)
-        command = torchrun_command(meeting, tmp_path / "resolved.json", tmp_path)
+        command = torchrun_command(meeting, training_work(tmp_path / "resolved.json", tmp_path), tmp_path)
         assert command[command.index("--rdzv-conf") + 1] == f"is_host={first}"
         assert command[command.index("--local-addr") + 1] == "127.0.0.1"
 

@@ -64,7 +64,7 @@ def judge_seed(seed: int) -> None:
     out = draft / "evaluation"
     out.mkdir()
     evaluate_models(
-        values.evaluate.model_copy(update={"geometry": None}), values.encoder, models, SOURCES, _work() / "results", out
+        values.evaluate.model_copy(update={"geometry": None}), values.encoder, models, SOURCES, _work(), out
     )
     shutil.copy(draft / "merged" / "summary.json", out / "merged.json")
     _put(out, OUTPUT / str(seed))

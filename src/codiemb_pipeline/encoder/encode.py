@@ -14,7 +14,53 @@ from codiemb_pipeline.model_input import TokenStore
 from codiemb_pipeline.params.encoder import PaddingSide
 
 MAX_PADDING = 0.1
-TEXTS_PER_BLOCK = 16384
+TEXTS_PER_BLOCK = 1024
+
+
+class TextBlocks:
+    """Texts to encode, equal ones once, cut into blocks of neighbours in length.
+
+    The blocks depend on the texts alone, and a block is encoded by itself: whoever encodes it gets the same numbers.
+
+    Args:
+        texts: any number of texts.
+
+    Attributes:
+        unique: the different texts.
+        place: where each text stands in ``unique``, int64 (n,).
+        blocks: places in ``unique``, each in one block, from short texts to long ones.
+    """
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self.unique = list(dict.fromkeys(texts))
+        number = {text: place for place, text in enumerate(self.unique)}
+        self.place = np.array([number[text] for text in texts], dtype=np.int64)
+        # As far as characters tell the number of tokens.
+        self.blocks = _blocks(np.argsort([len(text) for text in self.unique], kind="stable"))
+
+    def encode(
+        self,
+        encoder: Encoder,
+        number: int,
+        *,
+        prefix: str,
+        tokens_per_chunk: int,
+        done: Callable[[int], object] | None = None,
+    ) -> torch.Tensor:
+        """Return the embeddings of ``prefix + text`` for the texts of block ``number``, in its order.
+
+        Args:
+            encoder: in evaluation mode.
+            number: of the block.
+            prefix: from the encoder's prompts.
+            tokens_per_chunk: padded tokens per forward pass.
+            done: told how many texts have just been encoded.
+
+        Returns:
+            float32 (b, D) on the CPU.
+        """
+        rows, prompt_lengths = encoder.tokenize([self.unique[place] for place in self.blocks[number]], prefix)
+        return _encode_rows(encoder, rows, prompt_lengths, tokens_per_chunk, done)
 
 
 def encode_texts(
@@ -37,16 +83,12 @@ def encode_texts(
     Returns:
         float32 (n, D) on the CPU, D the output width (:attr:`TextEncoder.output_width`).
     """
-    unique = list(dict.fromkeys(texts))
-    place = {text: number for number, text in enumerate(unique)}
+    parts = TextBlocks(texts)
 
-    def rows(block: np.ndarray) -> tuple[list[list[int]], Sequence[int]]:
-        return encoder.tokenize([unique[number] for number in block], prefix)
+    def encode(number: int, done: Callable[[int], object]) -> torch.Tensor:
+        return parts.encode(encoder, number, prefix=prefix, tokens_per_chunk=tokens_per_chunk, done=done)
 
-    # Neighbours in length share a block, as far as characters tell the number of tokens.
-    order = np.argsort([len(text) for text in unique], kind="stable")
-    embeddings = _encode(encoder, order, rows, tokens_per_chunk, progress)
-    return embeddings[torch.tensor([place[text] for text in texts], dtype=torch.long)]
+    return _encode_blocks(encoder, parts.blocks, encode, progress)[torch.from_numpy(parts.place)]
 
 
 def encode_ids(
@@ -70,41 +112,57 @@ def encode_ids(
         float32 (n, D) on the CPU, D the output width (:attr:`TextEncoder.output_width`).
     """
     unique, place = np.unique(texts, return_inverse=True)
+    blocks = _blocks(np.argsort(store.lengths(unique), kind="stable"))
 
-    def rows(block: np.ndarray) -> tuple[list[np.ndarray], Sequence[int]]:
-        ids = unique[block]
-        return [store[int(text)] for text in ids], store.prompt_lengths(ids)
+    def encode(number: int, done: Callable[[int], object]) -> torch.Tensor:
+        ids = unique[blocks[number]]
+        rows = [store[int(text)] for text in ids]
+        return _encode_rows(encoder, rows, store.prompt_lengths(ids), tokens_per_chunk, done)
 
-    order = np.argsort(store.lengths(unique), kind="stable")
-    return _encode(encoder, order, rows, tokens_per_chunk, progress)[torch.from_numpy(place)]
+    return _encode_blocks(encoder, blocks, encode, progress)[torch.from_numpy(place)]
 
 
-def _encode(
+def _blocks(order: np.ndarray) -> list[np.ndarray]:
+    return [order[start : start + TEXTS_PER_BLOCK] for start in range(0, len(order), TEXTS_PER_BLOCK)]
+
+
+def _encode_blocks(
     encoder: Encoder,
-    order: np.ndarray,
-    rows: Callable[[np.ndarray], tuple[Sequence[Sequence[int] | np.ndarray], Sequence[int]]],
-    tokens_per_chunk: int,
+    blocks: Sequence[np.ndarray],
+    encode: Callable[[int, Callable[[int], object]], torch.Tensor],
     progress: str | None,
 ) -> torch.Tensor:
-    """Encode texts ``order`` block by block; row i of the result is text i."""
+    """Encode all blocks; row i of the result is text i."""
+    count = sum(map(len, blocks))
+    embeddings = torch.empty(count, encoder.model.output_width)
     training = encoder.model.training
     encoder.model.eval()
-    padding = encoder.pad_id, encoder.params.padding_side
-    embeddings = torch.empty(len(order), encoder.model.output_width)
     try:
-        bar = tqdm(total=len(order), desc=progress, unit="text", disable=None if progress else True, leave=False)
-        with bar, torch.inference_mode():
-            for start in range(0, len(order), TEXTS_PER_BLOCK):
-                block = order[start : start + TEXTS_PER_BLOCK]
-                token_rows, prompt_lengths = rows(block)
-                lengths = np.array([len(row) for row in token_rows])
-                for chunk in plan_chunks(lengths, tokens=tokens_per_chunk, max_padding=MAX_PADDING):
-                    batch = batch_of(token_rows, prompt_lengths, chunk, *padding).to(encoder.device)
-                    output = encoder.model.output(encoder.model([batch])[0].float())
-                    embeddings[torch.from_numpy(block[chunk])] = output.cpu()
-                    bar.update(len(chunk))
+        with tqdm(total=count, desc=progress, unit="text", disable=None if progress else True, leave=False) as bar:
+            for number, block in enumerate(blocks):
+                embeddings[torch.from_numpy(block)] = encode(number, bar.update)
     finally:
         encoder.model.train(training)
+    return embeddings
+
+
+@torch.inference_mode()
+def _encode_rows(
+    encoder: Encoder,
+    rows: Sequence[Sequence[int] | np.ndarray],
+    prompt_lengths: Sequence[int],
+    tokens_per_chunk: int,
+    done: Callable[[int], object] | None,
+) -> torch.Tensor:
+    """Encode one block of token rows; row i of the result is row i."""
+    embeddings = torch.empty(len(rows), encoder.model.output_width)
+    lengths = np.array([len(row) for row in rows])
+    for chunk in plan_chunks(lengths, tokens=tokens_per_chunk, max_padding=MAX_PADDING):
+        batch = batch_of(rows, prompt_lengths, chunk, encoder.pad_id, encoder.params.padding_side)
+        output = encoder.model.output(encoder.model([batch.to(encoder.device)])[0].float())
+        embeddings[torch.from_numpy(chunk)] = output.cpu()
+        if done is not None:
+            done(len(chunk))
     return embeddings
 
 

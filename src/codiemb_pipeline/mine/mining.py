@@ -1,24 +1,21 @@
-"""From embeddings to the hard negatives of every training query of one source, block by block.
+"""From embeddings and neighbours to the hard negatives of every training query of one source.
 
-Knows nothing of files or of how texts became vectors. Beside the embeddings themselves, a block of the search takes
-memory in proportion to ``block_queries · (block_documents + rank_to + most_excluded)``: so many neighbours are asked
-for that ``rank_to`` remain after the positives of any query of the block, and texts equal to them, are gone.
+Knows nothing of how texts became vectors, or how neighbours were found.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch.nn.functional import normalize
 from tqdm import tqdm
 
 from codiemb_pipeline.mine.judgements import MiningSource
 from codiemb_pipeline.mine.negatives import Limits, Verdict, judge_named, judge_neighbours, sample
+from codiemb_pipeline.mine.vectors import Vectors
 from codiemb_pipeline.params.mine import MineParams
-from codiemb_pipeline.scoring.search import top_k
 from codiemb_pipeline.texts import hash_share
 
 
@@ -61,36 +58,27 @@ class MinedQuery:
 
 def mine_source(
     source: MiningSource,
-    queries: torch.Tensor,
-    documents: torch.Tensor,
+    queries: Vectors | torch.Tensor,
+    documents: Vectors | torch.Tensor,
+    neighbours: Iterable[tuple[np.ndarray, np.ndarray]],
     params: MineParams,
-    *,
-    device: torch.device | None = None,
 ) -> Iterator[MinedQuery]:
     """Yield what was found for each training query, in order.
 
     Args:
         source: judgements of the Q training queries and N documents.
-        queries: embeddings (Q, D); compared by cosine, of whatever length they are.
-        documents: embeddings (N, D).
-        params: window, margins, seed and blocks.
-        device: where blocks are scored; ``None`` for where the embeddings lie.
+        queries: embeddings (Q, D) of length one.
+        documents: embeddings (N, D) of length one.
+        neighbours: cosines and rows (B, k) of the documents nearest to the queries of each block, best first; so many
+            that ``rank_to`` remain after the positives of any query of the block, and texts equal to them, are gone.
+        params: window, margins and seed.
     """
-    queries, documents = normalize(queries, dim=-1), normalize(documents, dim=-1)
-    bar = tqdm(total=len(queries), desc=f"mine {source.name}", unit="query", disable=None, leave=False)
-    with bar:
-        for start in range(0, len(queries), params.block_queries):
-            block = range(start, min(start + params.block_queries, len(queries)))
-            scores, rows = top_k(
-                queries[block.start : block.stop],
-                documents,
-                params.rank_to + source.most_excluded(block),
-                block_queries=params.block_queries,
-                block_documents=params.block_documents,
-                device=device,
-            )
-            for query, its_scores, its_rows in zip(block, scores.numpy(), rows.numpy(), strict=True):
+    with tqdm(total=len(queries), desc=f"mine {source.name}", unit="query", disable=None, leave=False) as bar:
+        query = 0
+        for scores, rows in neighbours:
+            for its_scores, its_rows in zip(scores, rows, strict=True):
                 yield _mine_query(source, query, its_scores, its_rows, queries[query], documents, params)
+                query += 1
                 bar.update()
 
 
@@ -100,15 +88,15 @@ def _mine_query(
     scores: np.ndarray,
     rows: np.ndarray,
     embedding: torch.Tensor,
-    documents: torch.Tensor,
+    documents: Vectors | torch.Tensor,
     params: MineParams,
 ) -> MinedQuery:
     """Judge the named negatives and the neighbours of one query; one without positives gets no negatives."""
     truth, named_rows = source.truths[query], source.named[query]
     if not len(truth.positives):
         rows, scores, named_rows = rows[:0], scores[:0], named_rows[:0]
-    positive_scores = (documents[torch.from_numpy(truth.positives)] @ embedding).numpy()
-    named_scores = (documents[torch.from_numpy(named_rows)] @ embedding).numpy()
+    positive_scores = (documents[truth.positives] @ embedding).numpy()
+    named_scores = (documents[named_rows] @ embedding).numpy()
     verdicts = judge_named(named_rows, source.groups[named_rows], truth)
     verdicts = sample(verdicts, _draws(source, query, named_rows, params.seed), params.negatives_per_query)
     named = Judged(rows=named_rows, scores=named_scores, verdicts=verdicts)

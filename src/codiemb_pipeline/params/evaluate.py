@@ -8,6 +8,7 @@ from pydantic import Field, field_validator
 
 from codiemb_pipeline.benchmarks.registry import spec_of
 from codiemb_pipeline.params.base import Section
+from codiemb_pipeline.params.launch import Processes
 from codiemb_pipeline.schema import Split
 
 
@@ -78,12 +79,14 @@ class EvaluateParams(Section):
     Attributes:
         models: ``base``, ``last`` (checkpoint), ``checkpoints`` (all), ``merged`` (all), or a model's own name.
         tokens_per_chunk: padded tokens per forward pass.
+        processes: that judge, each a model on a benchmark at a time; see ``params.launch``.
         benchmarks: by name; the name is mteb's task name.
         geometry: measurements of the embedding space; ``null`` for none.
     """
 
     models: list[str] = Field(min_length=1)
     tokens_per_chunk: int = Field(ge=1)
+    processes: Processes
     benchmarks: dict[str, Benchmark] = Field(min_length=1)
     geometry: GeometryParams | None
 

@@ -7,6 +7,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from codiemb_pipeline.params.base import Section
+from codiemb_pipeline.params.launch import Processes
 
 
 class MineParams(Section):
@@ -27,6 +28,7 @@ class MineParams(Section):
         block_queries: queries per block of the search.
         block_documents: documents per block of the search; the two bound its memory.
         tokens_per_chunk: padded tokens per forward pass.
+        processes: that encode and search; see ``params.launch``.
         audit_samples: queries shown in the audit.
     """
 
@@ -39,6 +41,7 @@ class MineParams(Section):
     block_queries: int = Field(ge=1)
     block_documents: int = Field(ge=1)
     tokens_per_chunk: int = Field(ge=1)
+    processes: Processes
     audit_samples: int = Field(ge=0)
 
     @model_validator(mode="after")

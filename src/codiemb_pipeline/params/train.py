@@ -1,4 +1,4 @@
-"""The ``train`` section: sampler, optimiser, checkpoints and the processes; the losses are in ``params.objectives``."""
+"""The ``train`` section: sampler, optimiser, checkpoints; see ``params.objectives`` and ``params.launch``."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from codiemb_pipeline.params.base import Section
+from codiemb_pipeline.params.launch import LaunchParams
 from codiemb_pipeline.params.objectives import IRParams, MatryoshkaParams, STSParams
 
 
@@ -64,25 +65,6 @@ class ChunkParams(Section):
 
     tokens: int = Field(ge=1)
     max_padding: float = Field(ge=0.0, lt=1.0)
-
-
-class LaunchParams(Section):
-    """The processes, as torchrun starts them.
-
-    Attributes:
-        nproc_per_node: processes on each machine; ``auto`` for one per GPU (``nccl``) or per core (``gloo``).
-        nnodes: machines; the stage runs on the first, the others run ``python -m codiemb_pipeline.join``.
-        rendezvous_endpoint: ``host:port`` of the first machine, which all reach; ``null`` for one machine, or where the
-            environment says it (CODIEMB_RENDEZVOUS, which comes first: a scheduler knows it when the job begins).
-        backend: ``gloo`` (CPU) or ``nccl`` (GPU).
-        threads: CPU threads per process; ``null`` shares the cores out.
-    """
-
-    nproc_per_node: Annotated[int, Field(ge=1)] | Literal["auto"]
-    nnodes: int = Field(ge=1)
-    rendezvous_endpoint: Annotated[str, Field(pattern=r"^[^:\s]+:\d+$")] | None
-    backend: Literal["gloo", "nccl"]
-    threads: int | None = Field(ge=1)
 
 
 class TrainParams(Section):

@@ -11,13 +11,13 @@ import yaml
 from codiemb_pipeline.bundle.use import with_bundle
 from codiemb_pipeline.command import run
 from codiemb_pipeline.errors import InputError
+from codiemb_pipeline.launch.torchrun import processes_per_node
 from codiemb_pipeline.params import Params, TrainParams, run_params
 from codiemb_pipeline.plan import tell
 from codiemb_pipeline.plan.amounts import Examples, run_amounts
 from codiemb_pipeline.plan.memory import GIB, ModelSize, disk_bytes, training_memory
 from codiemb_pipeline.plan.needs import examples_of, things_of
 from codiemb_pipeline.plan.reach import Reach, look
-from codiemb_pipeline.train.launch import processes_per_node
 
 
 @click.command()

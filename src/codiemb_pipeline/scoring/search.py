@@ -5,6 +5,8 @@ Knows nothing of texts, qrels or what the vectors stand for; vectors of length o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 _INDEX_BITS = 32
@@ -12,14 +14,47 @@ _INDEX_MASK = 2**_INDEX_BITS - 1
 _SIGN_FLIP = 0x7FFFFFFF
 
 
+class TopKeys:
+    """The ``k`` best documents of each query, while documents come by block by block.
+
+    A document is kept as a key (see :func:`_keys_of`): no two are equal and none is lost in merging, so that the result
+    is the same whatever the blocks, and whoever searched which of them.
+
+    Args:
+        queries: blocks of queries, each (B, D) float32, on the device they are scored on.
+        k: how many documents for each query of a block, per block.
+    """
+
+    def __init__(self, queries: Sequence[torch.Tensor], k: Sequence[int]) -> None:
+        self._queries, self._k = queries, k
+        self.keys = [torch.empty(len(block), 0, dtype=torch.int64, device=block.device) for block in queries]
+
+    def add(self, documents: torch.Tensor, first: int) -> None:
+        """Score one block of documents (N, D), the first of which has index ``first``.
+
+        Raises:
+            ValueError: a score is NaN.
+        """
+        if not self._queries:
+            return
+        block = documents.to(self._queries[0].device).float()
+        for number, (queries, k) in enumerate(zip(self._queries, self._k, strict=True)):
+            self.keys[number] = best_of([self.keys[number], _keys_in_block(queries @ block.T, first, k)], k)
+
+
+def best_of(parts: Sequence[torch.Tensor], k: int) -> torch.Tensor:
+    """Return the ``k`` highest keys of each row of several arrays of keys (B, n), highest first; all where fewer."""
+    keys = torch.cat(list(parts), dim=1)
+    return keys.topk(min(k, keys.shape[1]), dim=1).values
+
+
+def scores_and_indices(keys: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the scores, float32, and the indices, int64, that ``keys`` stand for."""
+    return _scores_of(keys), _INDEX_MASK - (keys & _INDEX_MASK)
+
+
 def top_k(
-    queries: torch.Tensor,
-    documents: torch.Tensor,
-    k: int,
-    *,
-    block_queries: int,
-    block_documents: int,
-    device: torch.device | None = None,
+    queries: torch.Tensor, documents: torch.Tensor, k: int, *, block_queries: int, block_documents: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the ``k`` documents with the highest inner product for each query, best first.
 
@@ -28,12 +63,11 @@ def top_k(
     that where few scores tie.
 
     Args:
-        queries: (Q, D), any floating type; scored in float32.
+        queries: (Q, D), any floating type; scored in float32, where they lie.
         documents: (N, D).
         k: how many; all N where there are fewer.
         block_queries: queries scored at a time.
         block_documents: documents scored at a time.
-        device: where blocks are scored; ``None`` for where the queries lie. Results lie where the queries lie.
 
     Returns:
         Scores (Q, min(k, N)) float32, and indices (Q, min(k, N)) int64.
@@ -42,23 +76,12 @@ def top_k(
         ValueError: the shapes disagree, a size is below 1, N exceeds 2^32, or a score is NaN (a tie with everything).
     """
     _check(queries, documents, k, block_queries, block_documents)
-    k = min(k, len(documents))
-    device = queries.device if device is None else device
-    best = [
-        _best_keys(block.to(device).float(), documents, k, block_documents) for block in queries.split(block_queries)
-    ]
-    keys = torch.cat(best).to(queries.device) if best else torch.empty(0, k, dtype=torch.int64)
-    return _scores_of(keys), _INDEX_MASK - (keys & _INDEX_MASK)
-
-
-def _best_keys(queries: torch.Tensor, documents: torch.Tensor, k: int, block_documents: int) -> torch.Tensor:
-    """Return the ``k`` highest keys of each query of one block, int64 (B, k), highest first."""
-    best = torch.empty(len(queries), 0, dtype=torch.int64, device=queries.device)
-    for start in range(0, len(documents), block_documents):
-        block = documents[start : start + block_documents].to(queries.device).float()
-        best = torch.cat([best, _keys_in_block(queries @ block.T, start, k)], dim=1)
-        best = best.topk(min(k, best.shape[1]), dim=1).values
-    return best
+    blocks = [block.float() for block in queries.split(block_queries)] if len(queries) else []
+    found = TopKeys(blocks, [k] * len(blocks))
+    for first in range(0, len(documents), block_documents):
+        found.add(documents[first : first + block_documents], first)
+    none = torch.empty(0, min(k, len(documents)), dtype=torch.int64)
+    return scores_and_indices(torch.cat(found.keys) if blocks else none)
 
 
 def _keys_in_block(scores: torch.Tensor, start: int, k: int) -> torch.Tensor:

@@ -1,20 +1,16 @@
 """What torchrun starts, once per process: reads one resolved JSON, wires encoder, data and loop, runs.
 
-A failure is written to ``errors/rank-<r>.json`` for the launcher to show; the whole traceback goes to the process's
-log. Knows nothing of Kedro or DVC.
+Knows nothing of Kedro or DVC.
 """
 
 from __future__ import annotations
 
-from codiemb_pipeline.train.process_guard import die_with_parent
+from codiemb_pipeline.launch.process_guard import die_with_parent
 
 die_with_parent()  # before torch is imported, which takes seconds
 
 import logging  # noqa: E402
-import os  # noqa: E402
-import sys  # noqa: E402
 import time  # noqa: E402
-import traceback  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 import numpy as np  # noqa: E402
@@ -32,8 +28,7 @@ from codiemb_pipeline.encoder.checkpoint import load_encoder  # noqa: E402
 from codiemb_pipeline.encoder.encode import encode_ids  # noqa: E402
 from codiemb_pipeline.encoder.text_encoder import Encoder  # noqa: E402
 from codiemb_pipeline.encoder.tokens import pad  # noqa: E402
-from codiemb_pipeline.errors import PipelineError  # noqa: E402
-from codiemb_pipeline.jsonl import read_json, write_json  # noqa: E402
+from codiemb_pipeline.launch.worker import run_worker  # noqa: E402
 from codiemb_pipeline.model_input import TokenStore, TrainingArrays, read_dev  # noqa: E402
 from codiemb_pipeline.params import EncoderParams, TrainParams  # noqa: E402
 from codiemb_pipeline.scoring.dev import score_dev  # noqa: E402
@@ -130,23 +125,5 @@ def _dev_scorer(encoder: Encoder, store: TokenStore, model_input: Path, params: 
     return score
 
 
-def main() -> None:
-    """Read the configuration named on the command line and train; leave word of a failure."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
-    config = read_json(Path(sys.argv[1]))
-    try:
-        train(config)
-    except Exception as error:
-        traceback.print_exc()
-        # An error of a loader worker carries its whole traceback; its last line says what happened.
-        reason = str(error).strip().splitlines()[-1:]
-        what = str(error) if isinstance(error, PipelineError) else ": ".join([type(error).__name__, *reason])
-        rank = int(os.environ.get("RANK", "0"))
-        write_json(
-            Path(config["folder"]) / "errors" / f"rank-{rank}.json", {"rank": rank, "what": what, "at": time.time()}
-        )
-        sys.exit(1)
-
-
 if __name__ == "__main__":
-    main()
+    run_worker(train)

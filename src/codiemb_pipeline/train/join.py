@@ -6,14 +6,14 @@ Everything it needs stands in the training's folder. Knows nothing of params.yam
 from __future__ import annotations
 
 import logging
-import subprocess
 import time
 from pathlib import Path
 
 from codiemb_pipeline.errors import InputError, PipelineError
 from codiemb_pipeline.jsonl import read_json
-from codiemb_pipeline.params.train import LaunchParams
-from codiemb_pipeline.train.launch import MEETING_FILE, Meeting, run_torchrun
+from codiemb_pipeline.launch.torchrun import Meeting, run_torchrun
+from codiemb_pipeline.params.launch import LaunchParams
+from codiemb_pipeline.train.launch import MEETING_FILE, training_work
 
 POLL_S = 1.0
 
@@ -37,13 +37,14 @@ def join_trainings(work: Path, *, idle_s: float) -> int:
     deadline = time.monotonic() + idle_s
     while time.monotonic() < deadline:
         for place in sorted((work / "train").glob(f"*/{MEETING_FILE}")):
-            meeting = _read(place)
-            if meeting is None or meeting[0].id in seen:
+            found = _read(place)
+            if found is None or found[0].id in seen:
                 continue
-            seen.add(meeting[0].id)
+            meeting, config = found
+            seen.add(meeting.id)
             logger.info("joining the training in %s", place.parent)
             try:
-                run_torchrun(*meeting, place.parent, (), subprocess.Popen.wait)
+                run_torchrun(meeting, training_work(config, place.parent))
             except PipelineError as error:
                 logger.error("%s", error)
                 failure = error

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 from codiemb_pipeline.distributed import clip_gradients, process_rank, world_size
 from codiemb_pipeline.encoder.text_encoder import Encoder
 from codiemb_pipeline.errors import InputError, PipelineError
+from codiemb_pipeline.launch.process_guard import die_with_parent
 from codiemb_pipeline.losses.finite import NotFiniteError
 from codiemb_pipeline.model_input import SourceRange, TokenStore, TrainingArrays
 from codiemb_pipeline.params import TrainParams
@@ -28,7 +29,6 @@ from codiemb_pipeline.train.events import EventWriter
 from codiemb_pipeline.train.grad_cache import backward_at_once, backward_in_chunks
 from codiemb_pipeline.train.meter import ASTRAY, Meter, check_finite
 from codiemb_pipeline.train.optimizer import learning_rate, set_learning_rate
-from codiemb_pipeline.train.process_guard import die_with_parent
 from codiemb_pipeline.train.resume import save_state, save_weights
 from codiemb_pipeline.train.step import Objective, part_names
 

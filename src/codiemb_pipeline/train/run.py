@@ -9,11 +9,12 @@ from typing import Any
 from codiemb_pipeline.encoder.checkpoint import base_folder, load_tokenizer, weights_digest
 from codiemb_pipeline.encoder.stamp import MADE_UNDER, check_made_under, tokens_made_under
 from codiemb_pipeline.jsonl import write_json
+from codiemb_pipeline.launch.torchrun import processes_per_node
+from codiemb_pipeline.launch.work_dir import fingerprint, folder_digest, locked
 from codiemb_pipeline.params import EncoderParams, TrainParams
 from codiemb_pipeline.train.events import EVENTS_FILE, read_events, write_curves
-from codiemb_pipeline.train.launch import launch_training, processes_per_node
+from codiemb_pipeline.train.launch import launch_training
 from codiemb_pipeline.train.resume import checkpoint_name
-from codiemb_pipeline.train.work_dir import fingerprint, folder_digest, locked
 
 
 def train_encoder(
@@ -45,7 +46,7 @@ def train_encoder(
     base = weights_digest(base_folder(encoder_params))
     key = fingerprint(**_what_decides(values, params), base=base, data=folder_digest(model_input))
     folder = work / "train" / key
-    with locked(folder) as lock:
+    with locked(folder, "training") as lock:
         config = folder / "resolved.json"
         write_json(config, {**values, "folder": str(folder.absolute()), "model_input": str(model_input.absolute())})
         launch_training(params.launch, config, folder, lock)

@@ -38,5 +38,5 @@ def evaluate(
     out = draft(work, "evaluation")
     values, encoder_params = EvaluateParams.parse(params, "evaluate"), EncoderParams.parse(encoder, "encoder")
     models = select_models(values.models, base_folder(encoder_params), list(runs), checkpoints, merged)
-    evaluate_models(values, encoder_params, models, sources, work / "results", out)
+    evaluate_models(values, encoder_params, models, sources, work, out)
     return out

@@ -28,5 +28,7 @@ def mine(params: dict[str, Any], encoder: dict[str, Any], assemble: dict[str, An
     out = draft(work, "hard_negatives")
     trained = AssembleParams.parse(assemble, "assemble").train_sources
     names = [name for name in trained if task_of(sources, name) == "ir"]
-    mine_hard_negatives(MineParams.parse(params, "mine"), EncoderParams.parse(encoder, "encoder"), sources, names, out)
+    mine_hard_negatives(
+        MineParams.parse(params, "mine"), EncoderParams.parse(encoder, "encoder"), sources, names, out, work
+    )
     return out

@@ -1,7 +1,7 @@
-"""The folder of a training in progress: keyed by what decides its result, guarded by a lock, outside DVC's outputs.
+"""The folder of work in progress: keyed by what decides its result, guarded by a lock, outside DVC's outputs.
 
 DVC deletes a stage's outputs before it reruns the stage; what must survive a kill lies here. The key is a fingerprint
-of parameters, data and base weights, so a run never takes another's checkpoints for its own (feasibility, 4).
+of parameters, data and base weights, so a run never takes another's files for its own (feasibility, 4).
 """
 
 from __future__ import annotations
@@ -36,11 +36,12 @@ def fingerprint(**parts: Any) -> str:
 
 
 @contextmanager
-def locked(folder: Path, patience_s: float = LOCK_PATIENCE_S) -> Iterator[int]:
+def locked(folder: Path, what: str, patience_s: float = LOCK_PATIENCE_S) -> Iterator[int]:
     """Hold ``folder`` for one run; yields the descriptor, which child processes may inherit to hold it as well.
 
     Args:
         folder: made when missing.
+        what: is done there, as the error calls it: ``training``.
         patience_s: seconds to wait for a run that is just ending.
 
     Raises:
@@ -54,8 +55,8 @@ def locked(folder: Path, patience_s: float = LOCK_PATIENCE_S) -> Iterator[int]:
                 file.seek(0)
                 holder = file.read().strip() or "unknown"
                 raise PipelineError(
-                    f"{folder}: the same training is already running (process {holder}); wait for it or end it, then "
-                    f"start again: it goes on from its last checkpoint"
+                    f"{folder}: the same {what} is already running (process {holder}); wait for it or end it, then "
+                    f"start again: it goes on where it was"
                 )
             time.sleep(0.2)
         file.truncate(0)

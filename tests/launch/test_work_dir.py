@@ -3,17 +3,17 @@ from __future__ import annotations
 import pytest
 
 from codiemb_pipeline.errors import PipelineError
-from codiemb_pipeline.train.work_dir import fingerprint, folder_digest, locked
+from codiemb_pipeline.launch.work_dir import fingerprint, folder_digest, locked
 
 
 def test_a_second_run_is_refused_while_the_first_holds_the_folder(tmp_path):
     with (
-        locked(tmp_path / "run"),
-        pytest.raises(PipelineError, match="already running"),
-        locked(tmp_path / "run", patience_s=0.0),
+        locked(tmp_path / "run", "mining"),
+        pytest.raises(PipelineError, match="the same mining is already running"),
+        locked(tmp_path / "run", "mining", patience_s=0.0),
     ):
         pass
-    with locked(tmp_path / "run", patience_s=0.0):
+    with locked(tmp_path / "run", "mining", patience_s=0.0):
         pass
 
 

@@ -1,0 +1,144 @@
+"""One model on one benchmark: from the cache or from mteb, and the measures of a model's space."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from codiemb_pipeline.benchmarks.registry import METRICS
+from codiemb_pipeline.encoder.checkpoint import load_encoder, weights_digest
+from codiemb_pipeline.encoder.stamp import embedding_settings
+from codiemb_pipeline.errors import PipelineError
+from codiemb_pipeline.evaluate.benchmark import Benchmark
+from codiemb_pipeline.evaluate.cache import ResultCache
+from codiemb_pipeline.evaluate.hub_tasks import HubBenchmark, searching
+from codiemb_pipeline.evaluate.items import read_cosines, rounded, watch_queries
+from codiemb_pipeline.evaluate.leaderboard import model_entry, task_entry
+from codiemb_pipeline.evaluate.space import POSITIVE_PAIRS, TOKEN_TEXTS, Probe, make_probe, measure_space
+from codiemb_pipeline.params.encoder import EncoderParams
+from codiemb_pipeline.params.evaluate import EvaluateParams, GeometryParams
+
+SHOWN_SCORES = ("ndcg_at_1", "ndcg_at_3", "ndcg_at_5", "ndcg_at_10", "ndcg_at_100", "map_at_10", "mrr_at_10",
+                "recall_at_1", "recall_at_10", "recall_at_100", "cosine_spearman", "cosine_pearson")  # fmt: skip
+
+
+class Judge:
+    """Takes results from the cache, or makes them; loads a model at most once, and only when something is missing."""
+
+    def __init__(self, params: EvaluateParams, encoder_params: EncoderParams, cache: ResultCache) -> None:
+        self._params, self._encoder_params, self._cache = params, encoder_params, cache
+        self._digests: dict[Path, str] = {}
+        self._loaded: tuple[str, Any] | None = None
+
+    def judge(self, name: str, folder: Path, benchmark: Benchmark) -> dict[str, Any]:
+        """Return the result of one model on one benchmark.
+
+        Raises:
+            PipelineError: it failed; names model and benchmark.
+        """
+        return self._cache.get(self.key(folder, benchmark), lambda: self._run(name, folder, benchmark))
+
+    def holds(self, folder: Path, benchmark: Benchmark) -> bool:
+        """Return whether the result is finished."""
+        return self._cache.holds(self.key(folder, benchmark))
+
+    def geometry(self, models: dict[str, Path], benchmarks: list[Benchmark], params: GeometryParams) -> dict[str, Any]:
+        """Return the measures of every model's space."""
+        settings = {"geometry": params.model_dump(), "data": [entry.revision for entry in benchmarks]}
+        probe = self._probe(benchmarks, params, settings)
+        measures = {
+            name: self._cache.get(
+                {**self._model_key(folder), **settings}, lambda name=name, folder=folder: self._measure(folder, probe)
+            )
+            for name, folder in models.items()
+        }
+        counts = {"texts": len(probe.texts), "token_texts": min(TOKEN_TEXTS, len(probe.texts))}
+        dimension = next(iter(measures.values()))["dimension"] if measures else None
+        return {**counts, "positive_pairs": len(probe.pairs), "dimension": dimension, "models": measures}
+
+    def _probe(self, benchmarks: list[Benchmark], params: GeometryParams, settings: dict[str, Any]) -> Probe:
+        def draw() -> dict[str, Any]:
+            drawn = make_probe(benchmarks, params)
+            return {"texts": drawn.texts, "pairs": [list(pair) for pair in drawn.pairs]}
+
+        found = self._cache.get({"probe": POSITIVE_PAIRS, **settings}, draw)
+        return Probe(found["texts"], [(first, second) for first, second in found["pairs"]])
+
+    def key(self, folder: Path, benchmark: Benchmark) -> dict[str, Any]:
+        """Return all that the result of a model on a benchmark depends on."""
+        key = {**self._model_key(folder), "benchmark": benchmark.name, "definition": benchmark.definition}
+        return key | {"data": benchmark.revision, "mteb": version("mteb")}
+
+    def _model_key(self, folder: Path) -> dict[str, Any]:
+        if folder not in self._digests:
+            self._digests[folder] = weights_digest(folder)
+        settings = dict(embedding_settings(self._encoder_params))
+        settings["files"] = [
+            hashlib.sha256(file.read_bytes()).hexdigest()
+            for file in sorted([*folder.glob("token*"), *folder.glob("config.json")])
+        ]
+        return {"weights": self._digests[folder], **settings}
+
+    def _measure(self, folder: Path, probe: Probe) -> dict[str, Any]:
+        encoder = load_encoder(self._encoder_params, folder)
+        measures = measure_space(encoder, probe, tokens_per_chunk=self._params.tokens_per_chunk)
+        rounded = {name: round(value, 6) if isinstance(value, float) else value for name, value in measures.items()}
+        return {**rounded, "dimension": encoder.model.output_width}
+
+    def _run(self, name: str, folder: Path, benchmark: Benchmark) -> dict[str, Any]:
+        model = self._mteb_encoder(name, folder)
+        try:
+            found, items = _score(model, benchmark)
+            scores = found.scores[benchmark.split][0]
+        except Exception as error:
+            reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+            raise PipelineError(f"evaluation of {name} on {benchmark.name} failed: {reason}") from error
+        metric = METRICS[benchmark.kind]
+        if not math.isfinite(float(scores[metric])):
+            raise PipelineError(f"evaluation of {name} on {benchmark.name} failed: {metric} is {scores[metric]}")
+        result = {
+            "benchmark": benchmark.name,
+            **benchmark.facts,
+            "main_score": round(float(scores[metric]), 6),
+            "scores": {key: round(float(scores[key]), 6) for key in SHOWN_SCORES if key in scores},
+            "size": benchmark.size,
+            "data_revision": benchmark.revision,
+            "weights_sha256": self._digests[folder],
+            "mteb": version("mteb"),
+            "items": items,
+        }
+        if isinstance(benchmark, HubBenchmark):
+            meta = model_entry(model, model.encoder, self._encoder_params)
+            result["mteb_format"] = {"task": task_entry(found), "model": meta}
+        return result
+
+    def _mteb_encoder(self, name: str, folder: Path) -> Any:
+        from codiemb_pipeline.evaluate.mteb_encoder import MtebEncoder
+
+        if self._loaded is None or self._loaded[0] != name:
+            settings = {"revision": self._digests[folder], "tokens_per_chunk": self._params.tokens_per_chunk}
+            self._loaded = (name, MtebEncoder(name, folder, self._encoder_params, **settings))
+        return self._loaded[1]
+
+
+def _score(model: Any, benchmark: Benchmark) -> tuple[Any, list[float]]:
+    """Return mteb's result of a model on a benchmark, and the number of each item."""
+    import datasets  # both take seconds, and are not needed when everything is in the cache
+    import mteb
+
+    datasets.disable_progress_bars()  # it draws one for every column of a local table
+    task = benchmark.make_task()
+    options: dict[str, Any] = {"cache": None, "show_progress_bar": False, "co2_tracker": False}
+    if benchmark.kind == "sts":
+        with TemporaryDirectory() as predictions:
+            found = mteb.evaluate(model, task, **options, prediction_folder=predictions)
+            items = read_cosines(Path(predictions) / task.prediction_file_name, benchmark.split)
+        return found.task_results[0], items
+    numbers = watch_queries(task)
+    searcher = searching(model, benchmark) if isinstance(benchmark, HubBenchmark) else model
+    found = mteb.evaluate(searcher, task, **options)
+    return found.task_results[0], rounded([numbers[query] for query in benchmark.query_ids()])

@@ -1,0 +1,124 @@
+"""Results that are not there yet, made by several processes of this machine: a model on a benchmark at a time.
+
+The benchmarks of most texts come first, so that no process is left with a long one at the end. Results go into the
+cache, from which the stage takes them; what a process leaves of its own is ``finished/<job>.json``, with the reason
+where it failed.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from codiemb_pipeline.errors import PipelineError
+from codiemb_pipeline.evaluate.benchmark import Benchmark
+from codiemb_pipeline.evaluate.cache import ResultCache
+from codiemb_pipeline.evaluate.hub_tasks import HubBenchmark
+from codiemb_pipeline.evaluate.judge import Judge
+from codiemb_pipeline.evaluate.local_tasks import read_benchmark
+from codiemb_pipeline.jsonl import read_json, write_json
+from codiemb_pipeline.launch.claims import Claims
+from codiemb_pipeline.launch.local import Progress, count_processes, run_here
+from codiemb_pipeline.launch.torchrun import Work
+from codiemb_pipeline.launch.work_dir import fingerprint, locked
+from codiemb_pipeline.params.encoder import EncoderParams
+from codiemb_pipeline.params.evaluate import EvaluateParams, MtebBenchmark
+
+CONFIG, FINISHED, CLAIMS = "resolved.json", "finished", "claims"
+TEXTS = {"queries": 1, "documents": 1, "pairs": 2}
+
+
+def read_benchmarks(params: EvaluateParams, sources: Path, cache: ResultCache) -> list[Benchmark]:
+    """Return the benchmarks in the order of params.yaml.
+
+    Raises:
+        InputError: a source or folder does not exist, or a split is empty.
+    """
+    return [
+        HubBenchmark(name, entry, cache) if isinstance(entry, MtebBenchmark) else read_benchmark(name, entry, sources)
+        for name, entry in params.benchmarks.items()
+    ]
+
+
+def judge_in_processes(
+    params: EvaluateParams,
+    encoder_params: EncoderParams,
+    models: dict[str, Path],
+    sources: Path,
+    work: Path,
+    pending: list[tuple[str, Benchmark]],
+    judge: Judge,
+) -> dict[tuple[str, str], str]:
+    """Make the results of ``pending``, models and benchmarks, where more than one process is asked for.
+
+    Returns:
+        Why results could not be made, by model and benchmark.
+
+    Raises:
+        PipelineError: a process failed as a whole, or the same evaluation is already running.
+    """
+    keys = {(name, entry.name): fingerprint(key=judge.key(models[name], entry)) for name, entry in pending}
+    different = {keys[name, entry.name]: (name, entry) for name, entry in reversed(pending)}  # models may be equal
+    processes = min(count_processes(params.processes, "evaluate.processes"), len(different))
+    if processes < 2:
+        return {}
+    jobs = [[name, entry.name] for name, entry in longest_first(list(different.values()))]
+    folder = work / "evaluate" / fingerprint(jobs=sorted(different))
+    with locked(folder, "evaluation") as lock:
+        shutil.rmtree(folder / FINISHED, ignore_errors=True)
+        (folder / CLAIMS).unlink(missing_ok=True)
+        places = {"work": work, "sources": sources, "folder": folder}
+        config = {
+            "evaluate": params.model_dump(mode="json"),
+            "encoder": encoder_params.model_dump(mode="json"),
+            "models": {name: str(path.absolute()) for name, path in models.items()},
+            "jobs": jobs,
+            **{name: str(path.absolute()) for name, path in places.items()},
+        }
+        write_json(folder / CONFIG, config)
+        run_here(processes, _work(folder), Progress(lambda: (_count_finished(folder), len(jobs)), "result"), lock)
+        ends = [read_json(path) for path in sorted((folder / FINISHED).glob("*.json"))]
+        shutil.rmtree(folder)
+    failed = {keys[end["model"], end["benchmark"]]: end["failed"] for end in ends if end["failed"] is not None}
+    return {job: failed[key] for job, key in keys.items() if key in failed}
+
+
+def longest_first(pending: list[tuple[str, Benchmark]]) -> list[tuple[str, Benchmark]]:
+    """Return the jobs by number of texts, most first; those of equal number stay in order."""
+
+    def texts(entry: Benchmark) -> int:
+        return sum(TEXTS[what] * count for what, count in entry.size.items())
+
+    return sorted(pending, key=lambda job: -texts(job[1]))
+
+
+def judge_claimed(config: dict) -> None:
+    """Do one process's part of what :func:`judge_in_processes` resolved: job after job, until none is left."""
+    params = EvaluateParams.parse(config["evaluate"], "evaluate")
+    store, folder = ResultCache(Path(config["work"]) / "results"), Path(config["folder"])
+    judge = Judge(params, EncoderParams.parse(config["encoder"], "encoder"), store)
+    benchmarks = {entry.name: entry for entry in read_benchmarks(params, Path(config["sources"]), store)}
+    for number in Claims(folder / CLAIMS).take(len(config["jobs"])):
+        model, benchmark = config["jobs"][number]
+        failed = None
+        try:
+            judge.judge(model, Path(config["models"][model]), benchmarks[benchmark])
+        except PipelineError as error:  # the others are still worth having
+            failed = str(error)
+        end = {"model": model, "benchmark": benchmark, "failed": failed}
+        write_json(folder / FINISHED / f"{number:06d}.json", end)
+
+
+def _count_finished(folder: Path) -> int:
+    return sum(1 for _ in (folder / FINISHED).glob("*.json"))
+
+
+def _work(folder: Path) -> Work:
+    return Work(
+        name="evaluation",
+        module="codiemb_pipeline.evaluate.entry",
+        config=folder / CONFIG,
+        folder=folder,
+        to_lower="evaluate.tokens_per_chunk or evaluate.processes",
+        kept="finished results are kept; the next run makes the others",
+    )

@@ -1,0 +1,205 @@
+"""Builds and runs the torchrun command: the only subprocess of the pipeline. Knows nothing of what is run.
+
+The terminal belongs to this process alone: workers and torchrun write to log files, and a failure is told in a few
+lines, last.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from codiemb_pipeline.errors import InputError, PipelineError
+from codiemb_pipeline.launch.process_guard import die_with_parent
+from codiemb_pipeline.launch.worker import errors_in
+from codiemb_pipeline.params.launch import LaunchParams
+
+GRACE_S = 8.0
+LOG_FILE = "torchrun.log"
+RENDEZVOUS_VARIABLE = "CODIEMB_RENDEZVOUS"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What the processes run.
+
+    Attributes:
+        name: as a message calls it: ``training``.
+        module: started as ``python -m <module> <config>`` in every process; see ``launch.worker``.
+        config: JSON that holds all it needs.
+        folder: logs and errors go there.
+        to_lower: parameters that take less memory when lowered, in words.
+        kept: what a failure leaves, in words.
+    """
+
+    name: str
+    module: str
+    config: Path
+    folder: Path
+    to_lower: str
+    kept: str
+
+
+@dataclass(frozen=True)
+class Meeting:
+    """Where the machines of one launch meet.
+
+    Attributes:
+        launch: processes.
+        endpoint: ``host:port``; ``None`` for one machine.
+        id: of this attempt; no other machine takes part in it by mistake.
+        first: whether this is the machine the stage runs on.
+    """
+
+    launch: LaunchParams
+    endpoint: str | None
+    id: str
+    first: bool
+
+
+def processes_per_node(launch: LaunchParams) -> int:
+    """Return the number of processes of one machine, ``auto`` resolved on this one.
+
+    Raises:
+        InputError: there is no GPU to count.
+    """
+    if launch.nproc_per_node != "auto":
+        return launch.nproc_per_node
+    if launch.backend == "gloo":
+        return os.cpu_count() or 1
+    from torch.cuda import device_count
+
+    if (count := device_count()) == 0:
+        raise InputError("params.yaml: train.launch.nproc_per_node: auto with backend nccl: expected GPUs, found none")
+    return count
+
+
+def torchrun_command(meeting: Meeting, work: Work, logs: Path) -> list[str]:
+    """Return the command that starts the processes of this machine."""
+    launch = meeting.launch
+    place = ["--standalone"]
+    if meeting.endpoint is not None:
+        place = ["--rdzv-backend", "c10d", "--rdzv-endpoint", meeting.endpoint, "--rdzv-id", meeting.id]
+        place += ["--rdzv-conf", f"is_host={meeting.first}", "--local-addr", _own_address(meeting.endpoint)]
+    return [
+        *(sys.executable, "-m", "torch.distributed.run"),
+        *("--nnodes", str(launch.nnodes), "--nproc-per-node", str(processes_per_node(launch)), *place),
+        *("--redirects", "3", "--log-dir", str(logs)),
+        *("-m", work.module, str(work.config)),
+    ]
+
+
+def meeting_place(launch: LaunchParams) -> str | None:
+    """Return ``host:port`` where the machines meet, the environment's before that of the parameters.
+
+    Raises:
+        InputError: several machines, and neither says it.
+    """
+    endpoint = os.environ.get(RENDEZVOUS_VARIABLE) or launch.rendezvous_endpoint
+    if launch.nnodes > 1 and endpoint is None:
+        raise InputError(
+            f"params.yaml: train.launch.nnodes is {launch.nnodes}: expected rendezvous_endpoint there, or "
+            f"{RENDEZVOUS_VARIABLE} in the environment, as host:port; found neither"
+        )
+    return endpoint if launch.nnodes > 1 else None
+
+
+def _own_address(endpoint: str) -> str:
+    """Return the address under which this machine is seen from ``host:port``; sends nothing.
+
+    Raises:
+        InputError: the host has no address here.
+    """
+    host, _, port = endpoint.rpartition(":")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((host, int(port)))
+        except (OSError, ValueError) as error:
+            raise InputError(f"rendezvous endpoint {endpoint!r}: expected host:port, reachable: {error}") from error
+        return probe.getsockname()[0]
+
+
+def run_torchrun(
+    meeting: Meeting,
+    work: Work,
+    descriptors: tuple[int, ...] = (),
+    wait: Callable[[subprocess.Popen], object] = subprocess.Popen.wait,
+) -> None:
+    """Run the processes of this machine to their end; when this process dies, they die.
+
+    Args:
+        meeting: processes, and where they meet.
+        work: what they run.
+        descriptors: open files they inherit.
+        wait: returns when the process it is given has ended.
+
+    Raises:
+        PipelineError: it failed; says which process, why, and where its log is.
+    """
+    logs = work.folder / "logs" / f"{time.strftime('%Y%m%d-%H%M%S')}-{socket.gethostname()}-{os.getpid()}"
+    logs.mkdir(parents=True, exist_ok=True)
+    die_with_parent(signal.SIGTERM)
+    threads = meeting.launch.threads or max(1, (os.cpu_count() or 1) // processes_per_node(meeting.launch))
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false"}
+    environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+    with (logs / LOG_FILE).open("wb") as log:
+        process = subprocess.Popen(
+            torchrun_command(meeting, work, logs),
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            pass_fds=descriptors,
+            preexec_fn=lambda: die_with_parent(signal.SIGTERM),  # noqa: PLW1509
+        )
+        try:
+            wait(process)
+        finally:
+            _end(process)
+    if process.returncode != 0:
+        raise PipelineError(_what_failed(work, logs))
+
+
+def _end(process: subprocess.Popen) -> None:
+    """End torchrun and with it the workers; a second Ctrl-C does not leave them behind."""
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(GRACE_S)
+        except subprocess.TimeoutExpired:
+            process.kill()  # the workers die with it
+            process.wait()
+
+
+def _what_failed(work: Work, logs: Path) -> str:
+    """Say in a few lines which process failed first, why, and where to read more."""
+    text = (logs / LOG_FILE).read_text(encoding="utf-8", errors="replace")
+    codes = re.findall(r"rank\s*:\s*(\d+) \(local_rank: \d+\)\s*exitcode\s*:\s*(-?\d+)", text)
+    killed = [(int(rank), -int(code)) for rank, code in codes if int(code) < 0 and int(code) != -signal.SIGTERM]
+    if killed:
+        rank, number = killed[0]
+        why = f"was killed by {signal.Signals(number).name}"
+        if number == signal.SIGKILL:
+            why += f" (most often: out of memory; lower {work.to_lower})"
+        return f"{work.name} failed: process {rank} {why}\nlog: {_log_of(logs, rank)}\n{work.kept}"
+    errors = errors_in(work.folder)
+    if errors:
+        first = errors[0]
+        what, log = f"process {first['rank']}: {first['what']}", _log_of(logs, first["rank"])
+        return f"{work.name} failed: {what}\nlog: {log}\n{work.kept}"
+    last = [line for line in text.splitlines() if line.strip()][-3:]
+    head = f"{work.name} failed before any process could say why:"
+    return "\n".join([head, *last, f"log: {logs / LOG_FILE}", work.kept])
+
+
+def _log_of(logs: Path, rank: int) -> Path:
+    """Return the error log of process ``rank``, or torchrun's own when it ran on another machine."""
+    found = sorted(logs.glob(f"**/{rank}/stderr.log"))
+    return found[-1] if found else logs / LOG_FILE

@@ -1,0 +1,85 @@
+"""Embeddings and neighbours of all sources to be mined, by as many processes as asked, in a folder of work in progress.
+
+What an interrupted mining had encoded is kept for the next of the same settings and data.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from codiemb_pipeline.encoder.checkpoint import base_folder, load_encoder, weights_digest
+from codiemb_pipeline.encoder.text_encoder import Encoder
+from codiemb_pipeline.jsonl import write_json
+from codiemb_pipeline.launch.local import Progress, count_processes, run_here
+from codiemb_pipeline.launch.torchrun import Work
+from codiemb_pipeline.launch.work_dir import fingerprint, folder_digest, locked
+from codiemb_pipeline.mine.judgements import read_judgements
+from codiemb_pipeline.mine.neighbours import search_source
+from codiemb_pipeline.mine.vectors import encode_source, finished_blocks
+from codiemb_pipeline.params.encoder import EncoderParams
+from codiemb_pipeline.params.mine import MineParams
+from codiemb_pipeline.source_tables import read_retrieval
+
+
+@contextmanager
+def prepared(
+    params: MineParams, encoder_params: EncoderParams, sources: Path, names: list[str], work: Path
+) -> Iterator[Path]:
+    """Yield a folder with the embeddings and neighbours of each source, in a folder of its name; deleted at the end.
+
+    Args:
+        params: the ``mine`` section.
+        encoder_params: the ``encoder`` section.
+        sources: the folder ``ingest`` wrote.
+        names: retrieval sources.
+        work: folder of work in progress.
+
+    Raises:
+        PipelineError: a process failed, or the same mining is already running.
+    """
+    processes = count_processes(params.processes, "mine.processes")
+    values = {"mine": params.model_dump(mode="json"), "encoder": encoder_params.model_dump(mode="json")}
+    decides = {**values, "mine": {**values["mine"], "processes": None}}
+    data = {name: folder_digest(sources / name) for name in names}
+    folder = work / "mine" / fingerprint(**decides, base=weights_digest(base_folder(encoder_params)), data=data)
+    with locked(folder, "mining") as lock:
+        if processes == 1:
+            search_all(params, load_encoder(encoder_params), sources, names, folder)
+        else:
+            config = folder / "resolved.json"
+            places = {"folder": str(folder.absolute()), "sources": str(sources.absolute())}
+            write_json(config, {**values, **places, "names": names})
+            run_here(processes, _work(config, folder), _progress(folder, names), lock)
+        yield folder
+        shutil.rmtree(folder)
+
+
+def search_all(params: MineParams, encoder: Encoder, sources: Path, names: list[str], folder: Path) -> None:
+    """Encode and search each source; called by all processes together."""
+    for name in names:
+        source = read_judgements(read_retrieval(sources, name), name)
+        encode_source(source, encoder, folder / name, tokens_per_chunk=params.tokens_per_chunk)
+        search_source(source, folder / name, params, encoder.device)
+
+
+def _work(config: Path, folder: Path) -> Work:
+    return Work(
+        name="mining",
+        module="codiemb_pipeline.mine.entry",
+        config=config,
+        folder=folder,
+        to_lower="mine.tokens_per_chunk, mine.block_queries or mine.block_documents",
+        kept="what is encoded is kept; the next run goes on from there",
+    )
+
+
+def _progress(folder: Path, names: list[str]) -> Progress:
+    def count() -> tuple[int, int]:
+        counts: list[Any] = [finished_blocks(folder / name) for name in names]
+        return sum(done for done, _ in counts), sum(of for _, of in counts)
+
+    return Progress(count, "block")

@@ -1,0 +1,149 @@
+"""Several processes mine what one mines, byte for byte; what is interrupted goes on; a failure is told."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from codiemb_pipeline.encoder import encode
+from codiemb_pipeline.encoder.checkpoint import load_encoder
+from codiemb_pipeline.encoder.encode import TextBlocks
+from codiemb_pipeline.errors import InputError, PipelineError
+from codiemb_pipeline.launch.local import count_processes
+from codiemb_pipeline.mine import prepare
+from codiemb_pipeline.mine.judgements import read_judgements
+from codiemb_pipeline.mine.run import mine_hard_negatives
+from codiemb_pipeline.mine.vectors import encode_source, finished_blocks, read_vectors
+from codiemb_pipeline.params import EncoderParams, MineParams
+from codiemb_pipeline.source_tables import read_retrieval
+
+QUERIES, DOCUMENTS = 40, 3000  # three blocks of texts, and one of queries
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two sources of random words; one has documents of equal text."""
+    import pandas as pd
+
+    from codiemb_pipeline.source_tables import RetrievalTables
+
+    draw, words = np.random.default_rng(7), ["red", "old", "dog", "cat", "river", "house", "paper", "music", "the", "a"]
+    folder = tmp_path_factory.mktemp("mined") / "sources"
+    for name, count in (("many", DOCUMENTS), ("few", 60)):
+        texts = [" ".join(draw.choice(words, draw.integers(2, 16))) for _ in range(count)]
+        texts[-5:] = texts[:5]
+        documents = [(f"d{row}", "", text) for row, text in enumerate(texts)]
+        relevant = [(f"q{query}", f"d{draw.integers(0, count)}", 1) for query in range(QUERIES)]
+        RetrievalTables(
+            pd.DataFrame(
+                [(f"q{query}", " ".join(draw.choice(words, 3)), "train") for query in range(QUERIES)],
+                columns=["query_id", "text", "split"],
+            ),
+            pd.DataFrame(documents, columns=["doc_id", "title", "text"]),
+            pd.DataFrame(relevant, columns=["query_id", "doc_id", "relevance"]),
+            pd.DataFrame([], columns=["query_id", "doc_id"], dtype=str),
+        ).write(folder / name)
+    return folder
+
+
+def make_params(processes: int) -> MineParams:
+    values = {"seed": 1, "negatives_per_query": 5, "rank_from": 1, "rank_to": 20, "absolute_margin": None}
+    values |= {"relative_margin": None, "block_queries": 16, "block_documents": 256, "tokens_per_chunk": 512}
+    return MineParams.parse({**values, "audit_samples": 3, "processes": processes}, "mine")
+
+
+def mine(processes: int, encoder: EncoderParams, sources: Path, root: Path) -> dict[str, bytes]:
+    out = root / "out"
+    mine_hard_negatives(make_params(processes), encoder, sources, ["many", "few"], out, root / "work")
+    assert not list((root / "work/mine").iterdir()), "work in progress was left behind"
+    return {path.name: path.read_bytes() for path in out.iterdir()}
+
+
+@pytest.mark.dist
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [2, 3])
+def test_several_processes_write_the_bytes_of_one(processes, tiny_encoder_params, sources, tmp_path):
+    one = mine(1, tiny_encoder_params, sources, tmp_path / "one")
+    assert sorted(one) == ["audit.json", "few.jsonl", "made_under.json", "many.jsonl"]
+    assert json.loads(one["audit.json"])["sources"]["many"]["counts"]["negatives"] > QUERIES
+    assert mine(processes, tiny_encoder_params, sources, tmp_path / "several") == one
+
+
+@pytest.mark.dist
+@pytest.mark.slow
+def test_a_process_that_fails_is_told_with_its_log_and_what_was_encoded_is_kept(tiny_encoder_params, sources, tmp_path):
+    broken = tmp_path / "sources"
+    for name in ("many", "few"):
+        tables = read_retrieval(sources, name)
+        if name == "few":  # its tables disagree, which is found when it is its turn
+            tables.qrels.loc[0, "doc_id"] = "nowhere"
+        tables.write(broken / name)
+    with pytest.raises(PipelineError, match=r"mining failed: process \d: .*few.*doc_id.*'nowhere'") as told:
+        mine(2, tiny_encoder_params, broken, tmp_path)
+    log = Path(next(line for line in str(told.value).splitlines() if line.startswith("log: ")).removeprefix("log: "))
+    assert "InputError" in log.read_text()
+    (kept,) = (tmp_path / "work/mine").iterdir()
+    assert finished_blocks(kept / "many") == (4, 4)
+
+
+def test_what_is_finished_is_not_encoded_again(tiny_encoder_params, sources, tmp_path, monkeypatch):
+    source = read_judgements(read_retrieval(sources, "many"), "many")
+    encoder = load_encoder(tiny_encoder_params)
+    encode_source(source, encoder, tmp_path / "whole", tokens_per_chunk=512)
+    calls, own = [], TextBlocks.encode
+
+    def cut_short(self, encoder, number, **options):
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        calls.append(number)
+        return own(self, encoder, number, **options)
+
+    monkeypatch.setattr(TextBlocks, "encode", cut_short)
+    with pytest.raises(KeyboardInterrupt):
+        encode_source(source, encoder, tmp_path / "cut", tokens_per_chunk=512)
+    assert finished_blocks(tmp_path / "cut") == (2, 4)
+    monkeypatch.setattr(TextBlocks, "encode", lambda *args, **named: calls.append(args[2]) or own(*args, **named))
+    encode_source(source, encoder, tmp_path / "cut", tokens_per_chunk=512)
+    assert len(calls) == 4
+    assert finished_blocks(tmp_path / "cut") == (4, 4)
+    for one, other in zip(
+        read_vectors(source, tmp_path / "cut"), read_vectors(source, tmp_path / "whole"), strict=True
+    ):
+        assert one[:].equal(other[:])
+
+
+def test_the_vectors_are_those_of_encode_texts_at_length_one(tiny_encoder_params, sources, tmp_path):
+    source = read_judgements(read_retrieval(sources, "few"), "few")
+    encoder = load_encoder(tiny_encoder_params)
+    encode_source(source, encoder, tmp_path, tokens_per_chunk=512)
+    queries, documents = read_vectors(source, tmp_path)
+    plain = encode.encode_texts(encoder, source.document_texts, tokens_per_chunk=512)
+    prefixed = encode.encode_texts(encoder, source.query_texts, prefix="query: ", tokens_per_chunk=512)
+    assert (documents[:] - plain).abs().max() < 1e-6
+    assert (queries[:] - prefixed).abs().max() < 1e-6
+    assert documents[:].norm(dim=1).sub(1).abs().max() < 1e-6
+
+
+def test_processes_are_as_many_as_gpus_or_one(monkeypatch):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
+    assert count_processes("auto", "mine.processes") == 4
+    assert count_processes(2, "mine.processes") == 2
+    with pytest.raises(InputError, match=r"mine\.processes: expected at most one process for each GPU \(4\), found 5"):
+        count_processes(5, "mine.processes")
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    assert count_processes("auto", "mine.processes") == 1
+    assert count_processes(3, "mine.processes") == 3
+
+
+def test_the_number_of_processes_is_no_part_of_what_decides(tiny_encoder_params, sources, tmp_path, monkeypatch):
+    """So that an interrupted mining goes on with more or fewer."""
+    found = []
+    monkeypatch.setattr(prepare, "search_all", lambda *_: None)
+    monkeypatch.setattr(prepare, "run_here", lambda *_: None)
+    for processes in (1, 2):
+        with prepare.prepared(make_params(processes), tiny_encoder_params, sources, ["few"], tmp_path) as folder:
+            found.append(folder)
+    assert found[0] == found[1]
