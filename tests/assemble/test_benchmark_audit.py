@@ -26,7 +26,14 @@ LEAKED = ["the pair that was leaked", "and its other side"]
 
 
 def benchmarks(entries: dict[str, Any] = BENCHMARKS):
-    values = {"models": ["base"], "tokens_per_chunk": 1, "processes": 1, "geometry": None, "benchmarks": entries}
+    values = {
+        "models": ["base"],
+        "tokens_per_chunk": 1,
+        "precision": "fp32",
+        "processes": 1,
+        "geometry": None,
+        "benchmarks": entries,
+    }
     return EvaluateParams.parse(values, "evaluate").benchmarks
 
 

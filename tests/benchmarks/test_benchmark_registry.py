@@ -12,7 +12,14 @@ from codiemb_pipeline.params import EvaluateParams
 
 
 def evaluate_params(**benchmarks: dict[str, object]) -> EvaluateParams:
-    values = {"models": ["base"], "tokens_per_chunk": 256, "processes": 1, "benchmarks": benchmarks, "geometry": None}
+    values = {
+        "models": ["base"],
+        "tokens_per_chunk": 256,
+        "precision": "fp32",
+        "processes": 1,
+        "benchmarks": benchmarks,
+        "geometry": None,
+    }
     return EvaluateParams.parse(values, "evaluate")
 
 

@@ -71,6 +71,15 @@ def test_equal_texts_get_equal_vectors_and_are_encoded_once(encoder: Encoder, mo
     assert not torch.allclose(embeddings[0], embeddings[1])
 
 
+def test_bfloat16_is_near_float32_and_another_thing(encoder: Encoder) -> None:
+    exact = encode_texts(encoder, TEXTS, tokens_per_chunk=1000)
+    coarse = encode_texts(encoder, TEXTS, tokens_per_chunk=1000, bf16=True)
+    assert coarse.dtype == torch.float32
+    assert not torch.equal(coarse, exact)
+    torch.testing.assert_close(coarse, exact, atol=2e-2, rtol=0)
+    assert torch.equal(encode_texts(encoder, TEXTS, tokens_per_chunk=1000), exact)
+
+
 def test_blocks_change_nothing(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = encode_texts(encoder, TEXTS, tokens_per_chunk=50)
     monkeypatch.setattr(encode, "TEXTS_PER_BLOCK", 2)

@@ -26,6 +26,7 @@ PARAMS = EvaluateParams.parse(
     {
         "models": ["base"],
         "tokens_per_chunk": 256,
+        "precision": "fp32",
         "processes": 1,
         "benchmarks": {"Words": BENCHMARK, "Flat": {**BENCHMARK, "split": "dev"}},
         "geometry": {"seed": 1, "texts": 10},
@@ -122,6 +123,21 @@ def test_other_settings_are_other_results(
         change = {"prompts": {**values["prompts"], "instructions": change["prompts"]}}
     evaluate("base", encoder=EncoderParams.parse({**values, **change}, "encoder"))
     assert loaded
+
+
+def test_bfloat16_is_another_result_and_the_number_of_processes_is_none(
+    evaluate: Callable[..., dict[str, Any]], loaded: list[str]
+) -> None:
+    exact = evaluate("base")["base"]
+    assert exact["precision"] == "fp32"
+    loaded.clear()
+    assert evaluate("base", params=WORDS_ALONE.model_copy(update={"processes": "auto"}))["base"] == exact
+    assert loaded == []
+    coarse = evaluate("base", params=WORDS_ALONE.model_copy(update={"precision": "bf16"}))["base"]
+    assert loaded
+    assert coarse["precision"] == "bf16"
+    assert coarse["scores"]["cosine_pearson"] != exact["scores"]["cosine_pearson"]
+    assert coarse["scores"]["cosine_pearson"] == pytest.approx(exact["scores"]["cosine_pearson"], abs=0.05)
 
 
 @pytest.mark.filterwarnings("ignore:An input array is constant")

@@ -56,7 +56,13 @@ def evaluate(root: Path, tiny_encoder_params: EncoderParams) -> Callable[..., di
             name: {"type": "mteb", "path": str(root / "hub" / BENCHMARKS[name].hub_id)} for name in HUB
         }
         entries |= {"Words": {"type": "sts", "source": "words", "split": "test"}, **more}
-        values = {"models": ["base"], "tokens_per_chunk": 512, "processes": processes, "benchmarks": entries}
+        values = {
+            "models": ["base"],
+            "tokens_per_chunk": 512,
+            "precision": "fp32",
+            "processes": processes,
+            "benchmarks": entries,
+        }
         settings = EvaluateParams.parse({**values, "geometry": {"seed": 1, "texts": 20}}, "evaluate")
         models = {"base": root / "models/base", "copy": root / "models/copy"}
         evaluate_models(settings, tiny_encoder_params, models, root / "sources", place / "work", place / "out")

@@ -56,7 +56,14 @@ def params(**benchmarks: dict[str, Any]) -> EvaluateParams:
         "Words": {"type": "sts", "source": "words", "split": "test"},
     }
     geometry = {"seed": 1, "texts": 10}
-    values = {"models": ["base"], "tokens_per_chunk": 256, "processes": 1, "benchmarks": chosen, "geometry": geometry}
+    values = {
+        "models": ["base"],
+        "tokens_per_chunk": 256,
+        "precision": "fp32",
+        "processes": 1,
+        "benchmarks": chosen,
+        "geometry": geometry,
+    }
     return EvaluateParams.parse(values, "evaluate")
 
 

@@ -66,6 +66,7 @@ def evaluate(root: Path, encoder_params: EncoderParams, tiny_encoder_folder: Pat
         values = {
             "models": ["base"],
             "tokens_per_chunk": 512,
+            "precision": "fp32",
             "processes": 1,
             "benchmarks": entries,
             "geometry": geometry,
@@ -287,7 +288,7 @@ def test_a_benchmark_of_a_source_stands_beside_them_and_in_no_mean_of_theirs(
         "Words": {"type": "sts", "source": "words", "split": "test"},
         "BQ": {"type": "mteb", "path": str(places["BQ"])},
     }
-    values = {"models": ["base"], "tokens_per_chunk": 512, "processes": 1, "benchmarks": entries}
+    values = {"models": ["base"], "tokens_per_chunk": 512, "precision": "fp32", "processes": 1, "benchmarks": entries}
     settings = EvaluateParams.parse({**values, "geometry": {"seed": 1, "texts": 10}}, "evaluate")
     evaluate_models(settings, encoder_params, {"base": tiny_encoder_folder}, tmp_path / "sources", root / "cache",
                     tmp_path / "out")  # fmt: skip

@@ -32,7 +32,14 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def evaluate(root: Path, name: str, params: EncoderParams, encoder: Path) -> Path:
     """Judge two models of the same weights with a cache of their own."""
     entries = {entry: {"type": "mteb", "path": str(root / "hub" / BENCHMARKS[entry].hub_id)} for entry in NAMES}
-    values = {"models": ["base"], "tokens_per_chunk": 512, "processes": 1, "benchmarks": entries, "geometry": None}
+    values = {
+        "models": ["base"],
+        "tokens_per_chunk": 512,
+        "precision": "fp32",
+        "processes": 1,
+        "benchmarks": entries,
+        "geometry": None,
+    }
     models = {"base": encoder, "main/step-000010": encoder}
     settings = EvaluateParams.parse(values, "evaluate")
     evaluate_models(settings, params, models, root / "none", root / f"cache-{name}", root / name)

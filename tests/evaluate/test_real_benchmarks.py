@@ -74,7 +74,14 @@ def test_the_real_tasks_score_as_mteb_by_hand_on_the_same_vectors(
     block_sockets(monkeypatch)
     keep_prepared_copies_in(tmp_path / "prepared", monkeypatch)
     entries = {name: {"type": "mteb", "path": str(HUB / BENCHMARKS[name].hub_id)} for name in NAMES}
-    values = {"models": ["base"], "tokens_per_chunk": 8192, "processes": 1, "benchmarks": entries, "geometry": None}
+    values = {
+        "models": ["base"],
+        "tokens_per_chunk": 8192,
+        "precision": "fp32",
+        "processes": 1,
+        "benchmarks": entries,
+        "geometry": None,
+    }
     settings = EvaluateParams.parse(values, "evaluate")
     models = {"base": tiny_encoder_folder}
     evaluate_models(settings, tiny_encoder_params, models, tmp_path / "none", tmp_path / "cache", tmp_path / "out")

@@ -52,7 +52,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def make_params(processes: int) -> MineParams:
     values = {"seed": 1, "negatives_per_query": 5, "rank_from": 1, "rank_to": 20, "absolute_margin": None}
     values |= {"relative_margin": None, "block_queries": 16, "block_documents": 256, "tokens_per_chunk": 512}
-    return MineParams.parse({**values, "audit_samples": 3, "processes": processes}, "mine")
+    return MineParams.parse({**values, "audit_samples": 3, "precision": "fp32", "processes": processes}, "mine")
 
 
 def mine(processes: int, encoder: EncoderParams, sources: Path, root: Path) -> dict[str, bytes]:

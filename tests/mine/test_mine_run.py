@@ -21,7 +21,14 @@ THINGS = ["dog", "cat", "bird", "fish", "river", "mountain", "house", "paper"]
 @pytest.fixture
 def params() -> MineParams:
     values = {"seed": 1, "negatives_per_query": 3, "rank_from": 1, "rank_to": 6, "absolute_margin": None}
-    blocks = {"block_queries": 3, "block_documents": 5, "tokens_per_chunk": 64, "audit_samples": 2, "processes": 1}
+    blocks = {
+        "block_queries": 3,
+        "block_documents": 5,
+        "tokens_per_chunk": 64,
+        "audit_samples": 2,
+        "precision": "fp32",
+        "processes": 1,
+    }
     return MineParams.parse({**values, **blocks, "relative_margin": None}, "mine")
 
 
@@ -92,6 +99,16 @@ def test_mining_compares_the_dimensions_that_are_asked_for(tiny_encoder_params, 
     query = encode_texts(encoder, ["a dog"], prefix="query: ", tokens_per_chunk=64)[0, :3]
     document = encode_texts(encoder, [f"{colour} the {thing}"], tokens_per_chunk=64)[0, :3]
     assert row["scores"][0] == pytest.approx(torch.cosine_similarity(query, document, dim=0).item(), abs=1e-5)
+
+
+def test_bfloat16_finds_nearly_the_same_cosines(tiny_encoder_params, params, sources, tmp_path):
+    scores = []
+    for precision in ("fp32", "bf16"):
+        changed, out = params.model_copy(update={"precision": precision}), tmp_path / precision
+        mine_hard_negatives(changed, tiny_encoder_params, sources, ["things"], out, tmp_path / "work")
+        scores.append([score for row in read_jsonl(out / "things.jsonl") for score in row["scores"]])
+    assert scores[0] != scores[1]
+    assert scores[0] == pytest.approx(scores[1], abs=0.05)
 
 
 @pytest.mark.parametrize("name", ["pairs", "nothing"])

@@ -26,6 +26,7 @@ def make_params(**changes) -> MineParams:
         "block_queries": 1024,
         "block_documents": 1024,
         "tokens_per_chunk": 512,
+        "precision": "fp32",
         "processes": 1,
         "audit_samples": 2,
     }

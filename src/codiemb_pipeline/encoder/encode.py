@@ -45,6 +45,7 @@ class TextBlocks:
         *,
         prefix: str,
         tokens_per_chunk: int,
+        bf16: bool = False,
         done: Callable[[int], object] | None = None,
     ) -> torch.Tensor:
         """Return the embeddings of ``prefix + text`` for the texts of block ``number``, in its order.
@@ -54,13 +55,14 @@ class TextBlocks:
             number: of the block.
             prefix: from the encoder's prompts.
             tokens_per_chunk: padded tokens per forward pass.
+            bf16: multiply in bfloat16 (autocast).
             done: told how many texts have just been encoded.
 
         Returns:
             float32 (b, D) on the CPU.
         """
         rows, prompt_lengths = encoder.tokenize([self.unique[place] for place in self.blocks[number]], prefix)
-        return _encode_rows(encoder, rows, prompt_lengths, tokens_per_chunk, done)
+        return _encode_rows(encoder, rows, prompt_lengths, tokens_per_chunk, done, bf16=bf16)
 
 
 def encode_texts(
@@ -69,6 +71,7 @@ def encode_texts(
     *,
     prefix: str = "",
     tokens_per_chunk: int,
+    bf16: bool = False,
     progress: str | None = None,
 ) -> torch.Tensor:
     """Return the embeddings of ``prefix + text`` for every text.
@@ -78,6 +81,7 @@ def encode_texts(
         texts: any number of texts; equal ones are encoded once.
         prefix: from the encoder's prompts.
         tokens_per_chunk: padded tokens per forward pass.
+        bf16: multiply in bfloat16 (autocast).
         progress: label of a progress bar, or ``None`` for none.
 
     Returns:
@@ -86,7 +90,7 @@ def encode_texts(
     parts = TextBlocks(texts)
 
     def encode(number: int, done: Callable[[int], object]) -> torch.Tensor:
-        return parts.encode(encoder, number, prefix=prefix, tokens_per_chunk=tokens_per_chunk, done=done)
+        return parts.encode(encoder, number, prefix=prefix, tokens_per_chunk=tokens_per_chunk, bf16=bf16, done=done)
 
     return _encode_blocks(encoder, parts.blocks, encode, progress)[torch.from_numpy(parts.place)]
 
@@ -153,13 +157,17 @@ def _encode_rows(
     prompt_lengths: Sequence[int],
     tokens_per_chunk: int,
     done: Callable[[int], object] | None,
+    *,
+    bf16: bool = False,
 ) -> torch.Tensor:
     """Encode one block of token rows; row i of the result is row i."""
     embeddings = torch.empty(len(rows), encoder.model.output_width)
     lengths = np.array([len(row) for row in rows])
     for chunk in plan_chunks(lengths, tokens=tokens_per_chunk, max_padding=MAX_PADDING):
         batch = batch_of(rows, prompt_lengths, chunk, encoder.pad_id, encoder.params.padding_side)
-        output = encoder.model.output(encoder.model([batch.to(encoder.device)])[0].float())
+        with torch.autocast(encoder.device.type, dtype=torch.bfloat16, enabled=bf16):
+            full = encoder.model([batch.to(encoder.device)])[0]
+        output = encoder.model.output(full.float())
         embeddings[torch.from_numpy(chunk)] = output.cpu()
         if done is not None:
             done(len(chunk))

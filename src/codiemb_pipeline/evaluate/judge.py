@@ -71,7 +71,7 @@ class Judge:
     def key(self, folder: Path, benchmark: Benchmark) -> dict[str, Any]:
         """Return all that the result of a model on a benchmark depends on."""
         key = {**self._model_key(folder), "benchmark": benchmark.name, "definition": benchmark.definition}
-        return key | {"data": benchmark.revision, "mteb": version("mteb")}
+        return key | {"precision": self._params.precision, "data": benchmark.revision, "mteb": version("mteb")}
 
     def _model_key(self, folder: Path) -> dict[str, Any]:
         if folder not in self._digests:
@@ -109,6 +109,7 @@ class Judge:
             "data_revision": benchmark.revision,
             "weights_sha256": self._digests[folder],
             "mteb": version("mteb"),
+            "precision": self._params.precision,
             "items": items,
         }
         if isinstance(benchmark, HubBenchmark):
@@ -120,8 +121,9 @@ class Judge:
         from codiemb_pipeline.evaluate.mteb_encoder import MtebEncoder
 
         if self._loaded is None or self._loaded[0] != name:
-            settings = {"revision": self._digests[folder], "tokens_per_chunk": self._params.tokens_per_chunk}
-            self._loaded = (name, MtebEncoder(name, folder, self._encoder_params, **settings))
+            how = {"tokens_per_chunk": self._params.tokens_per_chunk, "bf16": self._params.precision == "bf16"}
+            revision = self._digests[folder]
+            self._loaded = (name, MtebEncoder(name, folder, self._encoder_params, revision=revision, **how))
         return self._loaded[1]
 
 

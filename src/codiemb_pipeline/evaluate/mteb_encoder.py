@@ -21,9 +21,17 @@ class MtebEncoder(AbsEncoder):
     """One model of ours as mteb sees it."""
 
     def __init__(
-        self, name: str, folder: Path | None, params: EncoderParams, *, revision: str, tokens_per_chunk: int
+        self,
+        name: str,
+        folder: Path | None,
+        params: EncoderParams,
+        *,
+        revision: str,
+        tokens_per_chunk: int,
+        bf16: bool = False,
     ) -> None:
-        self._name, self._folder, self._params, self._tokens = name, folder, params, tokens_per_chunk
+        self._name, self._folder, self._params = name, folder, params
+        self._how = {"tokens_per_chunk": tokens_per_chunk, "bf16": bf16}
         self._encoder: Encoder | None = None
         overwrites = {"name": name_for_mteb(name), "revision": revision, "loader": None}
         self.mteb_model_meta = ModelMeta.create_empty(overwrites=overwrites)
@@ -49,7 +57,7 @@ class MtebEncoder(AbsEncoder):
         texts = [text for batch in inputs for text in batch["text"]]
         prefix = self._prefix(task_metadata, prompt_type)
         label = f"{self._name} {task_metadata.name}"
-        embeddings = encode_texts(self.encoder, texts, prefix=prefix, tokens_per_chunk=self._tokens, progress=label)
+        embeddings = encode_texts(self.encoder, texts, prefix=prefix, **self._how, progress=label)
         return embeddings.numpy()
 
     def _prefix(self, task_metadata: Any, prompt_type: PromptType | None) -> str:

@@ -62,7 +62,8 @@ def search_all(params: MineParams, encoder: Encoder, sources: Path, names: list[
     """Encode and search each source; called by all processes together."""
     for name in names:
         source = read_judgements(read_retrieval(sources, name), name)
-        encode_source(source, encoder, folder / name, tokens_per_chunk=params.tokens_per_chunk)
+        bf16 = params.precision == "bf16"
+        encode_source(source, encoder, folder / name, tokens_per_chunk=params.tokens_per_chunk, bf16=bf16)
         search_source(source, folder / name, params, encoder.device)
 
 

@@ -51,7 +51,9 @@ class Vectors:
             yield first, self[first : min(first + size, rows.stop)]
 
 
-def encode_source(source: MiningSource, encoder: Encoder, folder: Path, *, tokens_per_chunk: int) -> None:
+def encode_source(
+    source: MiningSource, encoder: Encoder, folder: Path, *, tokens_per_chunk: int, bf16: bool = False
+) -> None:
     """Encode a source, all processes together, each the blocks it gets hold of; long texts first.
 
     Args:
@@ -59,6 +61,7 @@ def encode_source(source: MiningSource, encoder: Encoder, folder: Path, *, token
         encoder: the same on every process, in evaluation mode.
         folder: of the source, the same for all; what is finished there stays as it is.
         tokens_per_chunk: padded tokens per forward pass.
+        bf16: multiply in bfloat16 (autocast).
     """
     texts = _texts_of(source)
     jobs = [(role, number) for role in ("document", "query") for number in reversed(range(len(texts[role].blocks)))]
@@ -78,6 +81,7 @@ def encode_source(source: MiningSource, encoder: Encoder, folder: Path, *, token
                 number,
                 prefix=encoder.prompts.prefix("ir", role, source.name),
                 tokens_per_chunk=tokens_per_chunk,
+                bf16=bf16,
                 done=bar.update,
             )
             files[role][texts[role].blocks[number]] = normalize(vectors, dim=-1).numpy()

@@ -79,6 +79,8 @@ class EvaluateParams(Section):
     Attributes:
         models: ``base``, ``last`` (checkpoint), ``checkpoints`` (all), ``merged`` (all), or a model's own name.
         tokens_per_chunk: padded tokens per forward pass.
+        precision: ``fp32`` or ``bf16`` (autocast) of the encoder; cosines are of float32 vectors, and geometry
+            is always measured in ``fp32``.
         processes: that judge, each a model on a benchmark at a time; see ``params.launch``.
         benchmarks: by name; the name is mteb's task name.
         geometry: measurements of the embedding space; ``null`` for none.
@@ -86,6 +88,7 @@ class EvaluateParams(Section):
 
     models: list[str] = Field(min_length=1)
     tokens_per_chunk: int = Field(ge=1)
+    precision: Literal["fp32", "bf16"]
     processes: Processes
     benchmarks: dict[str, Benchmark] = Field(min_length=1)
     geometry: GeometryParams | None

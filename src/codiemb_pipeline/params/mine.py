@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -28,6 +28,7 @@ class MineParams(Section):
         block_queries: queries per block of the search.
         block_documents: documents per block of the search; the two bound its memory.
         tokens_per_chunk: padded tokens per forward pass.
+        precision: ``fp32`` or ``bf16`` (autocast) of the encoder; cosines are of float32 vectors.
         processes: that encode and search; see ``params.launch``.
         audit_samples: queries shown in the audit.
     """
@@ -41,6 +42,7 @@ class MineParams(Section):
     block_queries: int = Field(ge=1)
     block_documents: int = Field(ge=1)
     tokens_per_chunk: int = Field(ge=1)
+    precision: Literal["fp32", "bf16"]
     processes: Processes
     audit_samples: int = Field(ge=0)
 
