@@ -12,8 +12,10 @@ from tiny_run import make_model_input, tiny_params, write_sources
 
 from codiemb_pipeline.model_input import TokenStore, TrainingArrays
 from codiemb_pipeline.params import Params
-from codiemb_pipeline.plan.amounts import assembled_examples, declared_examples, run_amounts
+from codiemb_pipeline.plan.amounts import Count, assembled_examples, expected_examples, run_amounts
 from codiemb_pipeline.train.loop import plan_of_epoch, total_steps
+
+TWO = {"q": Count(task="ir", examples=100, known="declared"), "p": Count(task="sts", examples=32, known="declared")}
 
 
 def settings(values: dict, **changes: object):
@@ -31,6 +33,7 @@ def test_assembled_examples_give_the_steps_that_training_plans(made):
     values, model_input = made
     train = settings(values, max_steps=None)
     found = run_amounts(assembled_examples(model_input, ["tags", "words"]), train, 2)
+    assert found.exact
     plan = plan_of_epoch(train, TrainingArrays(model_input / "train").sources, 0, 2)
     assert (found.steps_per_epoch, found.steps) == (len(plan), total_steps(train, len(plan)))
     assert sum(found.drawn.values()) == sum(
@@ -55,17 +58,18 @@ def test_declared_examples_are_counted_by_hand(made):
     8 steps * 8 queries * (1 + 2 positives + 1 negative) * 10 tokens + 4 * 8 pairs * 2 * 10 = 2,560 + 640 tokens.
     """
     values, _ = made
-    examples = declared_examples({"q": ("ir", 100), "p": ("sts", 32)}, 10)
+    examples = expected_examples(TWO, 10)
     found = run_amounts(examples, settings(values, max_steps=None, epochs=3), 2)
     assert (found.steps_per_epoch, found.steps) == (12, 36)
     assert found.drawn == {"q": 64, "p": 32}
     assert found.tokens == 3 * 3200
     assert found.tokens_at_once == int(4 * 4 * 10 / 0.9)
+    assert not found.exact
 
 
 def test_grad_cache_bounds_what_is_encoded_at_once(made):
     values, _ = made
-    examples = declared_examples({"q": ("ir", 100), "p": ("sts", 32)}, 10)
+    examples = expected_examples(TWO, 10)
     chunk = {"tokens": 50, "max_padding": 0.1}
     assert run_amounts(examples, settings(values, grad_cache=True, chunk=chunk), 2).tokens_at_once == 50
 

@@ -33,6 +33,10 @@ class TrainingSource:
         instruction: the task in words, for ``encoder.prompts.instructions``.
         confirmed: whether all that ``path: null`` needs is known.
         note: what is not known, and where facts were read.
+        examples: what the training files hold before anything is set aside, queries (``ir``) or pairs (``sts``);
+            ``None`` where no figure was found. For the plan alone: ``ingest`` counts what it reads.
+        examples_from: where that figure was read.
+        examples_about: whether it is of a copy, or of rows that need not be examples, and so only near the number.
     """
 
     layout: Tables | Rows | Pairs
@@ -44,6 +48,9 @@ class TrainingSource:
     github: str | None = None
     revision: str | None = None
     licence: str | None = None
+    examples: int | None = None
+    examples_from: str = ""
+    examples_about: bool = False
 
     @property
     def task(self) -> Task:
@@ -76,10 +83,12 @@ def _multi_cpr(domain: str, corpus: str, instruction: str) -> TrainingSource:
         instruction=instruction,
         confirmed=True,
         note="Its files are in the repository at that commit; no licence of the data is stated there.",
+        examples=100_000,
+        examples_from="its README",
     )
 
 
-def _clue(name: str, note: str) -> TrainingSource:
+def _clue(name: str, examples: int, note: str) -> TrainingSource:
     """Return one of CLUE's sets of three classes: 0 neutral, 1 entailment, 2 contradiction; -1 or - for none.
 
     Gold is 1 for entailment and 0 for the others, which is common; what the paper chose is not known.
@@ -95,7 +104,7 @@ def _clue(name: str, note: str) -> TrainingSource:
     )
     return TrainingSource(
         hub_id="clue/clue", layout=pairs, fetch=(f"{name}/*.parquet",), instruction=SIMILAR.capitalize(),
-        confirmed=False, note=note,
+        confirmed=False, note=note, examples=examples, examples_from="card of clue/clue",
     )  # fmt: skip
 
 
@@ -118,6 +127,8 @@ T2RANKING = TrainingSource(
     instruction=CHINESE_WEB,
     confirmed=False,
     note="files and card were seen; revision, folder data/ and headers were read in one public audit of it only.",
+    examples=258_042,
+    examples_from="card of THUIR/T2Ranking",
 )
 
 DUREADER = TrainingSource(
@@ -128,6 +139,9 @@ DUREADER = TrainingSource(
     instruction=CHINESE_WEB,
     confirmed=False,
     note="file and columns were seen, its revision was not, and it has a loading script.",
+    examples=86_395,
+    examples_from="rows of the ready-made copy in BeastyZ/cmteb_retrieval",
+    examples_about=True,
 )
 
 MMARCO_ZH = TrainingSource(
@@ -145,6 +159,9 @@ MMARCO_ZH = TrainingSource(
     note="the texts' revision and folders are not known; the ids of positives and negatives are another data set, "
     "hotchpotch/mmarco-hard-negatives-reranker-score, config chinese_bge-reranker-v2-m3, whose parquet files go to a "
     "folder hard_negatives beside the texts.",
+    examples=502_912,
+    examples_from="rows of the ids of negatives; the ready-made copy in BeastyZ/cmteb_retrieval has 388,596",
+    examples_about=True,
 )
 
 CMEDQA2 = TrainingSource(
@@ -161,6 +178,8 @@ CMEDQA2 = TrainingSource(
     instruction="Given a Chinese community medical question, retrieve replies that best answer the question",
     confirmed=True,
     note="The corpus holds the answers of its dev and test too, and one of the two became CmedqaRetrieval.",
+    examples=100_000,
+    examples_from="questions of its training set",
 )
 
 QBQTC = TrainingSource(
@@ -176,6 +195,8 @@ QBQTC = TrainingSource(
     instruction=f"Represent the web search query, {SIMILAR}",
     confirmed=True,
     note="The hub has its test set only.",
+    examples=180_000,
+    examples_from="its training file",
 )
 
 TRAINING_SOURCES: dict[str, TrainingSource] = {
@@ -200,20 +221,26 @@ TRAINING_SOURCES: dict[str, TrainingSource] = {
         "BQ",
         instruction=f"Represent the user problem descriptions when handling bank credit business, {SIMILAR}",
         confirmed=False,
-        note="that a training file lies beside the benchmark's is not known; 100,000 pairs by a third-party card.",
+        note="that a training file lies beside the benchmark's is not known.",
+        examples=100_000,
+        examples_from="a third-party card",
     ),
     "lcqmc": _cmteb(
         "LCQMC",
         revision="17f9b096f80380fce5ed12a9be8be7784b337daf",
         instruction=f"Represent the user question descriptions on general question-answering platforms, {SIMILAR}",
         confirmed=True,
-        note="238,766 training pairs by its card.",
+        note="revision and files are the benchmark's.",
+        examples=238_766,
+        examples_from="its card",
     ),
     "pawsx": _cmteb(
         "PAWSX",
         instruction=f"Represent the Chinese Translations of English Encyclopedias, {SIMILAR}",
         confirmed=False,
         note="the training file was seen, its revision was not (the benchmark's copy is another, mteb/PAWSX).",
+        examples=49_401,
+        examples_from="its training file",
     ),
     "stsb": _cmteb(
         "STSB",
@@ -221,6 +248,8 @@ TRAINING_SOURCES: dict[str, TrainingSource] = {
         instruction=f"Represent the short general domain sentences, {SIMILAR}",
         confirmed=False,
         note="the training file was seen, its revision was not (the benchmark's copy is another, mteb/STSB).",
+        examples=5_231,
+        examples_from="its training file",
     ),
     "afqmc": _cmteb(
         "AFQMC",
@@ -228,16 +257,20 @@ TRAINING_SOURCES: dict[str, TrainingSource] = {
         has_dev=False,
         instruction=FINANCE + SIMILAR,
         confirmed=True,
-        note="34,334 training pairs; the validation pairs are the benchmark.",
+        note="the validation pairs are the benchmark.",
+        examples=34_334,
+        examples_from="its training file",
     ),
     "atec": _cmteb(
         "ATEC",
         revision="0f319b1142f28d00e055a6770f3f726ae9b7d865",
         instruction=FINANCE + SIMILAR,
         confirmed=True,
-        note="62,477 training pairs.",
+        note="revision and files are the benchmark's.",
+        examples=62_477,
+        examples_from="its training file",
     ),
     "qbqtc": QBQTC,
-    "cmnli": _clue("cmnli", "the columns, the files and the revision on the hub; it had a loading script."),
-    "ocnli": _clue("ocnli", "everything but the id: columns, files, revision and number of pairs."),
+    "cmnli": _clue("cmnli", 391_783, "the columns, the files and the revision on the hub; it had a loading script."),
+    "ocnli": _clue("ocnli", 50_437, "everything but the id and the number of pairs: columns, files and revision."),
 }

@@ -1,6 +1,6 @@
-"""How many examples, steps and tokens a run takes: exact where ``assemble`` has run, else from what is declared.
+"""How many steps and tokens a run takes, given how many examples there are of each source.
 
-Knows nothing of memory or of what can be reached.
+Knows nothing of where those numbers come from, of memory, or of what can be reached.
 """
 
 from __future__ import annotations
@@ -14,10 +14,28 @@ import numpy as np
 from codiemb_pipeline.jsonl import read_json
 from codiemb_pipeline.model_input import SourceRange, TokenStore, TrainingArrays
 from codiemb_pipeline.params.train import TrainParams
+from codiemb_pipeline.schema import Task
 from codiemb_pipeline.train.batch_plan import EpochPlan
 from codiemb_pipeline.train.loop import plan_of_epoch, total_steps
 
 SAMPLE = 20_000  # examples of a source whose lengths are looked at
+
+
+@dataclass(frozen=True, kw_only=True)
+class Count:
+    """How many training examples a source has, and how that is known.
+
+    Attributes:
+        task: of the source.
+        examples: queries or pairs.
+        known: in words: assembled, counted or declared, and where.
+        about: whether the number is only near the real one, such as a share of what is declared.
+    """
+
+    task: Task
+    examples: int
+    known: str
+    about: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,12 +52,15 @@ class Examples:
     """What there is to train on.
 
     Attributes:
-        sources: ranges of examples; made up in number where they are only declared.
+        sources: ranges of examples; made up where nothing is assembled yet.
+        counts: by source.
         lengths: by source.
-        exact: whether they were counted, or are what is declared.
+        exact: whether they are those that training will read; else what ``assemble`` leaves out is still among them,
+            and every text is taken to be as long as a text may be.
     """
 
     sources: tuple[SourceRange, ...]
+    counts: Mapping[str, Count]
     lengths: Mapping[str, Lengths]
     exact: bool
 
@@ -53,6 +74,7 @@ class Amounts:
         drawn: examples one epoch draws, of all processes, by source.
         tokens: of the whole run, all processes.
         tokens_at_once: padded tokens one process encodes at once with gradient.
+        exact: as of the examples.
     """
 
     steps_per_epoch: int
@@ -60,6 +82,7 @@ class Amounts:
     drawn: Mapping[str, int]
     tokens: int
     tokens_at_once: int
+    exact: bool
 
 
 def assembled_examples(model_input: Path, wanted: list[str]) -> Examples | None:
@@ -69,8 +92,12 @@ def assembled_examples(model_input: Path, wanted: list[str]) -> Examples | None:
     if [entry["name"] for entry in read_json(model_input / "train" / "sources.json")] != wanted:
         return None
     arrays, store = TrainingArrays(model_input / "train"), TokenStore(model_input / "tokens")
+    counts = {
+        source.name: Count(task=source.task, examples=source.stop - source.start, known="as assembled")
+        for source in arrays.sources
+    }
     lengths = {source.name: _lengths(arrays, store, source) for source in arrays.sources}
-    return Examples(sources=tuple(arrays.sources), lengths=lengths, exact=True)
+    return Examples(sources=tuple(arrays.sources), counts=counts, lengths=lengths, exact=True)
 
 
 def _lengths(arrays: TrainingArrays, store: TokenStore, source: SourceRange) -> Lengths:
@@ -84,19 +111,20 @@ def _lengths(arrays: TrainingArrays, store: TokenStore, source: SourceRange) -> 
     return Lengths(**{name: float(store.lengths(ids).mean()) if len(ids) else 0.0 for name, ids in texts.items()})
 
 
-def declared_examples(counts: Mapping[str, tuple[str, int]], max_length: int) -> Examples:
-    """Return examples as declared, every text taken to be ``max_length`` tokens long.
+def expected_examples(counts: Mapping[str, Count], max_length: int) -> Examples:
+    """Return examples in the numbers given, every text taken to be ``max_length`` tokens long.
 
     Args:
-        counts: task and number of training examples by source.
+        counts: by source.
         max_length: tokens a text has at most.
     """
     sources, start = [], 0
-    for name, (task, count) in counts.items():
-        sources.append(SourceRange(name=name, task=task, start=start, stop=start + count))
-        start += count
+    for name, count in counts.items():
+        sources.append(SourceRange(name=name, task=count.task, start=start, stop=start + count.examples))
+        start += count.examples
     longest = Lengths(query=max_length, positive=max_length, negative=max_length)
-    return Examples(sources=tuple(sources), lengths={source.name: longest for source in sources}, exact=False)
+    lengths = {source.name: longest for source in sources}
+    return Examples(sources=tuple(sources), counts=dict(counts), lengths=lengths, exact=False)
 
 
 def run_amounts(examples: Examples, train: TrainParams, processes: int) -> Amounts:
@@ -118,6 +146,7 @@ def run_amounts(examples: Examples, train: TrainParams, processes: int) -> Amoun
         drawn=drawn,
         tokens=int(an_epoch * steps / max(len(plan), 1)),
         tokens_at_once=int(min(at_once, train.chunk.tokens) if train.grad_cache else at_once),
+        exact=examples.exact,
     )
 
 

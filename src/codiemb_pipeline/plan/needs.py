@@ -1,19 +1,12 @@
-"""What params.yaml asks for: encoder, sources and benchmarks, and how many examples the sources declare."""
+"""What params.yaml asks for: encoder, sources and benchmarks."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from codiemb_pipeline.benchmarks.registry import spec_of
 from codiemb_pipeline.ingest.registry import TRAINING_SOURCES
-from codiemb_pipeline.jsonl import read_json
 from codiemb_pipeline.locations import is_hub_id
 from codiemb_pipeline.params import Params
-from codiemb_pipeline.plan.amounts import Examples, assembled_examples, declared_examples
 from codiemb_pipeline.plan.reach import Thing
-
-COUNTS = Path("data/02_intermediate/sources/counts.json")
-MODEL_INPUT = Path("data/05_model_input/examples")
 
 
 def things_of(params: Params) -> list[Thing]:
@@ -42,15 +35,3 @@ def _source(name: str, params: Params) -> Thing:
     elif not declared.confirmed or declared.revision is None:
         obstacle = f"not confirmed ({declared.hub_id}): fetch it yourself and set its path"
     return Thing(kind="source", name=name, hub_id=declared.hub_id, revision=declared.revision, obstacle=obstacle)
-
-
-def examples_of(params: Params, root: Path) -> tuple[Examples | None, list[str]]:
-    """Return the training examples as far as they are known, and of which sources nothing is known."""
-    wanted = list(params.assemble.train_sources)
-    if (examples := assembled_examples(root / MODEL_INPUT, wanted)) is not None:
-        return examples, []
-    counted = read_json(root / COUNTS)["sources"] if (root / COUNTS).exists() else {}
-    counts = {name: (counted[name]["task"], counted[name]["splits"]["train"]) for name in wanted if name in counted}
-    rest = [name for name in wanted if name not in counts]
-    unknown = [f"how many examples there are of {', '.join(rest)}: `dvc repro ingest` counts them"] if rest else []
-    return (declared_examples(counts, params.encoder.max_length) if counts else None), unknown

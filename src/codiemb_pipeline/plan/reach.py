@@ -5,10 +5,11 @@ Downloads nothing. Knows nothing of how much there is of each.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
 from typing import Literal
 
 from codiemb_pipeline import locations
@@ -48,19 +49,42 @@ class Reach:
     where: str
 
 
-def look(things: Iterable[Thing]) -> list[Reach]:
-    """Return where each thing is, in the order given; asks the hub about all at once."""
-    things = list(things)
-    here = {place: _here(thing) for place, thing in enumerate(things)}
-    asked = [place for place, reach in here.items() if reach is None]
-    pool = ThreadPoolExecutor(max_workers=8)
-    answers = {place: pool.submit(_ask_hub, things[place]) for place in asked}
-    wait(answers.values(), timeout=PATIENCE_S)
-    for place, answer in answers.items():
-        silent = Reach(things[place], False, f"the hub did not answer within {PATIENCE_S:g} s")
-        here[place] = answer.result() if answer.done() else silent
-    pool.shutdown(wait=False, cancel_futures=True)
-    return [here[place] for place in range(len(things))]
+class Looking:
+    """The search for things. The hub is asked about all at once and in the background, while other work goes on.
+
+    Questions without an answer in time are left to themselves: they do not keep the process from ending.
+    """
+
+    def __init__(self, things: Iterable[Thing]) -> None:
+        """Look on this machine, and begin to ask the hub about the rest."""
+        self._things = list(things)
+        self._found: dict[int, Reach] = {}
+        self._asked: dict[int, Thread] = {}
+        self._deadline = time.monotonic() + PATIENCE_S
+        for place, thing in enumerate(self._things):
+            if (reach := _here(thing)) is not None:
+                self._found[place] = reach
+            else:
+                self._asked[place] = Thread(target=self._ask, args=(place,), daemon=True)
+        for thread in self._asked.values():
+            thread.start()
+
+    def encoder(self) -> Reach:
+        """Return where the encoder is; waits for the answer about it alone."""
+        return self._reach(next(place for place, thing in enumerate(self._things) if thing.kind == "encoder"))
+
+    def all(self) -> list[Reach]:
+        """Return where each thing is, in the order given."""
+        return [self._reach(place) for place in range(len(self._things))]
+
+    def _ask(self, place: int) -> None:
+        self._found.setdefault(place, _ask_hub(self._things[place]))
+
+    def _reach(self, place: int) -> Reach:
+        if place in self._asked:
+            self._asked[place].join(max(self._deadline - time.monotonic(), 0))
+        late = Reach(self._things[place], False, f"the hub did not answer within {PATIENCE_S:g} s")
+        return self._found.setdefault(place, late)
 
 
 def _here(thing: Thing) -> Reach | None:
