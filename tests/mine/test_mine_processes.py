@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.torch import load_file, save_file
 
-from codiemb_pipeline.encoder import encode
 from codiemb_pipeline.encoder.checkpoint import load_encoder
-from codiemb_pipeline.encoder.encode import TextBlocks
+from codiemb_pipeline.encoder.encode import encode_texts
 from codiemb_pipeline.errors import InputError, PipelineError
 from codiemb_pipeline.launch.local import count_processes
-from codiemb_pipeline.mine import prepare
+from codiemb_pipeline.mine import prepare, vectors
 from codiemb_pipeline.mine.judgements import read_judgements
+from codiemb_pipeline.mine.layout import lay_out
 from codiemb_pipeline.mine.run import mine_hard_negatives
 from codiemb_pipeline.mine.vectors import encode_source, finished_blocks, read_vectors
 from codiemb_pipeline.params import EncoderParams, MineParams
@@ -74,54 +76,57 @@ def test_several_processes_write_the_bytes_of_one(processes, tiny_encoder_params
 
 @pytest.mark.dist
 @pytest.mark.slow
-def test_a_process_that_fails_is_told_with_its_log_and_what_was_encoded_is_kept(tiny_encoder_params, sources, tmp_path):
-    broken = tmp_path / "sources"
-    for name in ("many", "few"):
-        tables = read_retrieval(sources, name)
-        if name == "few":  # its tables disagree, which is found when it is its turn
-            tables.qrels.loc[0, "doc_id"] = "nowhere"
-        tables.write(broken / name)
-    with pytest.raises(PipelineError, match=r"mining failed: process \d: .*few.*doc_id.*'nowhere'") as told:
-        mine(2, tiny_encoder_params, broken, tmp_path)
+def test_a_process_that_fails_is_told_with_its_log_and_what_was_encoded_is_kept(
+    tiny_encoder_params, tiny_encoder_folder, sources, tmp_path
+):
+    broken = shutil.copytree(tiny_encoder_folder, tmp_path / "broken")
+    weights = {name: tensor * float("nan") for name, tensor in load_file(broken / "model.safetensors").items()}
+    save_file(weights, broken / "model.safetensors", metadata={"format": "pt"})
+    encoder = tiny_encoder_params.model_copy(update={"path": str(broken)})
+    with pytest.raises(PipelineError, match=r"mining failed: process \d: ValueError: a similarity is NaN") as told:
+        mine(2, encoder, sources, tmp_path)
     log = Path(next(line for line in str(told.value).splitlines() if line.startswith("log: ")).removeprefix("log: "))
-    assert "InputError" in log.read_text()
+    assert "ValueError" in log.read_text()
     (kept,) = (tmp_path / "work/mine").iterdir()
     assert finished_blocks(kept / "many") == (4, 4)
 
 
+def laid_out(sources: Path, name: str, folder: Path) -> Path:
+    lay_out(read_judgements(read_retrieval(sources, name), name), make_params(1), folder)
+    return folder
+
+
 def test_what_is_finished_is_not_encoded_again(tiny_encoder_params, sources, tmp_path, monkeypatch):
-    source = read_judgements(read_retrieval(sources, "many"), "many")
     encoder = load_encoder(tiny_encoder_params)
-    encode_source(source, encoder, tmp_path / "whole", tokens_per_chunk=512)
-    calls, own = [], TextBlocks.encode
+    encode_source(laid_out(sources, "many", tmp_path / "whole"), "many", encoder, tokens_per_chunk=512)
+    calls, own, most = [], vectors.encode_block, 2
 
-    def cut_short(self, encoder, number, **options):
-        if len(calls) == 2:
+    def counted(encoder, texts, **options):
+        if len(calls) == most:
             raise KeyboardInterrupt
-        calls.append(number)
-        return own(self, encoder, number, **options)
+        calls.append(texts[0])
+        return own(encoder, texts, **options)
 
-    monkeypatch.setattr(TextBlocks, "encode", cut_short)
+    monkeypatch.setattr(vectors, "encode_block", counted)
+    cut = laid_out(sources, "many", tmp_path / "cut")
     with pytest.raises(KeyboardInterrupt):
-        encode_source(source, encoder, tmp_path / "cut", tokens_per_chunk=512)
-    assert finished_blocks(tmp_path / "cut") == (2, 4)
-    monkeypatch.setattr(TextBlocks, "encode", lambda *args, **named: calls.append(args[2]) or own(*args, **named))
-    encode_source(source, encoder, tmp_path / "cut", tokens_per_chunk=512)
-    assert len(calls) == 4
-    assert finished_blocks(tmp_path / "cut") == (4, 4)
-    for one, other in zip(
-        read_vectors(source, tmp_path / "cut"), read_vectors(source, tmp_path / "whole"), strict=True
-    ):
+        encode_source(cut, "many", encoder, tokens_per_chunk=512)
+    assert finished_blocks(cut) == (2, 4)
+    most = 4
+    encode_source(laid_out(sources, "many", cut), "many", encoder, tokens_per_chunk=512)
+    assert len(set(calls)) == 4
+    assert finished_blocks(cut) == (4, 4)
+    for one, other in zip(read_vectors(cut), read_vectors(tmp_path / "whole"), strict=True):
         assert one[:].equal(other[:])
 
 
 def test_the_vectors_are_those_of_encode_texts_at_length_one(tiny_encoder_params, sources, tmp_path):
-    source = read_judgements(read_retrieval(sources, "few"), "few")
+    source = read_judgements(read_retrieval(sources, "many"), "many")
     encoder = load_encoder(tiny_encoder_params)
-    encode_source(source, encoder, tmp_path, tokens_per_chunk=512)
-    queries, documents = read_vectors(source, tmp_path)
-    plain = encode.encode_texts(encoder, source.document_texts, tokens_per_chunk=512)
-    prefixed = encode.encode_texts(encoder, source.query_texts, prefix="query: ", tokens_per_chunk=512)
+    encode_source(laid_out(sources, "many", tmp_path), "many", encoder, tokens_per_chunk=512)
+    queries, documents = read_vectors(tmp_path)
+    plain = encode_texts(encoder, source.document_texts, tokens_per_chunk=512)
+    prefixed = encode_texts(encoder, source.query_texts, prefix="query: ", tokens_per_chunk=512)
     assert (documents[:] - plain).abs().max() < 1e-6
     assert (queries[:] - prefixed).abs().max() < 1e-6
     assert documents[:].norm(dim=1).sub(1).abs().max() < 1e-6

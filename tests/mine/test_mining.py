@@ -8,10 +8,11 @@ from torch.nn.functional import normalize
 
 from codiemb_pipeline.mine.audit import EDGES, Audit, histogram
 from codiemb_pipeline.mine.judgements import MiningSource, read_judgements
+from codiemb_pipeline.mine.layout import query_blocks, wanted
 from codiemb_pipeline.mine.mining import mine_source
-from codiemb_pipeline.mine.neighbours import nearest_keys, query_blocks, share_of, wanted
+from codiemb_pipeline.mine.neighbours import share_of
 from codiemb_pipeline.params import MineParams
-from codiemb_pipeline.scoring.search import best_of, scores_and_indices
+from codiemb_pipeline.scoring.search import TopKeys, best_of, scores_and_indices
 from codiemb_pipeline.source_tables import RetrievalTables
 
 
@@ -57,13 +58,14 @@ def make_source(
 def mine(source: MiningSource, queries: torch.Tensor, documents: torch.Tensor, params: MineParams, shares: int = 1):
     """Mine as the stage does, from vectors of any length; ``shares`` of the corpus are searched apart."""
     queries, documents = normalize(queries, dim=-1), normalize(documents, dim=-1)
-    asked = [queries[block.start : block.stop] for block in query_blocks(source, params)]
+    asked = [queries[block.start : block.stop] for block in query_blocks(len(queries), params)]
     found = []
     for share in range(shares):
         rows = share_of(len(documents), params.block_documents, share, shares)
-        firsts = range(rows.start, rows.stop, params.block_documents)
-        blocks = [(first, documents[first : min(first + params.block_documents, rows.stop)]) for first in firsts]
-        found.append(nearest_keys(source, asked, blocks, params))
+        keys = TopKeys(asked, wanted(source, params))
+        for first in range(rows.start, rows.stop, params.block_documents):
+            keys.add(documents[first : min(first + params.block_documents, rows.stop)], first)
+        found.append(keys.keys)
     merged = [best_of(keys, k) for *keys, k in zip(*found, wanted(source, params), strict=True)]
     neighbours = [tuple(part.numpy() for part in scores_and_indices(keys)) for keys in merged]
     return mine_source(source, queries, documents, neighbours, params)

@@ -38,31 +38,35 @@ class TextBlocks:
         # As far as characters tell the number of tokens.
         self.blocks = _blocks(np.argsort([len(text) for text in self.unique], kind="stable"))
 
-    def encode(
-        self,
-        encoder: Encoder,
-        number: int,
-        *,
-        prefix: str,
-        tokens_per_chunk: int,
-        bf16: bool = False,
-        done: Callable[[int], object] | None = None,
-    ) -> torch.Tensor:
-        """Return the embeddings of ``prefix + text`` for the texts of block ``number``, in its order.
+    def texts_of(self, number: int) -> list[str]:
+        """Return the texts of block ``number``."""
+        return [self.unique[place] for place in self.blocks[number]]
 
-        Args:
-            encoder: in evaluation mode.
-            number: of the block.
-            prefix: from the encoder's prompts.
-            tokens_per_chunk: padded tokens per forward pass.
-            bf16: multiply in bfloat16 (autocast).
-            done: told how many texts have just been encoded.
 
-        Returns:
-            float32 (b, D) on the CPU.
-        """
-        rows, prompt_lengths = encoder.tokenize([self.unique[place] for place in self.blocks[number]], prefix)
-        return _encode_rows(encoder, rows, prompt_lengths, tokens_per_chunk, done, bf16=bf16)
+def encode_block(
+    encoder: Encoder,
+    texts: Sequence[str],
+    *,
+    prefix: str,
+    tokens_per_chunk: int,
+    bf16: bool = False,
+    done: Callable[[int], object] | None = None,
+) -> torch.Tensor:
+    """Return the embeddings of ``prefix + text`` for the texts of one block, in its order.
+
+    Args:
+        encoder: in evaluation mode.
+        texts: neighbours in length.
+        prefix: from the encoder's prompts.
+        tokens_per_chunk: padded tokens per forward pass.
+        bf16: multiply in bfloat16 (autocast).
+        done: told how many texts have just been encoded.
+
+    Returns:
+        float32 (b, D) on the CPU.
+    """
+    rows, prompt_lengths = encoder.tokenize(texts, prefix)
+    return _encode_rows(encoder, rows, prompt_lengths, tokens_per_chunk, done, bf16=bf16)
 
 
 def encode_texts(
@@ -90,7 +94,8 @@ def encode_texts(
     parts = TextBlocks(texts)
 
     def encode(number: int, done: Callable[[int], object]) -> torch.Tensor:
-        return parts.encode(encoder, number, prefix=prefix, tokens_per_chunk=tokens_per_chunk, bf16=bf16, done=done)
+        how = {"prefix": prefix, "tokens_per_chunk": tokens_per_chunk, "bf16": bf16, "done": done}
+        return encode_block(encoder, parts.texts_of(number), **how)
 
     return _encode_blocks(encoder, parts.blocks, encode, progress)[torch.from_numpy(parts.place)]
 

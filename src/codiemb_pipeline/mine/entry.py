@@ -23,7 +23,7 @@ def mine(config: dict[str, Any]) -> None:
     params = MineParams.parse(config["mine"], "mine")
     with process_group("gloo"):  # the processes only wait for each other; vectors and keys go through files
         encoder = load_encoder(EncoderParams.parse(config["encoder"], "encoder"))
-        search_all(params, encoder, Path(config["sources"]), config["names"], Path(config["folder"]))
+        search_all(params, encoder, config["names"], Path(config["folder"]))
 
 
 if __name__ == "__main__":

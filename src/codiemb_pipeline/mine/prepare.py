@@ -18,6 +18,7 @@ from codiemb_pipeline.launch.local import Progress, count_processes, run_here
 from codiemb_pipeline.launch.torchrun import Work
 from codiemb_pipeline.launch.work_dir import fingerprint, folder_digest, locked
 from codiemb_pipeline.mine.judgements import read_judgements
+from codiemb_pipeline.mine.layout import lay_out
 from codiemb_pipeline.mine.neighbours import search_source
 from codiemb_pipeline.mine.vectors import encode_source, finished_blocks
 from codiemb_pipeline.params.encoder import EncoderParams
@@ -47,24 +48,24 @@ def prepared(
     data = {name: folder_digest(sources / name) for name in names}
     folder = work / "mine" / fingerprint(**decides, base=weights_digest(base_folder(encoder_params)), data=data)
     with locked(folder, "mining") as lock:
+        for name in names:
+            lay_out(read_judgements(read_retrieval(sources, name), name), params, folder / name)
         if processes == 1:
-            search_all(params, load_encoder(encoder_params), sources, names, folder)
+            search_all(params, load_encoder(encoder_params), names, folder)
         else:
             config = folder / "resolved.json"
-            places = {"folder": str(folder.absolute()), "sources": str(sources.absolute())}
-            write_json(config, {**values, **places, "names": names})
+            write_json(config, {**values, "folder": str(folder.absolute()), "names": names})
             run_here(processes, _work(config, folder), _progress(folder, names), lock)
         yield folder
         shutil.rmtree(folder)
 
 
-def search_all(params: MineParams, encoder: Encoder, sources: Path, names: list[str], folder: Path) -> None:
-    """Encode and search each source; called by all processes together."""
+def search_all(params: MineParams, encoder: Encoder, names: list[str], folder: Path) -> None:
+    """Encode and search each source, laid out in its folder; called by all processes together."""
+    how = {"tokens_per_chunk": params.tokens_per_chunk, "bf16": params.precision == "bf16"}
     for name in names:
-        source = read_judgements(read_retrieval(sources, name), name)
-        bf16 = params.precision == "bf16"
-        encode_source(source, encoder, folder / name, tokens_per_chunk=params.tokens_per_chunk, bf16=bf16)
-        search_source(source, folder / name, params, encoder.device)
+        encode_source(folder / name, name, encoder, **how)
+        search_source(folder / name, params, encoder.device)
 
 
 def _work(config: Path, folder: Path) -> Work:

@@ -62,8 +62,8 @@ def mine_hard_negatives(
 def _judge(source: MiningSource, folder: Path, params: MineParams, out: Path) -> dict[str, Any]:
     """Write the hard negatives of one source and return its audit."""
     audit = Audit(source, params)
-    queries, documents = read_vectors(source, folder)
-    found = mine_source(source, queries, documents, read_neighbours(source, folder, params), params)
+    queries, documents = read_vectors(folder)
+    found = mine_source(source, queries, documents, read_neighbours(folder), params)
     write_jsonl(out / f"{source.name}.jsonl", _rows(source, found, audit))
     result = audit.to_dict()
     counts = result["counts"]

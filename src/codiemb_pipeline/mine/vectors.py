@@ -1,8 +1,8 @@
 """The embeddings of a source's queries and documents, on disk: made by one process or several, of length one.
 
-queries.npy, documents.npy   float32, a row for each different text
-done.npy                     uint8, 1 for each block of texts that is finished; an interrupted mining goes on there
-claims                       see launch.claims
+query.npy, document.npy   float32, a row for each different text (mine.layout)
+done.npy                  uint8, 1 for each block of texts that is finished; an interrupted mining goes on there
+claims                    see launch.claims
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from torch.nn.functional import normalize
 from tqdm import tqdm
 
 from codiemb_pipeline.distributed import barrier, process_rank
-from codiemb_pipeline.encoder.encode import TextBlocks
+from codiemb_pipeline.encoder.encode import encode_block
 from codiemb_pipeline.encoder.text_encoder import Encoder
 from codiemb_pipeline.launch.claims import Claims
-from codiemb_pipeline.mine.judgements import MiningSource
+from codiemb_pipeline.mine.layout import Texts
 
 DONE, CLAIMS = "done.npy", "claims"
-FILES = {"query": "queries.npy", "document": "documents.npy"}
+ROLES = ("query", "document")
 
 
 class Vectors:
@@ -51,48 +51,47 @@ class Vectors:
             yield first, self[first : min(first + size, rows.stop)]
 
 
-def encode_source(
-    source: MiningSource, encoder: Encoder, folder: Path, *, tokens_per_chunk: int, bf16: bool = False
-) -> None:
+def encode_source(folder: Path, name: str, encoder: Encoder, *, tokens_per_chunk: int, bf16: bool = False) -> None:
     """Encode a source, all processes together, each the blocks it gets hold of; long texts first.
 
     Args:
-        source: what to encode.
+        folder: of the source, laid out (``mine.layout``); what is finished there stays as it is.
+        name: of the source, for its prompts.
         encoder: the same on every process, in evaluation mode.
-        folder: of the source, the same for all; what is finished there stays as it is.
         tokens_per_chunk: padded tokens per forward pass.
         bf16: multiply in bfloat16 (autocast).
     """
-    texts = _texts_of(source)
-    jobs = [(role, number) for role in ("document", "query") for number in reversed(range(len(texts[role].blocks)))]
+    texts = {role: Texts(folder, role) for role in ROLES}
+    jobs = [(role, number) for role in reversed(ROLES) for number in reversed(range(texts[role].blocks))]
     if process_rank() == 0:
         _make_files(folder, texts, encoder.model.output_width, len(jobs))
     barrier()
     done = np.load(folder / DONE, mmap_mode="r+")
-    to_do = np.flatnonzero(done == 0)
+    places = np.flatnonzero(done == 0)
     barrier()  # so that all see the same list
-    files = {role: np.load(folder / name, mmap_mode="r+") for role, name in FILES.items()}
-    count = sum(len(texts[role].blocks[number]) for role, number in (jobs[job] for job in to_do))
-    with tqdm(total=count, desc=f"encode {source.name}", unit="text", disable=None, leave=False) as bar:
+    to_do = [jobs[place] for place in places]
+    files = {role: np.load(folder / f"{role}.npy", mmap_mode="r+") for role in ROLES}
+    count = sum(int(texts[role].bounds[number + 1] - texts[role].bounds[number]) for role, number in to_do)
+    with tqdm(total=count, desc=f"encode {name}", unit="text", disable=None, leave=False) as bar:
         for place in Claims(folder / CLAIMS).take(len(to_do)):
-            role, number = jobs[to_do[place]]
-            vectors = texts[role].encode(
+            role, number = to_do[place]
+            vectors = encode_block(
                 encoder,
-                number,
-                prefix=encoder.prompts.prefix("ir", role, source.name),
+                texts[role].block(number),
+                prefix=encoder.prompts.prefix("ir", role, name),
                 tokens_per_chunk=tokens_per_chunk,
                 bf16=bf16,
                 done=bar.update,
             )
-            files[role][texts[role].blocks[number]] = normalize(vectors, dim=-1).numpy()
-            done[to_do[place]] = 1
+            start, stop = texts[role].bounds[number : number + 2]
+            files[role][start:stop] = normalize(vectors, dim=-1).numpy()
+            done[places[place]] = 1
     barrier()
 
 
-def read_vectors(source: MiningSource, folder: Path) -> tuple[Vectors, Vectors]:
+def read_vectors(folder: Path) -> tuple[Vectors, Vectors]:
     """Return the finished vectors of a source's training queries and of its documents."""
-    texts = _texts_of(source)
-    queries, documents = (Vectors(folder / name, texts[role].place) for role, name in FILES.items())
+    queries, documents = (Vectors(folder / f"{role}.npy", Texts(folder, role).place) for role in ROLES)
     return queries, documents
 
 
@@ -105,18 +104,13 @@ def finished_blocks(folder: Path) -> tuple[int, int]:
     return int(done.sum()), len(done)
 
 
-def _texts_of(source: MiningSource) -> dict[str, TextBlocks]:
-    return {"query": TextBlocks(source.query_texts), "document": TextBlocks(source.document_texts)}
-
-
-def _make_files(folder: Path, texts: dict[str, TextBlocks], width: int, jobs: int) -> None:
+def _make_files(folder: Path, texts: dict[str, Texts], width: int, jobs: int) -> None:
     """Make the files of a source; those of an interrupted mining stay."""
-    folder.mkdir(parents=True, exist_ok=True)
     (folder / CLAIMS).unlink(missing_ok=True)
     if (folder / DONE).exists():
         return
-    for role, name in FILES.items():
-        open_memmap(folder / name, mode="w+", dtype=np.float32, shape=(len(texts[role].unique), width))
+    for role in ROLES:
+        open_memmap(folder / f"{role}.npy", mode="w+", dtype=np.float32, shape=(int(texts[role].bounds[-1]), width))
     # Last, and whole: it says that the others are there.
     np.save(folder / f".{DONE}", np.zeros(jobs, dtype=np.uint8))
     (folder / f".{DONE}").rename(folder / DONE)
