@@ -41,17 +41,19 @@ def world_size() -> int:
 
 
 @contextmanager
-def process_group(backend: str) -> Iterator[torch.device]:
-    """Join the processes torchrun started, for the length of a ``with``; yields this process's device."""
+def process_group(backend: str, timeout: timedelta = COLLECTIVE_TIMEOUT) -> Iterator[torch.device]:
+    """Join the processes torchrun started, for the length of a ``with``; yields this process's device.
+
+    After an error the group is left to the end of the process: to close it is to end the others, and they would say so
+    before this one has said what went wrong.
+    """
     device = torch.device("cpu")
     if backend == "nccl":
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
-    dist.init_process_group(backend, timeout=COLLECTIVE_TIMEOUT)
-    try:
-        yield device
-    finally:
-        dist.destroy_process_group()
+    dist.init_process_group(backend, timeout=timeout)
+    yield device
+    dist.destroy_process_group()
 
 
 def take_own_gpu() -> None:

@@ -15,6 +15,7 @@ from tiny_encoder import make_tiny_encoder
 
 from codiemb_pipeline.benchmarks.registry import BENCHMARKS
 from codiemb_pipeline.errors import PipelineError
+from codiemb_pipeline.evaluate.judge import Judge
 from codiemb_pipeline.evaluate.run import evaluate_models
 from codiemb_pipeline.evaluate.share import longest_first
 from codiemb_pipeline.params import EncoderParams, EvaluateParams
@@ -77,9 +78,15 @@ def test_two_processes_write_the_results_of_one(evaluate, tmp_path, monkeypatch)
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "prepared"))
     one = evaluate(tmp_path / "one", 1)
     assert len(one) == 2 * 4 * 2 + 2 * 4 + 3 + 2, "results, items; mteb's format and its meta; gold; summary, geometry"
+
+    def refuse(*_: Any) -> Any:
+        raise AssertionError("this process is to take all from the cache")
+
+    monkeypatch.setattr(Judge, "_run", refuse)
     two = evaluate(tmp_path / "two", 2)
     assert {name: without_times(two[name]) for name in two} == {name: without_times(one[name]) for name in one}
-    assert not list((tmp_path / "two/work/evaluate").iterdir()), "work in progress was left behind"
+    left = [path.suffix for path in (tmp_path / "two/work/evaluate").iterdir()]
+    assert left == [".lock"], "work in progress was left behind"
 
 
 @pytest.mark.dist

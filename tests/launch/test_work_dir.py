@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import fcntl
+import shutil
+
 import pytest
 
 from codiemb_pipeline.errors import PipelineError
@@ -15,6 +18,19 @@ def test_a_second_run_is_refused_while_the_first_holds_the_folder(tmp_path):
         pass
     with locked(tmp_path / "run", "mining", patience_s=0.0):
         pass
+
+
+def test_who_waited_gets_the_folder_anew_and_alone_when_it_was_deleted_meanwhile(tmp_path):
+    """As a run does when it is finished: a lock that went with the folder would now be held by two."""
+    with locked(tmp_path / "run", "mining"):
+        waiting = (tmp_path / "run.lock").open("a+")
+        shutil.rmtree(tmp_path / "run")
+    fcntl.flock(waiting, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with pytest.raises(PipelineError, match="already running"), locked(tmp_path / "run", "mining", patience_s=0.0):
+        pass
+    waiting.close()
+    with locked(tmp_path / "run", "mining", patience_s=0.0):
+        assert (tmp_path / "run").is_dir()
 
 
 def test_any_part_changes_the_fingerprint():

@@ -60,7 +60,7 @@ def make_params(processes: int) -> MineParams:
 def mine(processes: int, encoder: EncoderParams, sources: Path, root: Path) -> dict[str, bytes]:
     out = root / "out"
     mine_hard_negatives(make_params(processes), encoder, sources, ["many", "few"], out, root / "work")
-    assert not list((root / "work/mine").iterdir()), "work in progress was left behind"
+    assert [path.suffix for path in (root / "work/mine").iterdir()] == [".lock"], "work in progress was left behind"
     return {path.name: path.read_bytes() for path in out.iterdir()}
 
 
@@ -87,7 +87,7 @@ def test_a_process_that_fails_is_told_with_its_log_and_what_was_encoded_is_kept(
         mine(2, encoder, sources, tmp_path)
     log = Path(next(line for line in str(told.value).splitlines() if line.startswith("log: ")).removeprefix("log: "))
     assert "ValueError" in log.read_text()
-    (kept,) = (tmp_path / "work/mine").iterdir()
+    (kept,) = (path for path in (tmp_path / "work/mine").iterdir() if path.is_dir())
     assert finished_blocks(kept / "many") == (4, 4)
 
 
@@ -143,12 +143,49 @@ def test_processes_are_as_many_as_gpus_or_one(monkeypatch):
     assert count_processes(3, "mine.processes") == 3
 
 
-def test_the_number_of_processes_is_no_part_of_what_decides(tiny_encoder_params, sources, tmp_path, monkeypatch):
-    """So that an interrupted mining goes on with more or fewer."""
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [
+        ({"processes": 2, "tokens_per_chunk": 64, "block_queries": 3, "block_documents": 9, "rank_to": 5}, True),
+        ({"precision": "bf16"}, False),
+    ],
+)
+def test_what_is_encoded_serves_whatever_does_not_change_the_vectors(
+    change, same, tiny_encoder_params, sources, tmp_path, monkeypatch
+):
+    """So that a mining which ran out of memory goes on with less at a time, and with more or fewer processes."""
     found = []
     monkeypatch.setattr(prepare, "search_all", lambda *_: None)
     monkeypatch.setattr(prepare, "run_here", lambda *_: None)
-    for processes in (1, 2):
-        with prepare.prepared(make_params(processes), tiny_encoder_params, sources, ["few"], tmp_path) as folder:
+    for params in (make_params(1), make_params(1).model_copy(update=change)):
+        with prepare.prepared(params, tiny_encoder_params, sources, ["few"], tmp_path) as folder:
             found.append(folder)
-    assert found[0] == found[1]
+    assert (found[0] == found[1]) is same
+
+
+def test_another_tokenizer_is_another_mining(tiny_encoder_params, tiny_encoder_folder, sources, tmp_path, monkeypatch):
+    monkeypatch.setattr(prepare, "search_all", lambda *_: None)
+    copy = shutil.copytree(tiny_encoder_folder, tmp_path / "encoder")
+    encoder, found = tiny_encoder_params.model_copy(update={"path": str(copy)}), []
+    for _ in range(2):
+        with prepare.prepared(make_params(1), encoder, sources, ["few"], tmp_path) as folder:
+            found.append(folder)
+        with (copy / "tokenizer_config.json").open("a") as file:
+            file.write(" ")
+    assert found[0] != found[1]
+
+
+def test_a_full_disk_is_told_before_a_row_is_written(tiny_encoder_params, sources, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.posix_fallocate", full)
+    with pytest.raises(PipelineError, match=r"query\.npy: expected .* GiB of disk for \d+ embeddings: No space left"):
+        mine(1, tiny_encoder_params, sources, tmp_path)
+
+
+def test_a_block_that_nobody_encoded_is_an_error(tiny_encoder_params, sources, tmp_path, monkeypatch):
+    monkeypatch.setattr(vectors.Claims, "take", lambda self, count: iter(range(count - 1)))
+    folder = laid_out(sources, "many", tmp_path)
+    with pytest.raises(PipelineError, match="1 of 4 blocks of texts were never encoded"):
+        encode_source(folder, "many", load_encoder(tiny_encoder_params), tokens_per_chunk=512)

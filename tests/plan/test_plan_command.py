@@ -135,7 +135,7 @@ def test_questions_without_an_answer_do_not_keep_the_command_from_ending():
 
 def plan_of(values: dict, root: Path) -> list[str]:
     params = Params.parse(values)
-    return list(plan_lines(params, values["train"], root, Looking(things_of(params))))
+    return list(plan_lines(params, values, root, Looking(things_of(params))))
 
 
 @pytest.mark.parametrize("profile", PROFILES, ids=lambda path: path.stem)

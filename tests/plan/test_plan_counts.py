@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from tiny_run import tiny_params, write_sources
+from tiny_run import make_model_input, tiny_params, write_sources
 
 from codiemb_pipeline.assemble.mixture import choose
 from codiemb_pipeline.ingest.registry import TRAINING_SOURCES
@@ -22,7 +22,7 @@ from codiemb_pipeline.params import Params
 from codiemb_pipeline.params.ingest import SourceParams
 from codiemb_pipeline.plan import counts
 from codiemb_pipeline.plan.amounts import run_amounts
-from codiemb_pipeline.plan.counts import examples_of, expected_train
+from codiemb_pipeline.plan.counts import COUNTS, MODEL_INPUT, examples_of, expected_train
 from codiemb_pipeline.train.loop import plan_of_epoch
 
 PROFILES = Path(__file__).parents[2] / "conf" / "profiles"
@@ -122,6 +122,36 @@ def test_what_is_expected_of_a_declared_number_is_near_what_ingest_makes_of_it(l
     expected = expected_train(params.sources["afqmc"], replace(TRAINING_SOURCES["afqmc"], examples=rows))
     spread = np.sqrt((limit or rows) * 0.8 * 0.2)
     assert abs(train - expected) < 4 * spread
+
+
+def test_what_was_made_under_other_settings_counts_for_nothing(tiny, tmp_path) -> None:
+    """By what DVC locked: a cap leaves 3 of what ingest counted, and other shares are counted anew."""
+    (tmp_path / MODEL_INPUT).parent.mkdir(parents=True)
+    (tmp_path / COUNTS).parent.parent.mkdir()
+    made = tmp_path / "made"
+    made.mkdir()
+    make_model_input(tiny, made).rename(tmp_path / MODEL_INPUT)
+    (made / "sources").rename((tmp_path / COUNTS).parent)
+    locked = {
+        "ingest": {"params": {"params.yaml": {"ingest": tiny["ingest"]}}},
+        "assemble": {"params": {"params.yaml": {"assemble": tiny["assemble"], "encoder": tiny["encoder"]}}},
+    }
+    (tmp_path / "dvc.lock").write_text(yaml.safe_dump({"stages": locked}))
+
+    def known_of(values: dict) -> dict[str, tuple[int, str]]:
+        examples, _ = examples_of(Params.parse(values, ""), tmp_path, values)
+        return {name: (count.examples, count.known) for name, count in examples.counts.items()}
+
+    assert {known for _, known in known_of(tiny).values()} == {"as assembled"}
+    whole, _ = known_of(tiny)["tags"]
+    capped = {**tiny, "assemble": {**tiny["assemble"], "caps": {"tags": 3}}}
+    assert known_of(capped)["tags"] == (3, "counted by ingest; cut by assemble.caps")
+    assert known_of({**tiny, "encoder": {**tiny["encoder"], "max_length": 9}})["tags"][1] == "counted by ingest"
+    tags = {**tiny["ingest"]["sources"]["tags"], "splits": {"train": 0.1, "dev": 0.1, "test": 0.8}}
+    other = {**tiny, "ingest": {**tiny["ingest"], "sources": {**tiny["ingest"]["sources"], "tags": tags}}}
+    number, known = known_of(other)["tags"]
+    assert known == "counted now, as ingest does"
+    assert 0 < number < whole
 
 
 def test_small_files_that_are_here_are_counted_as_ingest_counts_them(tiny, tmp_path) -> None:

@@ -39,6 +39,7 @@ from codiemb_pipeline.params.encoder import EncoderParams
 
 SETTINGS_FILE = "codiemb.json"
 NOT_LOADED = ["onnx/*", "openvino/*", "*.onnx", "*.h5", "*.msgpack", "*.ot"]  # the same weights for others to read
+DECIDING_PATTERNS = ("config.json", "token*", "vocab*", "*.py")
 WEIGHT_PATTERNS = ("*.safetensors", "pytorch_model*.bin", "*.safetensors.index.json", "*.bin.index.json")
 
 
@@ -171,6 +172,14 @@ def weights_digest(folder: Path) -> str:
     for file in [*files, projection] if projection.exists() else files:
         with file.open("rb") as stream:
             digest.update(file.relative_to(folder).as_posix().encode() + hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()
+
+
+def files_digest(folder: Path) -> str:
+    """Return a hash of what beside the weights decides an embedding: configuration, tokenizer and code of its own."""
+    digest = hashlib.sha256()
+    for file in sorted({file for pattern in DECIDING_PATTERNS for file in folder.glob(pattern)}):
+        digest.update(file.name.encode() + hashlib.sha256(file.read_bytes()).digest())
     return digest.hexdigest()
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from codiemb_pipeline.benchmarks.registry import METRICS
-from codiemb_pipeline.encoder.checkpoint import load_encoder, weights_digest
+from codiemb_pipeline.encoder.checkpoint import files_digest, load_encoder, weights_digest
 from codiemb_pipeline.encoder.stamp import embedding_settings
 from codiemb_pipeline.errors import PipelineError
 from codiemb_pipeline.evaluate.benchmark import Benchmark
@@ -27,11 +27,24 @@ SHOWN_SCORES = ("ndcg_at_1", "ndcg_at_3", "ndcg_at_5", "ndcg_at_10", "ndcg_at_10
 
 
 class Judge:
-    """Takes results from the cache, or makes them; loads a model at most once, and only when something is missing."""
+    """Takes results from the cache, or makes them; loads a model only when something is missing, and keeps the last.
 
-    def __init__(self, params: EvaluateParams, encoder_params: EncoderParams, cache: ResultCache) -> None:
+    Args:
+        params: the ``evaluate`` section.
+        encoder_params: the ``encoder`` section.
+        cache: of finished results.
+        digests: hashes of models' weights, as far as they are known.
+    """
+
+    def __init__(
+        self,
+        params: EvaluateParams,
+        encoder_params: EncoderParams,
+        cache: ResultCache,
+        digests: Mapping[Path, str] | None = None,
+    ) -> None:
         self._params, self._encoder_params, self._cache = params, encoder_params, cache
-        self._digests: dict[Path, str] = {}
+        self._digests: dict[Path, str] = dict(digests or {})
         self._loaded: tuple[str, Any] | None = None
 
     def judge(self, name: str, folder: Path, benchmark: Benchmark) -> dict[str, Any]:
@@ -45,6 +58,12 @@ class Judge:
     def holds(self, folder: Path, benchmark: Benchmark) -> bool:
         """Return whether the result is finished."""
         return self._cache.holds(self.key(folder, benchmark))
+
+    def digest(self, folder: Path) -> str:
+        """Return the hash of a model's weights, computed once."""
+        if folder not in self._digests:
+            self._digests[folder] = weights_digest(folder)
+        return self._digests[folder]
 
     def geometry(self, models: dict[str, Path], benchmarks: list[Benchmark], params: GeometryParams) -> dict[str, Any]:
         """Return the measures of every model's space."""
@@ -74,14 +93,9 @@ class Judge:
         return key | {"precision": self._params.precision, "data": benchmark.revision, "mteb": version("mteb")}
 
     def _model_key(self, folder: Path) -> dict[str, Any]:
-        if folder not in self._digests:
-            self._digests[folder] = weights_digest(folder)
-        settings = dict(embedding_settings(self._encoder_params))
-        settings["files"] = [
-            hashlib.sha256(file.read_bytes()).hexdigest()
-            for file in sorted([*folder.glob("token*"), *folder.glob("config.json")])
-        ]
-        return {"weights": self._digests[folder], **settings}
+        self.digest(folder)
+        settings = embedding_settings(self._encoder_params)
+        return {**settings, "weights": self._digests[folder], "files": files_digest(folder)}
 
     def _measure(self, folder: Path, probe: Probe) -> dict[str, Any]:
         encoder = load_encoder(self._encoder_params, folder)

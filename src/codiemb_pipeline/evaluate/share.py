@@ -8,7 +8,9 @@ where it failed.
 from __future__ import annotations
 
 import shutil
+import traceback
 from pathlib import Path
+from typing import Any
 
 from codiemb_pipeline.errors import PipelineError
 from codiemb_pipeline.evaluate.benchmark import Benchmark
@@ -62,25 +64,35 @@ def judge_in_processes(
     processes = min(count_processes(params.processes, "evaluate.processes"), len(different))
     if processes < 2:
         return {}
-    jobs = [[name, entry.name] for name, entry in longest_first(list(different.values()))]
-    folder = work / "evaluate" / fingerprint(jobs=sorted(different))
+    config = {
+        "evaluate": params.model_dump(mode="json"),
+        "encoder": encoder_params.model_dump(mode="json"),
+        "models": {name: [str(path.absolute()), judge.digest(path)] for name, path in models.items()},
+        "jobs": [[name, entry.name] for name, entry in longest_first(list(different.values()))],
+        "sources": str(sources.absolute()),
+        "work": str(work.absolute()),
+    }
+    decides = {**config, "evaluate": {**config["evaluate"], "processes": None}, "jobs": None}
+    folder = work / "evaluate" / fingerprint(**decides)
     with locked(folder, "evaluation") as lock:
-        shutil.rmtree(folder / FINISHED, ignore_errors=True)
-        (folder / CLAIMS).unlink(missing_ok=True)
-        places = {"work": work, "sources": sources, "folder": folder}
-        config = {
-            "evaluate": params.model_dump(mode="json"),
-            "encoder": encoder_params.model_dump(mode="json"),
-            "models": {name: str(path.absolute()) for name, path in models.items()},
-            "jobs": jobs,
-            **{name: str(path.absolute()) for name, path in places.items()},
-        }
-        write_json(folder / CONFIG, config)
-        run_here(processes, _work(folder), Progress(lambda: (_count_finished(folder), len(jobs)), "result"), lock)
-        ends = [read_json(path) for path in sorted((folder / FINISHED).glob("*.json"))]
-        shutil.rmtree(folder)
+        ends = _run(processes, config, folder, lock)
     failed = {keys[end["model"], end["benchmark"]]: end["failed"] for end in ends if end["failed"] is not None}
     return {job: failed[key] for job, key in keys.items() if key in failed}
+
+
+def _run(processes: int, config: dict[str, Any], folder: Path, lock: int) -> list[dict[str, Any]]:
+    """Run the jobs of ``config`` and return how each ended; the folder stays when one failed, for its log."""
+    shutil.rmtree(folder / FINISHED, ignore_errors=True)
+    (folder / CLAIMS).unlink(missing_ok=True)
+    write_json(folder / CONFIG, {**config, "folder": str(folder.absolute())})
+    count = len(config["jobs"])
+    run_here(processes, _work(folder), Progress(lambda: (len(_finished(folder)), count), "result"), lock)
+    ends = [read_json(path) for path in _finished(folder)]
+    if len(ends) != count:
+        raise PipelineError(f"evaluation: expected {count} results, found {len(ends)}; their logs: {folder / 'logs'}")
+    if all(end["failed"] is None for end in ends):
+        shutil.rmtree(folder)
+    return ends
 
 
 def longest_first(pending: list[tuple[str, Benchmark]]) -> list[tuple[str, Benchmark]]:
@@ -92,25 +104,30 @@ def longest_first(pending: list[tuple[str, Benchmark]]) -> list[tuple[str, Bench
     return sorted(pending, key=lambda job: -texts(job[1]))
 
 
-def judge_claimed(config: dict) -> None:
+def judge_claimed(config: dict[str, Any]) -> None:
     """Do one process's part of what :func:`judge_in_processes` resolved: job after job, until none is left."""
     params = EvaluateParams.parse(config["evaluate"], "evaluate")
     store, folder = ResultCache(Path(config["work"]) / "results"), Path(config["folder"])
-    judge = Judge(params, EncoderParams.parse(config["encoder"], "encoder"), store)
+    models = {name: Path(place) for name, (place, _) in config["models"].items()}
+    digests = {Path(place): digest for place, digest in config["models"].values()}
+    judge = Judge(params, EncoderParams.parse(config["encoder"], "encoder"), store, digests)
     benchmarks = {entry.name: entry for entry in read_benchmarks(params, Path(config["sources"]), store)}
     for number in Claims(folder / CLAIMS).take(len(config["jobs"])):
         model, benchmark = config["jobs"][number]
         failed = None
         try:
-            judge.judge(model, Path(config["models"][model]), benchmarks[benchmark])
+            judge.judge(model, models[model], benchmarks[benchmark])
         except PipelineError as error:  # the others are still worth having
+            if "CUDA error" in str(error.__cause__):  # which no later work on this GPU survives
+                raise
+            traceback.print_exc()
             failed = str(error)
         end = {"model": model, "benchmark": benchmark, "failed": failed}
         write_json(folder / FINISHED / f"{number:06d}.json", end)
 
 
-def _count_finished(folder: Path) -> int:
-    return sum(1 for _ in (folder / FINISHED).glob("*.json"))
+def _finished(folder: Path) -> list[Path]:
+    return sorted((folder / FINISHED).glob("*.json"))
 
 
 def _work(folder: Path) -> Work:

@@ -38,6 +38,8 @@ class Work:
         folder: logs and errors go there.
         to_lower: parameters that take less memory when lowered, in words.
         kept: what a failure leaves, in words.
+        tokenizes: whether the processes tokenise while they work, which threads then share; in a training other
+            processes do.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Work:
     folder: Path
     to_lower: str
     kept: str
+    tokenizes: bool = True
 
 
 @dataclass(frozen=True)
@@ -148,7 +151,8 @@ def run_torchrun(
     logs.mkdir(parents=True, exist_ok=True)
     die_with_parent(signal.SIGTERM)
     threads = meeting.launch.threads or max(1, (os.cpu_count() or 1) // processes_per_node(meeting.launch))
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false"}
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "RAYON_NUM_THREADS": str(threads)}
+    environment["TOKENIZERS_PARALLELISM"] = "true" if work.tokenizes else "false"
     environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
     with (logs / LOG_FILE).open("wb") as log:
         process = subprocess.Popen(

@@ -39,6 +39,9 @@ def fingerprint(**parts: Any) -> str:
 def locked(folder: Path, what: str, patience_s: float = LOCK_PATIENCE_S) -> Iterator[int]:
     """Hold ``folder`` for one run; yields the descriptor, which child processes may inherit to hold it as well.
 
+    The lock, ``<folder>.lock``, lies beside it and stays: a lock that went with the folder could be held twice, by who
+    waited for the old one and by who made the new one; and on NFS no folder goes while a file in it is open.
+
     Args:
         folder: made when missing.
         what: is done there, as the error calls it: ``training``.
@@ -47,8 +50,8 @@ def locked(folder: Path, what: str, patience_s: float = LOCK_PATIENCE_S) -> Iter
     Raises:
         PipelineError: another run holds it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("a+", encoding="utf-8") as file:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_name(f"{folder.name}.lock").open("a+", encoding="utf-8") as file:
         deadline = time.monotonic() + patience_s
         while not _try_lock(file.fileno()):
             if time.monotonic() > deadline:
@@ -62,6 +65,7 @@ def locked(folder: Path, what: str, patience_s: float = LOCK_PATIENCE_S) -> Iter
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
+        folder.mkdir(exist_ok=True)  # now: who held it before may have deleted it
         yield file.fileno()
 
 

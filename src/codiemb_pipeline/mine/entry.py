@@ -6,6 +6,7 @@ from codiemb_pipeline.launch.process_guard import die_with_parent
 
 die_with_parent()  # before torch is imported, which takes seconds
 
+from datetime import timedelta  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
@@ -21,7 +22,8 @@ def mine(config: dict[str, Any]) -> None:
     """Do this process's part of what ``mine.prepare`` resolved."""
     take_own_gpu()
     params = MineParams.parse(config["mine"], "mine")
-    with process_group("gloo"):  # the processes only wait for each other; vectors and keys go through files
+    # The processes only wait for each other: vectors and keys go through files. A block may take long on a CPU.
+    with process_group("gloo", timedelta(days=1)):
         encoder = load_encoder(EncoderParams.parse(config["encoder"], "encoder"))
         search_all(params, encoder, config["names"], Path(config["folder"]))
 

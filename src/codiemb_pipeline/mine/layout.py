@@ -18,7 +18,7 @@ from codiemb_pipeline.jsonl import read_json, write_json
 from codiemb_pipeline.mine.judgements import MiningSource
 from codiemb_pipeline.params.mine import MineParams
 
-LAYOUT = "layout.json"
+LAYOUT, PLACE = "layout.json", "{}.place.npy"
 
 
 class Texts:
@@ -31,7 +31,7 @@ class Texts:
 
     def __init__(self, folder: Path, role: str) -> None:
         self._batches = pa.ipc.open_file(pa.memory_map(str(folder / f"{role}.arrow")))
-        self._place = folder / f"{role}.place.npy"
+        self._place = folder / PLACE.format(role)
 
     @property
     def blocks(self) -> int:
@@ -55,14 +55,12 @@ class Texts:
 
 
 def lay_out(source: MiningSource, params: MineParams, folder: Path) -> None:
-    """Write the layout of a source, unless it is there."""
-    if (folder / LAYOUT).exists():
-        return
+    """Write the layout of a source; texts that are there stay."""
     folder.mkdir(parents=True, exist_ok=True)
     for role, texts in (("query", source.query_texts), ("document", source.document_texts)):
-        _write_texts(folder, role, TextBlocks(texts))
-    write_json(folder / f".{LAYOUT}", {"wanted": wanted(source, params)})
-    (folder / f".{LAYOUT}").rename(folder / LAYOUT)
+        if not (folder / PLACE.format(role)).exists():
+            _write_texts(folder, role, TextBlocks(texts))
+    write_json(folder / LAYOUT, {"wanted": wanted(source, params)})
 
 
 def read_wanted(folder: Path) -> list[int]:
@@ -92,4 +90,6 @@ def _write_texts(folder: Path, role: str, parts: TextBlocks) -> None:
             writer.write_batch(pa.record_batch([pa.array(parts.texts_of(number), pa.string())], schema=schema))
     rows = np.empty(len(parts.unique), dtype=np.int64)
     rows[np.concatenate(parts.blocks)] = np.arange(len(rows))
-    np.save(folder / f"{role}.place.npy", rows[parts.place])
+    # Last, and whole: it says that the texts are there.
+    np.save(folder / f".{role}.npy", rows[parts.place])
+    (folder / f".{role}.npy").rename(folder / PLACE.format(role))

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from codiemb_pipeline.encoder.checkpoint import base_folder, load_encoder, weights_digest
+from codiemb_pipeline.encoder.checkpoint import base_folder, files_digest, load_encoder, weights_digest
 from codiemb_pipeline.encoder.text_encoder import Encoder
 from codiemb_pipeline.jsonl import write_json
 from codiemb_pipeline.launch.local import Progress, count_processes, run_here
@@ -44,12 +44,10 @@ def prepared(
     """
     processes = count_processes(params.processes, "mine.processes")
     values = {"mine": params.model_dump(mode="json"), "encoder": encoder_params.model_dump(mode="json")}
-    decides = {**values, "mine": {**values["mine"], "processes": None}}
-    data = {name: folder_digest(sources / name) for name in names}
-    folder = work / "mine" / fingerprint(**decides, base=weights_digest(base_folder(encoder_params)), data=data)
+    folder = work / "mine" / _key(params, values["encoder"], base_folder(encoder_params), sources, names)
     with locked(folder, "mining") as lock:
         for name in names:
-            lay_out(read_judgements(read_retrieval(sources, name), name), params, folder / name)
+            _lay_out(params, sources, name, folder)
         if processes == 1:
             search_all(params, load_encoder(encoder_params), names, folder)
         else:
@@ -58,6 +56,20 @@ def prepared(
             run_here(processes, _work(config, folder), _progress(folder, names), lock)
         yield folder
         shutil.rmtree(folder)
+
+
+def _key(params: MineParams, encoder: dict[str, Any], base: Path, sources: Path, names: list[str]) -> str:
+    """Return a hash of what the embeddings depend on; windows, margins and blocks may change and they stay."""
+    return fingerprint(
+        encoder=encoder,
+        precision=params.precision,
+        base=[weights_digest(base), files_digest(base)],
+        data={name: folder_digest(sources / name) for name in names},
+    )
+
+
+def _lay_out(params: MineParams, sources: Path, name: str, folder: Path) -> None:
+    lay_out(read_judgements(read_retrieval(sources, name), name), params, folder / name)
 
 
 def search_all(params: MineParams, encoder: Encoder, names: list[str], folder: Path) -> None:

@@ -7,6 +7,7 @@ claims                    see launch.claims
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from tqdm import tqdm
 from codiemb_pipeline.distributed import barrier, process_rank
 from codiemb_pipeline.encoder.encode import encode_block
 from codiemb_pipeline.encoder.text_encoder import Encoder
+from codiemb_pipeline.errors import PipelineError
 from codiemb_pipeline.launch.claims import Claims
 from codiemb_pipeline.mine.layout import Texts
 
@@ -85,8 +87,11 @@ def encode_source(folder: Path, name: str, encoder: Encoder, *, tokens_per_chunk
             )
             start, stop = texts[role].bounds[number : number + 2]
             files[role][start:stop] = normalize(vectors, dim=-1).numpy()
+            files[role].flush()  # before it is called done, so that this holds when the machine goes down
             done[places[place]] = 1
     barrier()
+    if not done.all():
+        raise PipelineError(f"{folder}: {int((done == 0).sum())} of {len(done)} blocks of texts were never encoded")
 
 
 def read_vectors(folder: Path) -> tuple[Vectors, Vectors]:
@@ -110,7 +115,24 @@ def _make_files(folder: Path, texts: dict[str, Texts], width: int, jobs: int) ->
     if (folder / DONE).exists():
         return
     for role in ROLES:
-        open_memmap(folder / f"{role}.npy", mode="w+", dtype=np.float32, shape=(int(texts[role].bounds[-1]), width))
+        _make_file(folder / f"{role}.npy", int(texts[role].bounds[-1]), width)
     # Last, and whole: it says that the others are there.
     np.save(folder / f".{DONE}", np.zeros(jobs, dtype=np.uint8))
     (folder / f".{DONE}").rename(folder / DONE)
+
+
+def _make_file(path: Path, rows: int, width: int) -> None:
+    """Make an array of zeros whose disk is its own: else a full disk would end the process where it writes a row.
+
+    Raises:
+        PipelineError: the disk has no room for it.
+    """
+    array = open_memmap(path, mode="w+", dtype=np.float32, shape=(rows, width))
+    try:
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    except OSError as error:
+        size = array.nbytes / 2**30
+        path.unlink()
+        what = f"{size:.1f} GiB of disk for {rows:,} embeddings"
+        raise PipelineError(f"{path}: expected {what}: {error.strerror}") from error

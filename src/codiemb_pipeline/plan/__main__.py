@@ -17,12 +17,12 @@ from codiemb_pipeline.plan.reach import Looking
 @click.command()
 def main() -> None:
     """Tell examples, steps, tokens, memory, disk, and whether encoder, sources and benchmarks can be reached."""
-    values = with_bundle(yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8")), Path("data/.work"))
-    params = Params.parse(values)
+    written = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
+    params = Params.parse(with_bundle(written, Path("data/.work")))
     looking = Looking(things_of(params))
     from codiemb_pipeline.plan.lines import plan_lines  # torch takes seconds, in which the hub answers
 
-    for text in plan_lines(params, values["train"], Path(), looking):
+    for text in plan_lines(params, written, Path(), looking):
         click.echo(text)
     found = looking.all()
     missing = sum(not entry.found for entry in found)

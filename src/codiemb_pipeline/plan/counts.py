@@ -7,9 +7,12 @@ of steps or tokens.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
+
+import yaml
 
 from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.ingest.registry import TRAINING_SOURCES, TrainingSource
@@ -30,17 +33,23 @@ PAIRS = 4  # the same for pairs, of which more go into a megabyte
 BLOCK = 4096  # bytes a file counts for at least, so that a folder of countless small ones is left alone too
 
 
-def examples_of(params: Params, root: Path) -> tuple[Examples | None, list[str]]:
+def examples_of(
+    params: Params, root: Path, written: Mapping[str, Any] | None = None
+) -> tuple[Examples | None, list[str]]:
     """Return the training examples as far as they are known, and in words of which sources they are not.
 
     Args:
         params: all of params.yaml.
         root: the project's folder.
+        written: params.yaml as written: what lies there from other settings, as ``dvc.lock`` tells, then counts for
+            nothing.
     """
     wanted = list(params.assemble.train_sources)
-    if (examples := assembled_examples(root / MODEL_INPUT, wanted)) is not None:
+    changed = _changed_sections(root, written or {})
+    if not changed and (examples := assembled_examples(root / MODEL_INPUT, wanted)) is not None:
         return examples, []
-    ingested = read_json(root / COUNTS)["sources"] if (root / COUNTS).exists() else {}
+    there = "ingest" not in changed and (root / COUNTS).exists()
+    ingested = read_json(root / COUNTS)["sources"] if there else {}
     counts: dict[str, Count] = {}
     unknown: list[str] = []
     budget = SMALL
@@ -60,6 +69,18 @@ def examples_of(params: Params, root: Path) -> tuple[Examples | None, list[str]]
         else:
             counts[name] = _within_cap(count, params.assemble.caps.get(name))
     return (expected_examples(counts, params.encoder.max_length) if counts else None), unknown
+
+
+def _changed_sections(root: Path, written: Mapping[str, Any]) -> set[str]:
+    """Return which of the sections that decide the examples are not as they were when DVC last locked their stage."""
+    lock = root / "dvc.lock"
+    stages = yaml.safe_load(lock.read_text(encoding="utf-8"))["stages"] if lock.exists() else {}
+    deciding = {"ingest": "ingest", "assemble": "assemble", "encoder": "assemble"}
+    locked = {
+        section: stages.get(stage, {}).get("params", {}).get("params.yaml", {}).get(section)
+        for section, stage in deciding.items()
+    }
+    return {name for name, value in locked.items() if name in written and value not in (None, written[name])}
 
 
 def expected_train(entry: SourceParams, declared: TrainingSource) -> int | None:
@@ -143,4 +164,4 @@ def _files(place: Path) -> Iterator[Path]:
         yield place
         return
     for folder, _, names in os.walk(place):
-        yield from (Path(folder) / name for name in names)
+        yield from (file for name in names if (file := Path(folder) / name).is_file())

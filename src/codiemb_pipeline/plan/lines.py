@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.launch.torchrun import processes_per_node
@@ -15,17 +16,17 @@ from codiemb_pipeline.plan.memory import ModelSize, training_memory
 from codiemb_pipeline.plan.reach import Looking, Reach
 
 
-def plan_lines(params: Params, train: dict, root: Path, looking: Looking) -> Iterator[str]:
+def plan_lines(params: Params, written: Mapping[str, Any], root: Path, looking: Looking) -> Iterator[str]:
     """Yield the whole plan.
 
     Args:
         params: all of params.yaml.
-        train: its ``train`` section as written, which runs change.
+        written: the same as written there.
         root: the project's folder.
         looking: the search for the things needed.
     """
     yield "training"
-    examples, unknown = examples_of(params, root)
+    examples, unknown = examples_of(params, root, written)
     yield from tell.examples_lines(examples) if examples else ()
     yield from (tell.line("unknown", text) for text in unknown)
     size, reason = _size(params, looking.encoder())
@@ -35,7 +36,7 @@ def plan_lines(params: Params, train: dict, root: Path, looking: Looking) -> Ite
         yield tell.line("backbone", f"{size.parameters:,} parameters, {size.layers} layers of width {size.width}")
     checkpoints = 0
     for name, overrides in params.runs.items():
-        settings = run_params(train, overrides, name)
+        settings = run_params(written["train"], overrides, name)
         yield f"run {name}"
         if examples:
             steps = yield from _run(examples, settings, size)

@@ -54,7 +54,9 @@ def disk_line(size: ModelSize | None, checkpoints: int, recipes: int) -> str:
     models = f"{checkpoints} checkpoints and {recipes} merged models, here and in DVC's cache"
     if size is None:
         return f"disk: unknown for {models}"
-    return f"disk: {disk_bytes(size, checkpoints=checkpoints, merged=recipes) / GIB:.1f} GiB for {models}"
+    gib = disk_bytes(size, checkpoints=checkpoints, merged=recipes) / GIB
+    mining = f"mining takes {4 * size.width:,} bytes more for each document, while it runs"
+    return f"disk: {gib:.1f} GiB for {models}; {mining}"
 
 
 def _number(number: int, *, about: bool) -> str:

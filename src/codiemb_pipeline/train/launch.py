@@ -42,6 +42,7 @@ def training_work(config: Path, folder: Path) -> Work:
         folder=folder,
         to_lower="train.batch_size, train.chunk.tokens or encoder.max_length",
         kept="finished checkpoints are kept; the next run goes on from the last",
+        tokenizes=False,
     )
 
 

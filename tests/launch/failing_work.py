@@ -1,0 +1,24 @@
+"""What the processes of test_local run: all but one wait for the one that fails, or all end well."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from codiemb_pipeline.distributed import barrier, process_group, process_rank
+from codiemb_pipeline.launch.claims import Claims
+from codiemb_pipeline.launch.worker import run_worker
+
+
+def work(config: dict[str, Any]) -> None:
+    with process_group("gloo"):
+        barrier()
+        if process_rank() == config["fails"]:
+            raise ValueError("this one could not")
+        barrier()
+    for number in Claims(Path(config["folder"]) / "claims").take(6):
+        (Path(config["folder"]) / f"{number}.done").touch()
+
+
+if __name__ == "__main__":
+    run_worker(work)

@@ -1,0 +1,46 @@
+"""Work in two processes of this machine: the one that fails is named, not those it left waiting."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from codiemb_pipeline.errors import PipelineError
+from codiemb_pipeline.jsonl import write_json
+from codiemb_pipeline.launch.local import Progress, run_here
+from codiemb_pipeline.launch.torchrun import Work
+from codiemb_pipeline.launch.work_dir import locked
+
+pytestmark = [pytest.mark.dist, pytest.mark.slow]
+
+
+def run(folder: Path, fails: int | None) -> None:
+    work = Work(
+        name="testing",
+        module="failing_work",
+        config=folder / "config.json",
+        folder=folder,
+        to_lower="nothing",
+        kept="nothing is kept",
+    )
+    with locked(folder, "testing") as lock:
+        write_json(work.config, {"folder": str(folder), "fails": fails})
+        run_here(2, work, Progress(lambda: (len(list(folder.glob("*.done"))), 6), "job"), lock)
+
+
+@pytest.mark.parametrize("fails", [0, 1])
+def test_the_process_that_failed_is_named_and_not_the_one_that_waited_for_it(fails, tmp_path):
+    for attempt in range(2):
+        with pytest.raises(PipelineError) as told:
+            run(tmp_path / f"run-{attempt}", fails)
+        lines = str(told.value).splitlines()
+        assert lines[0] == f"testing failed: process {fails}: ValueError: this one could not"
+        assert lines[1].startswith("log: ")
+        assert "this one could not" in Path(lines[1].removeprefix("log: ")).read_text()
+        assert lines[2] == "nothing is kept"
+
+
+def test_what_all_processes_do_is_done(tmp_path):
+    run(tmp_path / "run", None)
+    assert len(list((tmp_path / "run").glob("*.done"))) == 6
