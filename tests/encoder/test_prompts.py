@@ -48,13 +48,22 @@ def test_braces_in_an_instruction_are_left_as_they_are() -> None:
     assert book.prefix("ir", "query", "a") == "Instruct: use {x} and {}\nQuery: "
 
 
-def test_named_prefixes_hold_both_tasks_and_every_source_of_its_own() -> None:
-    assert PromptBook(params()).named_prefixes() == {
+def test_named_prefixes_hold_both_tasks_and_every_source_of_its_own_by_role() -> None:
+    news = "Instruct: find news\nQuery: "
+    assert PromptBook(params(instructions={"ir": "find", "sts": "compare", "news": "find news"})).named_prefixes() == {
         "query": "Instruct: find\nQuery: ",
         "document": "passage: ",
-        "sts": "",
-        "news": "Instruct: find news\nQuery: ",
+        "sts": "Instruct: compare\nQuery: ",
+        "STS": "Instruct: compare\nQuery: ",
+        "news": news,
+        "news-query": news,
+        "news-document": "passage: ",
     }
+
+
+def test_a_source_that_is_called_like_a_role_does_not_take_its_place() -> None:
+    named = PromptBook(params(instructions={"ir": "find", "query": "ask", "document": "tell"})).named_prefixes()
+    assert (named["query"], named["document"]) == ("Instruct: find\nQuery: ", "passage: ")
 
 
 @pytest.mark.parametrize(

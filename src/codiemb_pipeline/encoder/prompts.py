@@ -39,11 +39,21 @@ class PromptBook:
         return self._params.template.replace("{instruction}", instruction) if instruction else ""
 
     def named_prefixes(self) -> dict[str, str]:
-        """Return every prefix by the name under which sentence-transformers finds it in an exported folder."""
-        names = sorted(set(self._params.instructions) - set(TASKS))
-        own = {name: self.prefix("sts", "query", name) for name in names}
+        """Return every prefix by the names under which an exported folder is asked for it.
+
+        ``query``, ``document``, ``sts`` and a source's or benchmark's own name are for who encodes with
+        sentence-transformers. mteb's wrapper asks by benchmark and prompt type, then by benchmark, by type of task, by
+        prompt type (``get_prompt_name`` in mteb/models/abs_encoder.py), and names no prompt type in similarity. So
+        ``<name>-query`` and ``<name>-document`` keep an instruction from documents, and ``STS`` stands for similarity
+        benchmarks without one of their own.
+        """
         query, document = self.prefix("ir", "query", "ir"), self.prefix("ir", "document", "ir")
-        return {"query": query, "document": document, "sts": self.prefix("sts", "query", "sts"), **own}
+        similar = self.prefix("sts", "query", "sts")
+        named: dict[str, str] = {}
+        for name in sorted(set(self._params.instructions) - set(TASKS)):
+            own = self.prefix("ir", "query", name)
+            named |= {name: own, f"{name}-query": own, f"{name}-document": document}
+        return {**named, "query": query, "document": document, "sts": similar, "STS": similar}
 
     def digest(self) -> str:
         """Return a hash of everything that decides a prefix and whether it is pooled."""

@@ -1,0 +1,195 @@
+"""The whole paper pipeline on tiny encoders of four architectures, from a bundle, with every socket blocked.
+
+What the hub gave is taken away before the first stage. Training runs in this process, so that the block holds there
+too: torch opens a port of this machine for its group of one, outside Python's ``socket``; nothing else is spoken to.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from mini_benchmarks import MINI_SIZES, block_sockets, keep_prepared_copies_in, write_mini_benchmarks
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from tiny_architectures import MAKERS
+from tiny_run import make_model_input, tiny_params, write_sources
+
+from codiemb_pipeline.benchmarks.registry import BENCHMARKS, METRICS, names_of
+from codiemb_pipeline.bundle.gather import gather
+from codiemb_pipeline.bundle.use import with_bundle
+from codiemb_pipeline.jsonl import read_json
+from codiemb_pipeline.pipelines.evaluate.nodes import evaluate
+from codiemb_pipeline.pipelines.merge.nodes import merge
+from codiemb_pipeline.pipelines.train.nodes import train
+
+PROFILES = Path(__file__).parents[2] / "conf" / "profiles"
+REVISION = "0123456789abcdef" * 2 + "01234567"
+SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
+    "bert": ("bge-large-zh", {}),
+    "xlm-r": ("e5-large-instruct", {}),
+    "qwen3": ("minicpm", {"pooling": "last", "trust_remote_code": False}),
+    "own code": ("minicpm", {}),
+}
+"""The profile whose encoder section a tiny model runs under, and what it sets otherwise."""
+MODELS = ["base", "main/step-000002", "merged-uniform"]
+
+pytestmark = pytest.mark.slow
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run from ingest to evaluate.
+
+    Attributes:
+        asked: repository, kind and revision of everything asked of the hub.
+        encoder: folder of the encoder in the bundle.
+        merged: what ``merge`` wrote.
+        out: what ``evaluate`` wrote.
+        summary: of ``out``.
+    """
+
+    asked: list[tuple[str, str, str]]
+    encoder: Path
+    merged: Path
+    out: Path
+    summary: dict[str, Any]
+
+
+def params_of(kind: str, sources: Path) -> dict[str, Any]:
+    """Return the parameters of a small run that asks the hub for the encoder and for all 15 benchmarks."""
+    profile, changes = SETTINGS[kind]
+    values = tiny_params(sources, Path("tiny", "encoder"))
+    encoder = yaml.safe_load((PROFILES / f"{profile}.yaml").read_text(encoding="utf-8"))["encoder"]
+    encoder |= {"path": "tiny/encoder", "revision": REVISION, "max_length": 96, **changes}
+    encoder["prompts"]["instructions"] = {"ir": "find", "sts": "alike", "DuRetrieval": "river", "STSB": "music"}
+    values["encoder"] = encoder
+    values["train"] |= {"max_steps": 2, "checkpoint_every": 1, "learning_rate": 5e-3, "warmup": 0.0}
+    values["train"]["launch"]["nproc_per_node"] = 1
+    values["merge"]["recipes"] = {"uniform": {"method": "uniform"}}
+    values["evaluate"] |= {"benchmarks": {name: {"type": "mteb", "path": None} for name in BENCHMARKS}}
+    values["evaluate"]["geometry"] = None
+    return values
+
+
+def hub_in(folder: Path, asked: list[tuple[str, str, str]]) -> Callable[..., str]:
+    """Return a download of a repository that gives its folder below ``folder`` and notes what was asked for."""
+
+    def give(repo_id: str, *, revision: str, repo_type: str = "model", **_: Any) -> str:
+        asked.append((repo_id, repo_type, revision))
+        return str(folder / repo_id)
+
+    return give
+
+
+def no_hub(repo_id: str, **_: Any) -> str:
+    raise AssertionError(f"{repo_id} was asked of the hub")
+
+
+def train_here(launch: Any, config: Path, *_: Any) -> None:
+    """Do in this process what torchrun's one process would do."""
+    from codiemb_pipeline.train import entry
+
+    entry.train(read_json(config))
+
+
+def run_stages(values: dict[str, Any], root: Path) -> tuple[Path, Path]:
+    """Run all stages; return the folders of merged encoders and of results."""
+    root.mkdir()
+    model_input, work, checkpoints = make_model_input(values, root), root / "work", root / "checkpoints"
+    runs, encoder = values["runs"], values["encoder"]
+    trained, _ = train(values["train"], runs, encoder, {"run": "main"}, model_input, work)
+    shutil.copytree(trained, checkpoints / "main")
+    merged = merge(values["merge"], encoder, values["train"], runs, checkpoints, model_input, work)
+    return merged, evaluate(values["evaluate"], encoder, runs, checkpoints, merged, root / "sources", work)
+
+
+@pytest.fixture(scope="module", params=SETTINGS)
+def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished]:
+    kind, root = request.param, tmp_path_factory.mktemp("architecture")
+    asked: list[tuple[str, str, str]] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(root / "modules"))
+        patch.syspath_prepend(str(root / "modules"))
+        keep_prepared_copies_in(root / "prepared", patch)
+        write_mini_benchmarks(root / "hub")
+        MAKERS[kind](root / "hub" / "tiny" / "encoder")
+        values = params_of(kind, write_sources(root / "raw"))
+        patch.setattr("huggingface_hub.snapshot_download", hub_in(root / "hub", asked))
+        gather(values, "test", root / "bundle")
+        shutil.rmtree(root / "hub")
+        shutil.rmtree(root / "raw")
+        patch.setattr("huggingface_hub.snapshot_download", no_hub)
+        block_sockets(patch)
+        patch.setattr("codiemb_pipeline.train.run.launch_training", train_here)
+        alone = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
+        for name, value in alone.items():
+            patch.setenv(name, value)
+        values = with_bundle({**values, "bundle": str(root / "bundle")})
+        merged, out = run_stages(values, root / "run")
+        yield Finished(asked, root / "bundle" / "encoder", merged, out, read_json(out / "summary.json"))
+
+
+def test_the_bundle_holds_the_pinned_revisions_of_encoder_and_benchmarks(finished: Finished):
+    data = [(spec.hub_id, "dataset", spec.revision) for spec in BENCHMARKS.values()]
+    assert sorted(finished.asked) == sorted([("tiny/encoder", "model", REVISION), *data])
+
+
+def test_mteb_reads_the_results_of_every_model_on_all_15(finished: Finished):
+    from mteb.results import TaskResult
+
+    assert finished.summary["model_order"] == MODELS
+    for model in MODELS:
+        files = {path.stem: path for path in (finished.out / "mteb" / model).glob("*.json")}
+        assert files.keys() == {*BENCHMARKS, "model_meta"}
+        for name, spec in BENCHMARKS.items():
+            result = TaskResult.from_disk(files[name], load_historic_data=False)
+            assert (result.task_name, result.dataset_revision, result.eval_splits) == (
+                name,
+                spec.revision,
+                [spec.split],
+            )
+            score = result.get_score()
+            assert score == result.scores[spec.split][0][METRICS[spec.type]] == finished.summary["models"][model][name]
+            assert np.isfinite(score)
+            assert finished.summary["benchmarks"][name]["size"] == MINI_SIZES[spec.type]
+
+
+def test_the_means_are_of_8_of_7_and_of_15_main_scores(finished: Finished):
+    paper = finished.summary["paper"]
+    assert paper["tasks"] == paper["of"] == {"retrieval": 8, "sts": 7, "all": 15}
+    for model in MODELS:
+        scores = [
+            read_json(finished.out / "results" / model / f"{name}.json")["main_score"]
+            for kind in ("retrieval", "sts")
+            for name in names_of(kind)
+        ]
+        expected = {"retrieval": sum(scores[:8]) / 8, "sts": sum(scores[8:]) / 7, "all": sum(scores) / 15}
+        assert paper["means"][model] == pytest.approx(expected, abs=2e-6)
+
+
+def test_training_and_merging_change_the_scores_of_both_kinds(finished: Finished):
+    scores = finished.summary["models"]
+    for other, model in ((MODELS[0], MODELS[1]), (MODELS[1], MODELS[2])):
+        for kind in ("retrieval", "sts"):
+            assert any(abs(scores[model][name] - scores[other][name]) > 1e-4 for name in names_of(kind)), (model, kind)
+
+
+def test_the_merged_encoder_is_the_mean_of_both_checkpoints_and_keeps_its_own_code(finished: Finished):
+    from safetensors.torch import load_file
+
+    steps = finished.out.parents[2] / "checkpoints" / "main"
+    first, second = (load_file(steps / name / "model.safetensors") for name in ("step-000001", "step-000002"))
+    merged = load_file(finished.merged / "uniform" / "model.safetensors")
+    assert merged.keys() == first.keys() == second.keys()
+    for name, tensor in merged.items():
+        np.testing.assert_allclose(tensor, (first[name] + second[name]) / 2, atol=1e-6)
+    code = {path.name for path in finished.encoder.glob("*.py")}
+    assert {path.name for path in (finished.merged / "uniform").glob("*.py")} == code
