@@ -20,7 +20,7 @@ import yaml
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "tests" / "evaluate"))
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "evaluate")]
 
 from mteb_by_hand import judge_along_our_path, score_by_hand  # noqa: E402
 

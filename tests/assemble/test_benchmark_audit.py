@@ -9,13 +9,13 @@ from typing import Any
 import pandas as pd
 import pytest
 from audit_texts import AUDIT
+from evaluate_params import evaluate_params
 
 from codiemb_pipeline.assemble import audit as audit_module
 from codiemb_pipeline.assemble.benchmark_audit import open_audit, write_contamination
 from codiemb_pipeline.assemble.run import assemble
 from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.jsonl import read_json, read_jsonl
-from codiemb_pipeline.params import EvaluateParams
 from codiemb_pipeline.source_tables import PairTables, RetrievalTables, read_pairs, read_retrieval
 
 BENCHMARKS = {
@@ -26,15 +26,7 @@ LEAKED = ["the pair that was leaked", "and its other side"]
 
 
 def benchmarks(entries: dict[str, Any] = BENCHMARKS):
-    values = {
-        "models": ["base"],
-        "tokens_per_chunk": 1,
-        "precision": "fp32",
-        "processes": 1,
-        "geometry": None,
-        "benchmarks": entries,
-    }
-    return EvaluateParams.parse(values, "evaluate").benchmarks
+    return evaluate_params(entries).benchmarks
 
 
 @pytest.fixture

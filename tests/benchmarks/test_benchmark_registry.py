@@ -5,22 +5,10 @@ from __future__ import annotations
 import re
 
 import pytest
+from evaluate_params import evaluate_params
 
 from codiemb_pipeline.benchmarks.registry import BENCHMARKS, INSTRUCTIONS, PUBLISHED, names_of
 from codiemb_pipeline.errors import InputError
-from codiemb_pipeline.params import EvaluateParams
-
-
-def evaluate_params(**benchmarks: dict[str, object]) -> EvaluateParams:
-    values = {
-        "models": ["base"],
-        "tokens_per_chunk": 256,
-        "precision": "fp32",
-        "processes": 1,
-        "benchmarks": benchmarks,
-        "geometry": None,
-    }
-    return EvaluateParams.parse(values, "evaluate")
 
 
 def test_there_are_eight_of_retrieval_and_seven_of_similarity():
@@ -73,14 +61,17 @@ def test_published_scores_have_the_published_means():
 
 def test_a_name_that_is_none_of_the_fifteen_is_refused_with_the_nearest():
     with pytest.raises(InputError, match=r"evaluate\.benchmarks: no benchmark 'T2Retreival'.*'T2Retrieval'"):
-        evaluate_params(T2Retreival={"type": "mteb", "path": None})
+        evaluate_params({"T2Retreival": {"type": "mteb", "path": None}})
 
 
 def test_a_benchmark_made_of_a_source_may_have_any_name():
     local = {"type": "sts", "source": "words", "split": "test"}
-    assert set(evaluate_params(Words=local, LCQMC={"type": "mteb", "path": None}).benchmarks) == {"Words", "LCQMC"}
+    assert set(evaluate_params({"Words": local, "LCQMC": {"type": "mteb", "path": None}}).benchmarks) == {
+        "Words",
+        "LCQMC",
+    }
 
 
 def test_a_split_of_ones_own_is_no_parameter_of_a_benchmark_of_mteb():
     with pytest.raises(InputError, match=r"LCQMC.*split: unknown parameter"):
-        evaluate_params(LCQMC={"type": "mteb", "path": None, "split": "validation"})
+        evaluate_params({"LCQMC": {"type": "mteb", "path": None, "split": "validation"}})

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from evaluate_params import evaluate_params
 
 from codiemb_pipeline.benchmarks.registry import BENCHMARKS
 from codiemb_pipeline.encoder.checkpoint import base_folder
@@ -19,7 +20,7 @@ from codiemb_pipeline.encoder.encode import encode_texts
 from codiemb_pipeline.encoder.text_encoder import Encoder
 from codiemb_pipeline.evaluate.run import evaluate_models
 from codiemb_pipeline.jsonl import read_json
-from codiemb_pipeline.params import EncoderParams, EvaluateParams
+from codiemb_pipeline.params import EncoderParams
 
 TOKENS = 8192
 SAMPLES = 16
@@ -98,9 +99,7 @@ def judge_along_our_path(
 ) -> tuple[dict[str, Any], dict[str, list[Call]]]:
     """Judge the base encoder; return ``summary.json`` and what was encoded. ``root`` receives results and cache."""
     entries = {name: {"type": "mteb", "path": str(hub / BENCHMARKS[name].hub_id)} for name in names}
-    how = {"tokens_per_chunk": TOKENS, "precision": "fp32", "processes": 1}
-    values = {"models": ["base"], **how, "benchmarks": entries, "geometry": None}
-    settings = EvaluateParams.parse(values, "evaluate")
+    settings = evaluate_params(entries, tokens_per_chunk=TOKENS)
     with vectors_kept() as calls:
         evaluate_models(settings, params, {"base": base_folder(params)}, root / "none", root / "cache", root / "out")
     return read_json(root / "out" / "summary.json"), calls

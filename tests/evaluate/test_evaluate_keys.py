@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
+from evaluate_params import evaluate_params
 from safetensors.torch import load_file, save_file
 
 from codiemb_pipeline.encoder.checkpoint import weights_digest
@@ -22,17 +23,7 @@ from codiemb_pipeline.source_tables import PairTables
 
 PAIRS = [("dog", "cat", 0.7), ("dog", "river", 0.1), ("red", "blue", 0.5), ("old", "new", 0.2), ("bird", "fish", 0.9)]
 BENCHMARK = {"type": "sts", "source": "words", "split": "test"}
-PARAMS = EvaluateParams.parse(
-    {
-        "models": ["base"],
-        "tokens_per_chunk": 256,
-        "precision": "fp32",
-        "processes": 1,
-        "benchmarks": {"Words": BENCHMARK, "Flat": {**BENCHMARK, "split": "dev"}},
-        "geometry": {"seed": 1, "texts": 10},
-    },
-    "evaluate",
-)
+PARAMS = evaluate_params({"Words": BENCHMARK, "Flat": {**BENCHMARK, "split": "dev"}}, geometry={"seed": 1, "texts": 10})
 WORDS_ALONE = PARAMS.model_copy(update={"benchmarks": {"Words": PARAMS.benchmarks["Words"]}})
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from evaluate_params import evaluate_params
 from mini_benchmarks import write_mini_benchmarks
 from tiny_encoder import make_tiny_encoder
 
@@ -18,7 +19,7 @@ from codiemb_pipeline.errors import PipelineError
 from codiemb_pipeline.evaluate.judge import Judge
 from codiemb_pipeline.evaluate.run import evaluate_models
 from codiemb_pipeline.evaluate.share import longest_first
-from codiemb_pipeline.params import EncoderParams, EvaluateParams
+from codiemb_pipeline.params import EncoderParams
 from codiemb_pipeline.source_tables import PairTables
 
 HUB = ("STSB", "VideoRetrieval", "LCQMC")
@@ -57,14 +58,7 @@ def evaluate(root: Path, tiny_encoder_params: EncoderParams) -> Callable[..., di
             name: {"type": "mteb", "path": str(root / "hub" / BENCHMARKS[name].hub_id)} for name in HUB
         }
         entries |= {"Words": {"type": "sts", "source": "words", "split": "test"}, **more}
-        values = {
-            "models": ["base"],
-            "tokens_per_chunk": 512,
-            "precision": "fp32",
-            "processes": processes,
-            "benchmarks": entries,
-        }
-        settings = EvaluateParams.parse({**values, "geometry": {"seed": 1, "texts": 20}}, "evaluate")
+        settings = evaluate_params(entries, processes=processes, geometry={"seed": 1, "texts": 20})
         models = {"base": root / "models/base", "copy": root / "models/copy"}
         evaluate_models(settings, tiny_encoder_params, models, root / "sources", place / "work", place / "out")
         return {str(path.relative_to(place / "out")): path.read_bytes() for path in (place / "out").rglob("*.json")}

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from evaluate_params import evaluate_params
 from scipy.stats import spearmanr
 from sklearn.metrics import ndcg_score
 
@@ -55,16 +56,7 @@ def params(**benchmarks: dict[str, Any]) -> EvaluateParams:
         "Tags": {"type": "retrieval", "source": "tags", "split": "test"},
         "Words": {"type": "sts", "source": "words", "split": "test"},
     }
-    geometry = {"seed": 1, "texts": 10}
-    values = {
-        "models": ["base"],
-        "tokens_per_chunk": 256,
-        "precision": "fp32",
-        "processes": 1,
-        "benchmarks": chosen,
-        "geometry": geometry,
-    }
-    return EvaluateParams.parse(values, "evaluate")
+    return evaluate_params(chosen, geometry={"seed": 1, "texts": 10})
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from evaluate_params import evaluate_params
 from mini_benchmarks import (
     MINI_SIZES,
     block_sockets,
@@ -29,7 +30,7 @@ from codiemb_pipeline.errors import InputError, PipelineError
 from codiemb_pipeline.evaluate import hub_tasks, mteb_encoder
 from codiemb_pipeline.evaluate.run import evaluate_models
 from codiemb_pipeline.jsonl import read_json
-from codiemb_pipeline.params import EncoderParams, EvaluateParams
+from codiemb_pipeline.params import EncoderParams
 from codiemb_pipeline.scoring.metrics import ndcg_at_k
 from codiemb_pipeline.source_tables import PairTables
 
@@ -63,16 +64,8 @@ def evaluate(root: Path, encoder_params: EncoderParams, tiny_encoder_folder: Pat
             name: {"type": "mteb", "path": None if place is None else str(place)} for name, place in places.items()
         }
         geometry = {"seed": 1, "texts": texts} if texts else None
-        values = {
-            "models": ["base"],
-            "tokens_per_chunk": 512,
-            "precision": "fp32",
-            "processes": 1,
-            "benchmarks": entries,
-            "geometry": geometry,
-        }
         models = dict.fromkeys(names or ("base",), tiny_encoder_folder)
-        settings = EvaluateParams.parse(values, "evaluate")
+        settings = evaluate_params(entries, geometry=geometry)
         evaluate_models(settings, encoder_params, models, root / "none", root / cache, out)
         return out
 
@@ -288,8 +281,7 @@ def test_a_benchmark_of_a_source_stands_beside_them_and_in_no_mean_of_theirs(
         "Words": {"type": "sts", "source": "words", "split": "test"},
         "BQ": {"type": "mteb", "path": str(places["BQ"])},
     }
-    values = {"models": ["base"], "tokens_per_chunk": 512, "precision": "fp32", "processes": 1, "benchmarks": entries}
-    settings = EvaluateParams.parse({**values, "geometry": {"seed": 1, "texts": 10}}, "evaluate")
+    settings = evaluate_params(entries, geometry={"seed": 1, "texts": 10})
     evaluate_models(settings, encoder_params, {"base": tiny_encoder_folder}, tmp_path / "sources", root / "cache",
                     tmp_path / "out")  # fmt: skip
     summary = read_json(tmp_path / "out" / "summary.json")

@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from evaluate_params import evaluate_params
 from mini_benchmarks import block_sockets, keep_prepared_copies_in, write_mini_benchmarks
 
 from codiemb_pipeline.benchmarks.registry import BENCHMARKS
 from codiemb_pipeline.encoder.checkpoint import weights_digest
 from codiemb_pipeline.evaluate.run import evaluate_models
 from codiemb_pipeline.jsonl import read_json
-from codiemb_pipeline.params import EncoderParams, EvaluateParams
+from codiemb_pipeline.params import EncoderParams
 
 NAMES = ["EcomRetrieval", "ATEC", "AFQMC"]
 
@@ -32,16 +33,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def evaluate(root: Path, name: str, params: EncoderParams, encoder: Path) -> Path:
     """Judge two models of the same weights with a cache of their own."""
     entries = {entry: {"type": "mteb", "path": str(root / "hub" / BENCHMARKS[entry].hub_id)} for entry in NAMES}
-    values = {
-        "models": ["base"],
-        "tokens_per_chunk": 512,
-        "precision": "fp32",
-        "processes": 1,
-        "benchmarks": entries,
-        "geometry": None,
-    }
     models = {"base": encoder, "main/step-000010": encoder}
-    settings = EvaluateParams.parse(values, "evaluate")
+    settings = evaluate_params(entries)
     evaluate_models(settings, params, models, root / "none", root / f"cache-{name}", root / name)
     return root / name
 
