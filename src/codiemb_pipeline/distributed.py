@@ -6,6 +6,7 @@ processes' means equals the gradient of one process on the joint batch; nothing 
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -46,6 +47,9 @@ def process_group(backend: str, timeout: timedelta = COLLECTIVE_TIMEOUT) -> Iter
 
     After an error the group is left to the end of the process: to close it is to end the others, and they would say so
     before this one has said what went wrong.
+
+    A model that was wrapped within must be out of use by then: DDP's reducer, if it is the last to hold the group, ends
+    it while it holds Python's lock, for which a thread of gloo may wait, and the process never ends (pytorch 56297).
     """
     device = torch.device("cpu")
     if backend == "nccl":
@@ -53,6 +57,7 @@ def process_group(backend: str, timeout: timedelta = COLLECTIVE_TIMEOUT) -> Iter
         torch.cuda.set_device(device)
     dist.init_process_group(backend, timeout=timeout)
     yield device
+    gc.collect()  # a wrapped model is part of cycles
     dist.destroy_process_group()
 
 

@@ -147,24 +147,30 @@ def update(case: str, share: tuple[int, int], model: torch.nn.Module, **how: obj
     return losses
 
 
+def updates(names: list[str], device: torch.device) -> dict[str, tuple[dict, list[float]]]:
+    """Return gradients and losses of each case; what was wrapped ends with this function, before the group does."""
+    found = {}
+    for name in names:
+        case, *flags = name.split("+")
+        model = TinyModel()
+        how = {"gathered": "local" not in flags, "cached": "cached" in flags}
+        how["micro_batches"] = 2 if "accumulated" in flags else 1
+        wrapped = wrap(model, device, sharded="sharded" in flags)
+        losses = update(case, (process_rank(), world_size()), wrapped, **how)
+        gradients = {key: parameter.grad for key, parameter in model.named_parameters()}
+        if "sharded" in flags:
+            gradients = {key: part if part is None else part.full_tensor() for key, part in gradients.items()}
+        found[name] = gradients, losses
+    return found
+
+
 def main() -> None:
     """Write the gradients that process 0 has after the exchange, for each case named, and the losses of all."""
     torch.set_num_threads(1)
-    out, found = Path(sys.argv[1]), {}
     with process_group("gloo") as device:
-        for name in sys.argv[2:]:
-            case, *flags = name.split("+")
-            model = TinyModel()
-            how = {"gathered": "local" not in flags, "cached": "cached" in flags}
-            how["micro_batches"] = 2 if "accumulated" in flags else 1
-            wrapped = wrap(model, device, sharded="sharded" in flags)
-            losses = update(case, (process_rank(), world_size()), wrapped, **how)
-            gradients = {key: parameter.grad for key, parameter in model.named_parameters()}
-            if "sharded" in flags:
-                gradients = {key: part if part is None else part.full_tensor() for key, part in gradients.items()}
-            found[name] = gradients, losses
+        found = updates(sys.argv[2:], device)
         if process_rank() == 0:
-            torch.save(found, out)
+            torch.save(found, Path(sys.argv[1]))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ from safetensors.torch import load_file
 
 from codiemb_pipeline.encoder.checkpoint import weights_digest
 from codiemb_pipeline.errors import PipelineError
+from codiemb_pipeline.train import launch
 
 pytestmark = [pytest.mark.dist, pytest.mark.slow]
 
@@ -48,6 +50,18 @@ def test_no_process_outlives_the_one_that_was_killed(prepared, tmp_path, victim,
     finally:
         process.kill()
         process.wait()
+
+
+def test_no_wrapped_model_is_left_when_the_group_ends(prepared, tmp_path, monkeypatch):
+    """One that is left ends the group itself, holding Python's lock, and now and then waits forever."""
+    values, model_input = prepared
+    monkeypatch.setenv("WATCHED", str(tmp_path))
+    own = launch.training_work
+    watched = {"module": "watched_entry"}
+    monkeypatch.setattr(launch, "training_work", lambda *places: dataclasses.replace(own(*places), **watched))
+    train(values, model_input, tmp_path)
+    told = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)]
+    assert told == [{"made": 1, "alive": 0}] * 2
 
 
 def test_a_workers_error_is_told_in_a_few_lines_with_process_and_log(prepared, tmp_path):

@@ -35,7 +35,9 @@ def run_worker(work: Callable[[dict[str, Any]], None]) -> None:
         rank = int(os.environ.get("RANK", "0"))
         word = {"rank": rank, "what": what, "at": time.time()}
         write_json(Path(config["folder"]) / ERRORS / f"rank-{rank}.json", word)
-        sys.exit(1)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(1)  # an interpreter that winds up under a group of processes still open may abort (pytorch 179291)
 
 
 def forget_errors(folder: Path) -> None:

@@ -43,44 +43,49 @@ logger = logging.getLogger(__name__)
 def train(config: dict) -> None:
     """Run one process of a training described by the resolved ``config`` (see ``train.run``)."""
     params = TrainParams.parse(config["train"], "train")
-    folder, model_input = Path(config["folder"]), Path(config["model_input"])
     with process_group(params.launch.backend) as device:
-        done = last_step(folder)
-        torch.manual_seed(params.seed + process_rank())
-        encoder_params = EncoderParams.parse(config["encoder"], "encoder")
-        resumed = folder / "checkpoints" / checkpoint_name(done) if done else None
-        encoder = load_encoder(encoder_params, resumed)
-        encoder.model.to(device)
-        arrays, store = TrainingArrays(model_input / "train"), TokenStore(model_input / "tokens")
-        plan = plan_of_epoch(params, arrays.sources, 0, world_size())
-        events = _open_events(folder, done)
-        events.write(
-            "start",
-            at=time.time(),
-            step=done,
-            steps=total_steps(params, len(plan)),
-            steps_per_epoch=len(plan),
-            unused=dict(plan.unused),
-            untrained=prepare(encoder, store, params),
-        )
-        model = wrap(encoder.model, device, sharded=params.sharding == "fsdp")
-        optimizer = adamw(encoder.model, weight_decay=params.weight_decay)
-        if done:
-            restore_state(folder, done, model, optimizer)
-        run = Run(
-            params=params,
-            encoder=encoder,
-            model=model,
-            optimizer=optimizer,
-            arrays=arrays,
-            store=store,
-            folder=folder,
-            events=events,
-            score=_dev_scorer(encoder, store, model_input, params),
-        )
-        run_steps(run, done=done, steps_per_epoch=len(plan))
-        events.write("end")
-        events.close()
+        _train(config, params, device)
+
+
+def _train(config: dict, params: TrainParams, device: torch.device) -> None:
+    """Train within a group of processes; a function of its own, so that the wrapped model ends before the group."""
+    folder, model_input = Path(config["folder"]), Path(config["model_input"])
+    done = last_step(folder)
+    torch.manual_seed(params.seed + process_rank())
+    encoder_params = EncoderParams.parse(config["encoder"], "encoder")
+    resumed = folder / "checkpoints" / checkpoint_name(done) if done else None
+    encoder = load_encoder(encoder_params, resumed)
+    encoder.model.to(device)
+    arrays, store = TrainingArrays(model_input / "train"), TokenStore(model_input / "tokens")
+    plan = plan_of_epoch(params, arrays.sources, 0, world_size())
+    events = _open_events(folder, done)
+    events.write(
+        "start",
+        at=time.time(),
+        step=done,
+        steps=total_steps(params, len(plan)),
+        steps_per_epoch=len(plan),
+        unused=dict(plan.unused),
+        untrained=prepare(encoder, store, params),
+    )
+    model = wrap(encoder.model, device, sharded=params.sharding == "fsdp")
+    optimizer = adamw(encoder.model, weight_decay=params.weight_decay)
+    if done:
+        restore_state(folder, done, model, optimizer)
+    run = Run(
+        params=params,
+        encoder=encoder,
+        model=model,
+        optimizer=optimizer,
+        arrays=arrays,
+        store=store,
+        folder=folder,
+        events=events,
+        score=_dev_scorer(encoder, store, model_input, params),
+    )
+    run_steps(run, done=done, steps_per_epoch=len(plan))
+    events.write("end")
+    events.close()
 
 
 def _open_events(folder: Path, done: int) -> EventWriter:
