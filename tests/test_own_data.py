@@ -11,12 +11,11 @@ from typing import Any
 
 import pytest
 import yaml
-from tiny_run import NOUNS, make_model_input, tiny_params
+from tiny_run import NOUNS, make_model_input, tiny_params, train_in
 
 from codiemb_pipeline.evaluate.run import evaluate_models
 from codiemb_pipeline.jsonl import read_json
 from codiemb_pipeline.params import Params
-from codiemb_pipeline.train.run import train_encoder
 
 PAGE = (Path(__file__).parents[1] / "docs" / "own-data.md").read_text(encoding="utf-8")
 ADJECTIVES = ["red", "blue", "green", "old", "new", "small", "big"]
@@ -69,10 +68,7 @@ def test_the_worked_example_goes_from_spreadsheets_to_judged_checkpoints(tmp_pat
     params = Params.parse(values, "")
     (tmp_path / "made").mkdir()
     model_input = make_model_input(values, tmp_path / "made")
-    folders = {name: tmp_path / name for name in ("work", "checkpoints", "curves")}
-    for folder in folders.values():
-        folder.mkdir()
-    train_encoder(params.train, params.encoder, model_input=model_input, **folders)
+    train_in(tmp_path, params, model_input)
     models = {"base": tiny_encoder_folder, "last": tmp_path / "checkpoints" / "step-000002"}
     sources, out = tmp_path / "made" / "sources", tmp_path / "out"
     evaluate_models(params.evaluate, params.encoder, models, sources, tmp_path / "cache", out)

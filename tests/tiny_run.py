@@ -13,6 +13,7 @@ from codiemb_pipeline.assemble.run import assemble
 from codiemb_pipeline.ingest.run import ingest_sources
 from codiemb_pipeline.mine.run import mine_hard_negatives
 from codiemb_pipeline.params import Params
+from codiemb_pipeline.train.run import train_encoder
 
 ROOT = Path(__file__).parents[1]
 NOUNS = ["dog", "cat", "bird", "fish", "river", "mountain", "house", "paper", "music", "document"]
@@ -70,3 +71,18 @@ def make_model_input(values: dict[str, Any], root: Path) -> Path:
     mine_hard_negatives(params.mine, params.encoder, *places)
     assemble(params.assemble, params.encoder, root / "sources", root / "negatives", root / "input")
     return root / "input"
+
+
+def training_places(folder: Path) -> dict[str, Path]:
+    """Make the folders of a training below ``folder``; as ``train_encoder`` takes them."""
+    places = {name: folder / name for name in ("work", "checkpoints", "curves")}
+    for place in places.values():
+        place.mkdir(parents=True, exist_ok=True)
+    return places
+
+
+def train_in(folder: Path, params: Params, model_input: Path) -> Path:
+    """Train below ``folder`` and return the checkpoints."""
+    places = training_places(folder)
+    train_encoder(params.train, params.encoder, model_input=model_input, **places)
+    return places["checkpoints"]

@@ -18,6 +18,12 @@ class InputError(PipelineError, ValueError):
     """Something handed to the pipeline is wrong: a file, a row, a field or a parameter."""
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of what another library's error says; its kind where it says nothing."""
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__
+
+
 def nearest(name: str, valid: Iterable[str]) -> str:
     """Return `` (did you mean 'x'?)`` for the valid name most like ``name``, or the list of all when none is like it.
 

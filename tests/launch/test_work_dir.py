@@ -6,7 +6,8 @@ import shutil
 import pytest
 
 from codiemb_pipeline.errors import PipelineError
-from codiemb_pipeline.launch.work_dir import fingerprint, folder_digest, locked
+from codiemb_pipeline.launch.work_dir import fingerprint, locked
+from codiemb_pipeline.locations import folder_digest
 
 
 def test_a_second_run_is_refused_while_the_first_holds_the_folder(tmp_path):

@@ -9,12 +9,11 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from tiny_run import make_model_input, tiny_params, write_sources
+from tiny_run import make_model_input, tiny_params, train_in, write_sources
 
 from codiemb_pipeline.params import Params
 from codiemb_pipeline.plan.amounts import assembled_examples, run_amounts
 from codiemb_pipeline.plan.counts import examples_of
-from codiemb_pipeline.train.run import train_encoder
 
 
 @pytest.mark.dist
@@ -27,10 +26,7 @@ def test_a_training_takes_the_steps_that_were_told(tmp_path, tiny_encoder_folder
     processes = params.train.launch.nproc_per_node
     (tmp_path / "made").mkdir()
     model_input = make_model_input(values, tmp_path / "made")
-    folders = {name: tmp_path / name for name in ("work", "checkpoints", "curves")}
-    for folder in folders.values():
-        folder.mkdir()
-    train_encoder(params.train, params.encoder, model_input=model_input, **folders)
+    train_in(tmp_path, params, model_input)
 
     logged = {}
     for task in ("ir", "sts"):

@@ -9,24 +9,15 @@ import sys
 import time
 from pathlib import Path
 
+from tiny_run import train_in, training_places
+
 from codiemb_pipeline.params import Params
-from codiemb_pipeline.train.run import train_encoder
 
 SOURCE = Path(__file__).parents[2] / "src"
 
 
-def outputs(folder: Path) -> dict[str, Path]:
-    places = {"work": folder / "work", "checkpoints": folder / "checkpoints", "curves": folder / "curves"}
-    for place in places.values():
-        place.mkdir(parents=True, exist_ok=True)
-    return places
-
-
 def train(values: dict, model_input: Path, folder: Path) -> Path:
-    params = Params.parse(values, "")
-    places = outputs(folder)
-    train_encoder(params.train, params.encoder, model_input=model_input, **places)
-    return places["checkpoints"]
+    return train_in(folder, Params.parse(values, ""), model_input)
 
 
 SCRIPT = """
@@ -42,7 +33,7 @@ train_encoder(params.train, params.encoder, model_input=Path(model_input), work=
 
 
 def start(values: dict, model_input: Path, folder: Path) -> subprocess.Popen:
-    places = outputs(folder)
+    places = training_places(folder)
     arguments = [json.dumps(values), str(model_input), *map(str, places.values())]
     environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
     return subprocess.Popen([sys.executable, "-c", SCRIPT, *arguments], env=environment, stderr=subprocess.DEVNULL)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,7 +9,7 @@ from pathlib import Path
 
 from codiemb_pipeline.benchmarks.registry import BenchmarkSpec, spec_of
 from codiemb_pipeline.errors import InputError
-from codiemb_pipeline.locations import resolve
+from codiemb_pipeline.locations import folder_digest, resolve
 
 LAYOUTS = {
     "retrieval": "a README.md whose configs are corpus (_id, title, text), queries (_id, text) and default "
@@ -43,7 +42,7 @@ class Place:
         """The pinned commit of the hub; of a folder what is stated, or ``local-`` and a digest of its files."""
         if self.folder is None:
             return self.spec.revision
-        return self.stated or f"local-{files_digest(self.folder)[:32]}"
+        return self.stated or f"local-{folder_digest(self.folder)[:32]}"
 
     def unreadable(self, reason: object) -> InputError:
         """Return the error for data that can't be read or isn't what was expected."""
@@ -79,19 +78,6 @@ def place_of(name: str, path: str | None, stated: str | None = None) -> Place:
     if not folder.is_dir():
         raise InputError(f"params.yaml: {field}: expected a folder, found a file at {folder}")
     return Place(spec, folder, stated)
-
-
-def files_digest(folder: Path) -> str:
-    """Return the SHA-256 of the names and contents of all files below ``folder`` that are not hidden."""
-    digest = hashlib.sha256()
-    for file in sorted(entry for entry in folder.rglob("*") if entry.is_file()):
-        inside = file.relative_to(folder)
-        if any(part.startswith(".") for part in inside.parts):
-            continue
-        with file.open("rb") as opened:
-            content = hashlib.file_digest(opened, "sha256").hexdigest()
-        digest.update(f"{inside.as_posix()}\0{content}\n".encode())
-    return digest.hexdigest()
 
 
 def _described(error: BaseException) -> str:

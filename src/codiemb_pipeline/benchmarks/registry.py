@@ -134,8 +134,6 @@ _ALL = (
 )  # fmt: skip
 
 BENCHMARKS: dict[str, BenchmarkSpec] = {spec.name: spec for spec in _ALL}
-INSTRUCTIONS: dict[str, str] = {spec.name: spec.instruction for spec in _ALL}
-"""The instruction of each benchmark, as ``encoder.prompts.instructions`` takes it."""
 
 
 def spec_of(name: str) -> BenchmarkSpec:

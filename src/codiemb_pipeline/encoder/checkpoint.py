@@ -33,7 +33,7 @@ from codiemb_pipeline.encoder.prompts import PromptBook
 from codiemb_pipeline.encoder.stamp import compare, embedding_settings
 from codiemb_pipeline.encoder.text_encoder import Encoder, TextEncoder, hidden_size
 from codiemb_pipeline.encoder.tokens import TextTokenizer
-from codiemb_pipeline.errors import InputError
+from codiemb_pipeline.errors import InputError, first_line
 from codiemb_pipeline.jsonl import read_json, write_json
 from codiemb_pipeline.params.encoder import EncoderParams
 
@@ -58,9 +58,9 @@ def base_folder(params: EncoderParams) -> Path:
     try:
         return Path(snapshot_download(params.path, revision=params.revision, ignore_patterns=NOT_LOADED))
     except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(
-            f"params.yaml: encoder.path: {params.path!r} is no folder here, and the hub gave no such model: {reason}"
+            f"params.yaml: encoder.path: {params.path!r} is no folder here, and the hub gave no such model: "
+            f"{first_line(error)}"
         ) from error
 
 

@@ -93,9 +93,8 @@ class Judge:
         return key | {"precision": self._params.precision, "data": benchmark.revision, "mteb": version("mteb")}
 
     def _model_key(self, folder: Path) -> dict[str, Any]:
-        self.digest(folder)
         settings = embedding_settings(self._encoder_params)
-        return {**settings, "weights": self._digests[folder], "files": files_digest(folder)}
+        return {**settings, "weights": self.digest(folder), "files": files_digest(folder)}
 
     def _measure(self, folder: Path, probe: Probe) -> dict[str, Any]:
         encoder = load_encoder(self._encoder_params, folder)
@@ -121,7 +120,7 @@ class Judge:
             "scores": {key: round(float(scores[key]), 6) for key in SHOWN_SCORES if key in scores},
             "size": benchmark.size,
             "data_revision": benchmark.revision,
-            "weights_sha256": self._digests[folder],
+            "weights_sha256": self.digest(folder),
             "mteb": version("mteb"),
             "precision": self._params.precision,
             "items": items,
@@ -136,7 +135,7 @@ class Judge:
 
         if self._loaded is None or self._loaded[0] != name:
             how = {"tokens_per_chunk": self._params.tokens_per_chunk, "bf16": self._params.precision == "bf16"}
-            revision = self._digests[folder]
+            revision = self.digest(folder)
             self._loaded = (name, MtebEncoder(name, folder, self._encoder_params, revision=revision, **how))
         return self._loaded[1]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from codiemb_pipeline.errors import InputError
+from codiemb_pipeline.errors import InputError, first_line
 from codiemb_pipeline.ingest.files import read_rows
 from codiemb_pipeline.ingest.layouts import READY_MADE, Pairs, Rows, Table, Tables
 from codiemb_pipeline.ingest.registry import TRAINING_SOURCES, TrainingSource
@@ -167,8 +167,7 @@ def _fetch(name: str, registered: str, declared: TrainingSource) -> Path:
             snapshot_download(declared.hub_id, repo_type="dataset", revision=declared.revision, allow_patterns=patterns)
         )
     except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(
-            f"{where}: the hub did not give {declared.hub_id} at {declared.revision}: {reason}; without a network, "
-            f"{by_hand}"
+            f"{where}: the hub did not give {declared.hub_id} at {declared.revision}: {first_line(error)}; without a "
+            f"network, {by_hand}"
         ) from error

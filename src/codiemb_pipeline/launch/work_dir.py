@@ -21,15 +21,6 @@ from codiemb_pipeline.errors import PipelineError
 LOCK_PATIENCE_S = 20.0
 
 
-def folder_digest(folder: Path) -> str:
-    """Return a hash over the names and bytes of all files below ``folder``."""
-    digest = hashlib.sha256()
-    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
-        with file.open("rb") as stream:
-            digest.update(str(file.relative_to(folder)).encode() + hashlib.file_digest(stream, "sha256").digest())
-    return digest.hexdigest()
-
-
 def fingerprint(**parts: Any) -> str:
     """Return a short hash of ``parts``, JSON values that decide a run's result."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]

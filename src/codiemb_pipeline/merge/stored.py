@@ -16,7 +16,7 @@ from typing import Any, Self
 import torch
 from safetensors import SafetensorError, safe_open
 
-from codiemb_pipeline.errors import InputError
+from codiemb_pipeline.errors import InputError, first_line
 from codiemb_pipeline.jsonl import read_json
 
 WEIGHTS = "model.safetensors"
@@ -166,7 +166,7 @@ def _in_pytorch_file(file: Path) -> Iterator[tuple[str, StoredTensor]]:
     except Exception as error:
         raise InputError(
             f"{file}: expected a PyTorch file of plain tensors, found something else "
-            f"({str(error).splitlines()[0] if str(error) else type(error).__name__}); to convert the folder: "
+            f"({first_line(error)}); to convert the folder: "
             f"AutoModel.from_pretrained(folder).save_pretrained(folder)"
         ) from None
     for name, tensor in tensors.items():

@@ -16,7 +16,8 @@ from codiemb_pipeline.encoder.text_encoder import Encoder
 from codiemb_pipeline.jsonl import write_json
 from codiemb_pipeline.launch.local import Progress, count_processes, run_here
 from codiemb_pipeline.launch.torchrun import Work
-from codiemb_pipeline.launch.work_dir import fingerprint, folder_digest, locked
+from codiemb_pipeline.launch.work_dir import fingerprint, locked
+from codiemb_pipeline.locations import folder_digest
 from codiemb_pipeline.mine.judgements import read_judgements
 from codiemb_pipeline.mine.layout import lay_out
 from codiemb_pipeline.mine.neighbours import search_source

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from codiemb_pipeline.encoder.checkpoint import base_folder
-from codiemb_pipeline.errors import InputError
+from codiemb_pipeline.errors import InputError, first_line
 from codiemb_pipeline.locations import is_hub_id
 from codiemb_pipeline.params.encoder import EncoderParams
 from codiemb_pipeline.plan.memory import ModelSize
@@ -27,8 +27,8 @@ def model_size(params: EncoderParams) -> ModelSize:
         with torch.device("meta"):
             backbone = AutoModel.from_config(config, **options)
     except Exception as error:  # whatever transformers, the hub or the model's own code say
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(f"params.yaml: encoder.path: {params.path}: its size is not known: {reason}") from error
+        why = f"its size is not known: {first_line(error)}"
+        raise InputError(f"params.yaml: encoder.path: {params.path}: {why}") from error
     text = config.get_text_config()
     names = [name for name, _ in backbone.named_parameters()]
     return ModelSize(

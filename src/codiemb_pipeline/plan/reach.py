@@ -13,7 +13,7 @@ from threading import Thread
 from typing import Literal
 
 from codiemb_pipeline import locations
-from codiemb_pipeline.errors import InputError
+from codiemb_pipeline.errors import InputError, first_line
 
 PATIENCE_S = 5.0
 """Seconds the hub has to answer, for all questions together."""
@@ -126,6 +126,5 @@ def _ask_hub(thing: Thing) -> Reach:
     try:
         HfApi().repo_info(thing.hub_id, repo_type=kind, revision=thing.revision, timeout=PATIENCE_S)
     except Exception as error:  # whatever the network or the hub says
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        return Reach(thing, False, f"{at}: not to be had from the hub: {reason}")
+        return Reach(thing, False, f"{at}: not to be had from the hub: {first_line(error)}")
     return Reach(thing, True, f"on the hub: {at}")

@@ -10,7 +10,8 @@ from codiemb_pipeline.encoder.checkpoint import base_folder, load_tokenizer, wei
 from codiemb_pipeline.encoder.stamp import MADE_UNDER, check_made_under, tokens_made_under
 from codiemb_pipeline.jsonl import write_json
 from codiemb_pipeline.launch.torchrun import processes_per_node
-from codiemb_pipeline.launch.work_dir import fingerprint, folder_digest, locked
+from codiemb_pipeline.launch.work_dir import fingerprint, locked
+from codiemb_pipeline.locations import folder_digest
 from codiemb_pipeline.params import EncoderParams, TrainParams
 from codiemb_pipeline.train.events import EVENTS_FILE, read_events, write_curves
 from codiemb_pipeline.train.launch import launch_training
