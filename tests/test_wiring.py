@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import csv
 import importlib
+import json
 from pathlib import Path
 
 import pytest
@@ -121,6 +123,18 @@ def test_the_ablation_lists_all_the_code_it_runs(stage: str, parts: list[str]):
     listed = {path for path in paths(ABLATION[stage]["deps"]) if path.startswith("src/")}
     needed = {f"src/codiemb_pipeline/{name}" for part in parts for name in reached(PACKAGE / part)}
     assert not {name for name in needed if not any(name == path or name.startswith(f"{path}/") for path in listed)}
+
+
+def test_the_plot_of_results_sets_benchmarks_side_by_side():
+    """DVC's own bars lie on top of each other where a model has several rows: their scores would add up."""
+    (plot,) = (entry["results"] for entry in DVC["plots"] if "results" in entry)
+    spec = json.loads((ROOT / f".dvc/plots/{plot['template']}.json").read_text())
+    with (ROOT / "data/08_reporting/results.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    apart = [column for entry in (plot["x"], plot["y"]) for column in entry.values()]
+    assert set(apart) == {"score", "model"}
+    bars = [(row["model"], row[spec["encoding"]["facet"]["field"]]) for row in rows]
+    assert len(set(bars)) == len(bars) > 1, "two rows would share a bar"
 
 
 def test_nodes_stay_thin():
