@@ -23,14 +23,14 @@ quickstart: .venv/ready
 
 test: .venv/ready
 	@echo "== lint"
-	@ruff check src tests benchmarks
-	@ruff format --check src tests benchmarks
+	@ruff check src tests perf
+	@ruff format --check src tests perf
 	@echo "== test"
 	@python -m pytest --cov
 
 lint: .venv/ready
-	@ruff check --fix src tests benchmarks
-	@ruff format src tests benchmarks
+	@ruff check --fix src tests perf
+	@ruff format src tests perf
 
 profile: .venv/ready
 	@python -m codiemb_pipeline.profiles $(if $(PROFILE),use $(PROFILE),list)
@@ -43,11 +43,11 @@ bundle: .venv/ready
 
 bench: .venv/ready
 	@echo "== benchmarks: each against a named peer, in one run"
-	@python benchmarks/train_speed.py
-	@python benchmarks/pro_speed.py
-	@python benchmarks/plan_speed.py
-	@python benchmarks/grad_cache_memory.py
-	@python benchmarks/ingest_memory.py
+	@python perf/train_speed.py
+	@python perf/pro_speed.py
+	@python perf/plan_speed.py
+	@python perf/grad_cache_memory.py
+	@python perf/ingest_memory.py
 
 ablation: .venv/ready
 	@echo "== ablation: about two hours on two cores; interrupt it as you like"

@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 from audit_texts import AUDIT
 
+from codiemb_pipeline.artifacts.ingest import PairTables, RetrievalTables
 from codiemb_pipeline.encoder.checkpoint import load_tokenizer, weights_digest
-from codiemb_pipeline.encoder.stamp import MADE_UNDER, made_under
+from codiemb_pipeline.encoder.compatibility import SETTINGS_FINGERPRINT, settings_fingerprint
 from codiemb_pipeline.jsonl import write_json, write_jsonl
 from codiemb_pipeline.params import AssembleParams, EncoderParams
-from codiemb_pipeline.source_tables import PairTables, RetrievalTables
 
 
 def retrieval_tables(queries, corpus, qrels) -> RetrievalTables:
@@ -69,6 +69,6 @@ def hard_negatives(tmp_path: Path, tiny_encoder_params: EncoderParams, tiny_enco
     rows = {"q0": ["d4", "d5", "d2"], "q1": ["d5", "d3"], "q2": []}
     lines = ({"query_id": query, "negatives": negatives, "scores": []} for query, negatives in rows.items())
     write_jsonl(tmp_path / "hard_negatives" / "animals.jsonl", lines)
-    stamp = made_under(load_tokenizer(tiny_encoder_params), weights_digest(tiny_encoder_folder))
-    write_json(tmp_path / "hard_negatives" / MADE_UNDER, stamp)
+    stamp = settings_fingerprint(load_tokenizer(tiny_encoder_params), weights_digest(tiny_encoder_folder))
+    write_json(tmp_path / "hard_negatives" / SETTINGS_FINGERPRINT, stamp)
     return tmp_path / "hard_negatives"

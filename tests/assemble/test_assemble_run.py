@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from codiemb_pipeline.artifacts.assemble import TokenStore, TrainingArrays, read_dev
+from codiemb_pipeline.artifacts.ingest import PairTables, read_pairs
 from codiemb_pipeline.assemble.run import assemble
 from codiemb_pipeline.encoder.checkpoint import load_tokenizer
 from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.jsonl import read_json, read_jsonl
-from codiemb_pipeline.model_input import TokenStore, TrainingArrays, read_dev
 from codiemb_pipeline.schema import TrainingExample
-from codiemb_pipeline.source_tables import PairTables, read_pairs
 
 
 @pytest.fixture

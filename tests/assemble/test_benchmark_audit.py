@@ -11,12 +11,12 @@ import pytest
 from audit_texts import AUDIT
 from evaluate_params import evaluate_params
 
+from codiemb_pipeline.artifacts.ingest import PairTables, RetrievalTables, read_pairs, read_retrieval
 from codiemb_pipeline.assemble import audit as audit_module
 from codiemb_pipeline.assemble.benchmark_audit import open_audit, write_contamination
 from codiemb_pipeline.assemble.run import assemble
 from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.jsonl import read_json, read_jsonl
-from codiemb_pipeline.source_tables import PairTables, RetrievalTables, read_pairs, read_retrieval
 
 BENCHMARKS = {
     "Animals": {"type": "retrieval", "source": "animals", "split": "test"},

@@ -2,12 +2,12 @@
 
 import pytest
 
+from codiemb_pipeline.artifacts.ingest import PairTables, read_pairs, read_retrieval
 from codiemb_pipeline.assemble.dev_sets import dev_set
 from codiemb_pipeline.assemble.tokens import TextRegister
 from codiemb_pipeline.encoder.prompts import PromptBook
 from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.params.encoder import PromptParams
-from codiemb_pipeline.source_tables import PairTables, read_pairs, read_retrieval
 
 PROMPTS = PromptBook(
     PromptParams(

@@ -3,10 +3,10 @@
 import pandas as pd
 import pytest
 
+from codiemb_pipeline.artifacts.ingest import PairTables, RetrievalTables
 from codiemb_pipeline.assemble.examples import IR_REASONS, PairExamples, RetrievalExamples
 from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.jsonl import write_jsonl
-from codiemb_pipeline.source_tables import PairTables, RetrievalTables
 
 CORPUS = [("d0", "", "a dog"), ("d1", "A", "Dog!"), ("d2", "", "a cat"), ("d3", "", "a fish"), ("d4", "", "a bird")]
 

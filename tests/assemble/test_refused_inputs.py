@@ -13,7 +13,7 @@ from tiny_run import make_model_input, tiny_params, write_sources
 
 from codiemb_pipeline.assemble.run import assemble
 from codiemb_pipeline.encoder.checkpoint import load_tokenizer
-from codiemb_pipeline.encoder.stamp import tokens_made_under
+from codiemb_pipeline.encoder.compatibility import token_fingerprint
 from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.jsonl import read_json
 from codiemb_pipeline.params import EncoderParams, Params
@@ -77,7 +77,7 @@ def test_nobody_asks_for_hard_negatives_where_none_are_used(run: Callable[..., P
 
 
 def test_token_ids_are_stamped(run: Callable[..., Path], tiny_encoder_params: EncoderParams) -> None:
-    stamp = tokens_made_under(load_tokenizer(tiny_encoder_params))
+    stamp = token_fingerprint(load_tokenizer(tiny_encoder_params))
     assert read_json(run() / "made_under.json") == stamp
 
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from codiemb_pipeline.artifacts.assemble import TokenStore
 from codiemb_pipeline.assemble import tokens
 from codiemb_pipeline.assemble.tokens import TextRegister, write_tokens
 from codiemb_pipeline.encoder.checkpoint import load_tokenizer
-from codiemb_pipeline.model_input import TokenStore
 
 
 def test_a_text_is_numbered_once_and_again_behind_another_prefix():

@@ -15,11 +15,11 @@ from mini_benchmarks import (
     write_retrieval_folder,
 )
 
+from codiemb_pipeline.artifacts.ingest import PairTables, RetrievalTables
 from codiemb_pipeline.benchmarks.registry import BENCHMARKS
 from codiemb_pipeline.benchmarks.texts import BenchmarkText, benchmark_texts
 from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.params.evaluate import LocalRetrieval, LocalSTS, MtebBenchmark
-from codiemb_pipeline.source_tables import PairTables, RetrievalTables
 
 
 @pytest.fixture(autouse=True)

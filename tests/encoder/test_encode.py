@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from codiemb_pipeline.artifacts.assemble import TokenStore
 from codiemb_pipeline.encoder import encode
 from codiemb_pipeline.encoder.checkpoint import load_encoder
 from codiemb_pipeline.encoder.encode import encode_ids, encode_texts
 from codiemb_pipeline.encoder.text_encoder import Encoder
 from codiemb_pipeline.encoder.tokens import pad
-from codiemb_pipeline.model_input import TokenStore
 from codiemb_pipeline.params import EncoderParams
 
 TEXTS = [

@@ -12,12 +12,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.nn.functional import normalize
 
+from codiemb_pipeline.artifacts.assemble import TokenStore
 from codiemb_pipeline.encoder.checkpoint import copy_encoder_files, load_encoder, save_encoder, weights_digest
 from codiemb_pipeline.encoder.encode import encode_ids, encode_texts
 from codiemb_pipeline.encoder.projection import first_projection, folder_with_projection
 from codiemb_pipeline.encoder.tokens import pad
 from codiemb_pipeline.errors import InputError
-from codiemb_pipeline.model_input import TokenStore
 from codiemb_pipeline.params.encoder import ProjectionParams
 
 TEXTS = ["the red dog", "cat", "a small bird of the river and a big fish of the mountain", "old news paper", ""]

@@ -13,13 +13,13 @@ import torch
 from evaluate_params import evaluate_params
 from safetensors.torch import load_file, save_file
 
+from codiemb_pipeline.artifacts.ingest import PairTables
 from codiemb_pipeline.encoder.checkpoint import weights_digest
 from codiemb_pipeline.errors import PipelineError
 from codiemb_pipeline.evaluate import judge, mteb_encoder
 from codiemb_pipeline.evaluate.run import evaluate_models
 from codiemb_pipeline.jsonl import read_json
 from codiemb_pipeline.params import EncoderParams, EvaluateParams
-from codiemb_pipeline.source_tables import PairTables
 
 PAIRS = [("dog", "cat", 0.7), ("dog", "river", 0.1), ("red", "blue", 0.5), ("old", "new", 0.2), ("bird", "fish", 0.9)]
 BENCHMARK = {"type": "sts", "source": "words", "split": "test"}

@@ -14,13 +14,13 @@ from evaluate_params import evaluate_params
 from mini_benchmarks import write_mini_benchmarks
 from tiny_encoder import make_tiny_encoder
 
+from codiemb_pipeline.artifacts.ingest import PairTables
 from codiemb_pipeline.benchmarks.registry import BENCHMARKS
 from codiemb_pipeline.errors import PipelineError
 from codiemb_pipeline.evaluate.judge import Judge
 from codiemb_pipeline.evaluate.run import evaluate_models
 from codiemb_pipeline.evaluate.share import longest_first
 from codiemb_pipeline.params import EncoderParams
-from codiemb_pipeline.source_tables import PairTables
 
 HUB = ("STSB", "VideoRetrieval", "LCQMC")
 

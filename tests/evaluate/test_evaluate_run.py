@@ -14,6 +14,7 @@ from evaluate_params import evaluate_params
 from scipy.stats import spearmanr
 from sklearn.metrics import ndcg_score
 
+from codiemb_pipeline.artifacts.ingest import PairTables, RetrievalTables
 from codiemb_pipeline.encoder.checkpoint import load_encoder
 from codiemb_pipeline.encoder.encode import encode_texts
 from codiemb_pipeline.errors import InputError, PipelineError
@@ -21,7 +22,6 @@ from codiemb_pipeline.evaluate import mteb_encoder
 from codiemb_pipeline.evaluate.run import evaluate_models, select_models
 from codiemb_pipeline.jsonl import read_json, write_json
 from codiemb_pipeline.params import EncoderParams, EvaluateParams
-from codiemb_pipeline.source_tables import PairTables, RetrievalTables
 
 DOCUMENTS = ["the dog", "a cat", "big river", "red house", "old paper", "new music", "blue bird", "green fish",
              "small mountain", "cat and dog", "house of paper", "river bird"]  # fmt: skip

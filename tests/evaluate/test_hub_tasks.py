@@ -23,6 +23,7 @@ from mini_benchmarks import (
 )
 from scipy.stats import spearmanr
 
+from codiemb_pipeline.artifacts.ingest import PairTables
 from codiemb_pipeline.benchmarks.registry import BENCHMARKS, METRICS, names_of
 from codiemb_pipeline.encoder.checkpoint import load_encoder
 from codiemb_pipeline.encoder.encode import encode_texts
@@ -32,7 +33,6 @@ from codiemb_pipeline.evaluate.run import evaluate_models
 from codiemb_pipeline.jsonl import read_json
 from codiemb_pipeline.params import EncoderParams
 from codiemb_pipeline.scoring.metrics import ndcg_at_k
-from codiemb_pipeline.source_tables import PairTables
 
 Evaluate = Callable[..., Path]
 INSTRUCTIONS = {"DuRetrieval": "river document", "STSB": "old music"}

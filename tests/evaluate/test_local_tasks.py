@@ -8,6 +8,7 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
+from codiemb_pipeline.artifacts.ingest import PairTables, RetrievalTables
 from codiemb_pipeline.encoder.checkpoint import load_encoder
 from codiemb_pipeline.encoder.encode import encode_texts
 from codiemb_pipeline.encoder.text_encoder import Encoder
@@ -16,7 +17,6 @@ from codiemb_pipeline.evaluate.local_tasks import BenchmarkData, make_task, read
 from codiemb_pipeline.params import EncoderParams
 from codiemb_pipeline.params.evaluate import LocalRetrieval, LocalSTS
 from codiemb_pipeline.scoring.metrics import ndcg_at_k, spearman
-from codiemb_pipeline.source_tables import PairTables, RetrievalTables
 
 CORPUS = [("the", "dog"), ("", "a cat"), ("big", "river"), ("", "red house"), ("old", "paper"), ("new", "music"),
           ("", "blue bird"), ("", "green fish"), ("small", "mountain"), ("", "cat and dog"), ("", "river bird"),

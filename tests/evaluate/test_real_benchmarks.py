@@ -1,7 +1,7 @@
 """The real LCQMC, STSB, AFQMC and QBQTC in the hub's layout, where ``../shared/data/hub`` holds them.
 
 Our whole path against mteb run by hand on the same vectors, as the folder's README does it. With the quickstart's
-encoder two of them here, all four in ``benchmarks/real_tasks.py``: on two cores that takes four minutes.
+encoder two of them here, all four in ``perf/real_tasks.py``: on two cores that takes four minutes.
 """
 
 from __future__ import annotations

@@ -15,13 +15,13 @@ import yaml
 from source_files import SHARES, beir_source, flag_source, ingest, pairs_source, table, write_beir, write_lines
 
 from codiemb_pipeline import source_tables
+from codiemb_pipeline.artifacts.ingest import PAIR_SCHEMA, TableWriter, keep_rows, read_pairs, read_retrieval
 from codiemb_pipeline.ingest import splits
 from codiemb_pipeline.ingest.digests import digest_of
 from codiemb_pipeline.ingest.rows import Ledger
 from codiemb_pipeline.ingest.run import ingest_sources
 from codiemb_pipeline.params.ingest import IngestParams, SplitShares
 from codiemb_pipeline.schema import SPLITS
-from codiemb_pipeline.source_tables import PAIR_SCHEMA, TableWriter, keep_rows, read_pairs, read_retrieval
 from codiemb_pipeline.texts import pair_key, text_key
 
 ROOT = Path(__file__).parents[2]

@@ -3,9 +3,9 @@
 import pandas as pd
 import pytest
 
+from codiemb_pipeline.artifacts.ingest import RetrievalTables
 from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.mine.judgements import read_judgements
-from codiemb_pipeline.source_tables import RetrievalTables
 
 
 def tables(queries, corpus, qrels, negatives=()) -> RetrievalTables:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file, save_file
 
+from codiemb_pipeline.artifacts.ingest import read_retrieval
 from codiemb_pipeline.encoder.checkpoint import load_encoder
 from codiemb_pipeline.encoder.encode import encode_texts
 from codiemb_pipeline.errors import InputError, PipelineError
@@ -20,7 +21,6 @@ from codiemb_pipeline.mine.layout import lay_out
 from codiemb_pipeline.mine.run import mine_hard_negatives
 from codiemb_pipeline.mine.vectors import encode_source, finished_blocks, read_vectors
 from codiemb_pipeline.params import EncoderParams, MineParams
-from codiemb_pipeline.source_tables import read_retrieval
 
 QUERIES, DOCUMENTS = 40, 3000  # three blocks of texts, and one of queries
 
@@ -30,7 +30,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two sources of random words; one has documents of equal text."""
     import pandas as pd
 
-    from codiemb_pipeline.source_tables import RetrievalTables
+    from codiemb_pipeline.artifacts.ingest import RetrievalTables
 
     draw, words = np.random.default_rng(7), ["red", "old", "dog", "cat", "river", "house", "paper", "music", "the", "a"]
     folder = tmp_path_factory.mktemp("mined") / "sources"

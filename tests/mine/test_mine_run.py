@@ -6,14 +6,14 @@ import pandas as pd
 import pytest
 import torch
 
+from codiemb_pipeline.artifacts.ingest import PairTables, RetrievalTables
 from codiemb_pipeline.encoder.checkpoint import load_encoder, load_tokenizer, weights_digest
+from codiemb_pipeline.encoder.compatibility import settings_fingerprint
 from codiemb_pipeline.encoder.encode import encode_texts
-from codiemb_pipeline.encoder.stamp import made_under
 from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.jsonl import read_json, read_jsonl
 from codiemb_pipeline.mine.run import mine_hard_negatives
 from codiemb_pipeline.params import EncoderParams, MineParams
-from codiemb_pipeline.source_tables import PairTables, RetrievalTables
 
 THINGS = ["dog", "cat", "bird", "fish", "river", "mountain", "house", "paper"]
 
@@ -85,7 +85,7 @@ def test_no_sources_leave_an_empty_audit(tiny_encoder_params, params, sources, t
 
 def test_what_the_negatives_depend_on_is_told(tiny_encoder_params, tiny_encoder_folder, params, sources, tmp_path):
     mine_hard_negatives(params, tiny_encoder_params, sources, ["things"], tmp_path / "out", tmp_path / "work")
-    stamp = made_under(load_tokenizer(tiny_encoder_params), weights_digest(tiny_encoder_folder))
+    stamp = settings_fingerprint(load_tokenizer(tiny_encoder_params), weights_digest(tiny_encoder_folder))
     assert read_json(tmp_path / "out" / "made_under.json") == stamp
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
+from codiemb_pipeline.artifacts.ingest import RetrievalTables
 from codiemb_pipeline.mine.audit import EDGES, Audit, histogram
 from codiemb_pipeline.mine.judgements import MiningSource, read_judgements
 from codiemb_pipeline.mine.layout import query_blocks, wanted
@@ -13,7 +14,6 @@ from codiemb_pipeline.mine.mining import mine_source
 from codiemb_pipeline.mine.neighbours import share_of
 from codiemb_pipeline.params import MineParams
 from codiemb_pipeline.scoring.search import TopKeys, best_of, scores_and_indices
-from codiemb_pipeline.source_tables import RetrievalTables
 
 
 def make_params(**changes) -> MineParams:

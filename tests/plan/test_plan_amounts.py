@@ -10,7 +10,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from tiny_run import make_model_input, tiny_params, write_sources
 
-from codiemb_pipeline.model_input import TokenStore, TrainingArrays
+from codiemb_pipeline.artifacts.assemble import TokenStore, TrainingArrays
 from codiemb_pipeline.params import Params
 from codiemb_pipeline.plan.amounts import Count, assembled_examples, expected_examples, run_amounts
 from codiemb_pipeline.train.loop import plan_of_epoch, total_steps

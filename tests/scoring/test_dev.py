@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from codiemb_pipeline.artifacts.assemble import DevPairs, DevRetrieval, TokenStore
 from codiemb_pipeline.encoder.checkpoint import load_encoder
 from codiemb_pipeline.encoder.encode import encode_texts
-from codiemb_pipeline.model_input import DevPairs, DevRetrieval, TokenStore
 from codiemb_pipeline.params import EncoderParams
 from codiemb_pipeline.scoring.dev import score_dev, score_encoder
 

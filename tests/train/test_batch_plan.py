@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from codiemb_pipeline.artifacts.assemble import SourceRange
 from codiemb_pipeline.errors import InputError
-from codiemb_pipeline.model_input import SourceRange
 from codiemb_pipeline.train.batch_plan import Balance, EpochPlan, plan_epoch
 
 BALANCED = {"ir": 1.0, "sts": 1.0}
@@ -212,13 +212,13 @@ def test_a_tiny_source_has_a_step_beside_a_huge_one():
 
 
 def test_ten_million_examples_are_planned_in_little_memory():
-    """The limits are 5 seconds and 1 GiB (benchmarks/plan_speed.py); memory is held here, in a process of its own.
+    """The limits are 5 seconds and 1 GiB (perf/plan_speed.py); memory is held here, in a process of its own.
 
     VmHWM, and not getrusage's maximum, which a child inherits from the process it was started by.
     """
     code = """
 from pathlib import Path
-from codiemb_pipeline.model_input import SourceRange
+from codiemb_pipeline.artifacts.assemble import SourceRange
 from codiemb_pipeline.train.batch_plan import Balance, plan_epoch
 half = 5_000_000
 sources = [SourceRange(name=t, task=t, start=n * half, stop=(n + 1) * half) for n, t in enumerate(("ir", "sts"))]

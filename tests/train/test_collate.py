@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from objective_params import TRAIN, ir_params
 
-from codiemb_pipeline.model_input import SourceRange, TokenStore, TrainingArrays
+from codiemb_pipeline.artifacts.assemble import SourceRange, TokenStore, TrainingArrays
 from codiemb_pipeline.params.train import ChunkParams
 from codiemb_pipeline.train.batch_plan import Balance, plan_epoch
 from codiemb_pipeline.train.collate import PlannedBatches

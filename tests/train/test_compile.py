@@ -7,9 +7,9 @@ import shutil
 import pytest
 import torch
 
+from codiemb_pipeline.artifacts.assemble import TokenStore
 from codiemb_pipeline.encoder.checkpoint import load_encoder
 from codiemb_pipeline.encoder.tokens import pad
-from codiemb_pipeline.model_input import TokenStore
 from codiemb_pipeline.params import Params
 from codiemb_pipeline.train.entry import prepare
 

@@ -18,9 +18,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from tiny_encoder import make_tiny_encoder
 from tiny_run import make_model_input, tiny_params, write_sources
 
+from codiemb_pipeline.artifacts.assemble import TokenStore, TrainingArrays
 from codiemb_pipeline.encoder.checkpoint import load_encoder
 from codiemb_pipeline.errors import PipelineError
-from codiemb_pipeline.model_input import TokenStore, TrainingArrays
 from codiemb_pipeline.params import Params
 from codiemb_pipeline.train.events import EventWriter, read_events
 from codiemb_pipeline.train.loop import Run, plan_of_epoch, run_steps

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from codiemb_pipeline.artifacts.assemble import DevPairs, DevRetrieval
+from codiemb_pipeline.artifacts.ingest import PairTables, RetrievalTables, read_pairs, read_retrieval, task_of
 from codiemb_pipeline.assemble.mixture import choose
 from codiemb_pipeline.assemble.tokens import TextRegister
 from codiemb_pipeline.encoder.prompts import PromptBook
 from codiemb_pipeline.errors import InputError
-from codiemb_pipeline.model_input import DevPairs, DevRetrieval
 from codiemb_pipeline.params.assemble import AssembleParams
-from codiemb_pipeline.source_tables import PairTables, RetrievalTables, read_pairs, read_retrieval, task_of
 
 
 def dev_set(

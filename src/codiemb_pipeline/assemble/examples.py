@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from codiemb_pipeline.artifacts.ingest import PairTables, RetrievalTables
 from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.jsonl import read_jsonl
 from codiemb_pipeline.schema import TrainingExample
-from codiemb_pipeline.source_tables import PairTables, RetrievalTables
 from codiemb_pipeline.texts import pair_key, text_key
 
 IR_REASONS = (

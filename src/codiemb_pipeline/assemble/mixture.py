@@ -12,13 +12,13 @@ from typing import Any
 
 from tqdm import tqdm
 
+from codiemb_pipeline.artifacts.ingest import read_pairs, read_retrieval, task_of
 from codiemb_pipeline.assemble.audit import Audit
 from codiemb_pipeline.assemble.examples import PairExamples, RetrievalExamples
 from codiemb_pipeline.encoder.prompts import PromptBook
 from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.params.assemble import AssembleParams
 from codiemb_pipeline.schema import TrainingExample
-from codiemb_pipeline.source_tables import read_pairs, read_retrieval, task_of
 from codiemb_pipeline.texts import hash_share
 
 

@@ -2,7 +2,7 @@
 
 train.jsonl      TrainingExample.to_dict, a line per example, sources in the order of params, rows in theirs
 manifest.json    {"train": {<source>: ...}, "dev": {<source>: ...}, "texts", "tokens", "max_length", "prompts"}
-made_under.json  what token ids depend on beside the texts (encoder.stamp)
+made_under.json  what token ids depend on beside the texts (encoder.compatibility)
 tokens/ train/ dev/     see model_input
 """
 
@@ -15,18 +15,23 @@ from typing import Any
 
 import numpy as np
 
+from codiemb_pipeline.artifacts.ingest import task_of
 from codiemb_pipeline.assemble.audit import Audit
 from codiemb_pipeline.assemble.dev_sets import dev_set
 from codiemb_pipeline.assemble.mixture import source_examples
 from codiemb_pipeline.assemble.tokens import TextRegister, write_tokens
 from codiemb_pipeline.assemble.training_set import TrainingSet
 from codiemb_pipeline.encoder.checkpoint import base_folder, load_tokenizer, weights_digest
-from codiemb_pipeline.encoder.stamp import MADE_UNDER, check_made_under, made_under, tokens_made_under
+from codiemb_pipeline.encoder.compatibility import (
+    SETTINGS_FINGERPRINT,
+    check_compatible,
+    settings_fingerprint,
+    token_fingerprint,
+)
 from codiemb_pipeline.encoder.tokens import TextTokenizer
 from codiemb_pipeline.jsonl import write_json, write_jsonl
 from codiemb_pipeline.params.assemble import AssembleParams
 from codiemb_pipeline.params.encoder import EncoderParams
-from codiemb_pipeline.source_tables import task_of
 
 logger = logging.getLogger(__name__)
 
@@ -84,13 +89,13 @@ def assemble(
         manifest[split][name].update(_sizes(lengths[texts], encoder_params.max_length))
     totals = {**_sizes(lengths, encoder_params.max_length), "max_length": encoder_params.max_length}
     write_json(out / "manifest.json", {**manifest, **totals, "prompts": tokenizer.prompts.digest()})
-    write_json(out / MADE_UNDER, tokens_made_under(tokenizer))
+    write_json(out / SETTINGS_FINGERPRINT, token_fingerprint(tokenizer))
     logger.info("assembled %d texts of %d tokens in all", totals["texts"], totals["tokens"])
 
 
 def _check_hard_negatives(folder: Path, tokenizer: TextTokenizer) -> None:
-    wanted = made_under(tokenizer, weights_digest(base_folder(tokenizer.params)))
-    check_made_under(folder / MADE_UNDER, wanted, what="hard negatives", stage="mine")
+    wanted = settings_fingerprint(tokenizer, weights_digest(base_folder(tokenizer.params)))
+    check_compatible(folder / SETTINGS_FINGERPRINT, wanted, what="hard negatives", stage="mine")
 
 
 def _sizes(lengths: np.ndarray, max_length: int) -> dict[str, int]:

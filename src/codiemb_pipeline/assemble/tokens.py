@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from codiemb_pipeline.artifacts.assemble import TokenStore
 from codiemb_pipeline.encoder.tokens import TextTokenizer
-from codiemb_pipeline.model_input import TokenStore
 
 TEXTS_PER_BATCH = 1024
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from codiemb_pipeline.artifacts.assemble import SourceRange, TrainingArrays
 from codiemb_pipeline.assemble.tokens import TextRegister
 from codiemb_pipeline.encoder.prompts import PromptBook
-from codiemb_pipeline.model_input import SourceRange, TrainingArrays
 from codiemb_pipeline.schema import TrainingExample
 
 

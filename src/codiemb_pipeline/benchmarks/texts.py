@@ -12,11 +12,11 @@ from typing import Any, Literal
 
 import pyarrow.parquet as pq
 
+from codiemb_pipeline.artifacts.ingest import read_pairs
 from codiemb_pipeline.benchmarks.places import place_of
 from codiemb_pipeline.benchmarks.tables import PairRows, RetrievalRows, open_rows
 from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.params.evaluate import Benchmark, LocalRetrieval, LocalSTS, MtebBenchmark
-from codiemb_pipeline.source_tables import read_pairs
 from codiemb_pipeline.texts import pair_key
 
 ROWS_AT_ONCE = 10_000

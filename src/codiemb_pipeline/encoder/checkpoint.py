@@ -16,6 +16,7 @@ from transformers import AutoConfig, AutoTokenizer
 
 from codiemb_pipeline import locations
 from codiemb_pipeline.encoder.backbone import load_backbone, must_count_positions
+from codiemb_pipeline.encoder.compatibility import compare, embedding_settings
 from codiemb_pipeline.encoder.export import (
     put_end_token_into_tokenizer,
     weights_of,
@@ -30,7 +31,6 @@ from codiemb_pipeline.encoder.projection import (
     load_projection,
 )
 from codiemb_pipeline.encoder.prompts import PromptBook
-from codiemb_pipeline.encoder.stamp import compare, embedding_settings
 from codiemb_pipeline.encoder.text_encoder import Encoder, TextEncoder, hidden_size
 from codiemb_pipeline.encoder.tokens import TextTokenizer
 from codiemb_pipeline.errors import InputError, first_line

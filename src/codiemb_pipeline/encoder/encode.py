@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from codiemb_pipeline.artifacts.assemble import TokenStore
 from codiemb_pipeline.encoder.text_encoder import Encoder
 from codiemb_pipeline.encoder.tokens import TokenBatch, pad, plan_chunks
-from codiemb_pipeline.model_input import TokenStore
 from codiemb_pipeline.params.encoder import PaddingSide
 
 MAX_PADDING = 0.1

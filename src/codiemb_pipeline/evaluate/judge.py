@@ -11,7 +11,7 @@ from typing import Any
 
 from codiemb_pipeline.benchmarks.registry import METRICS
 from codiemb_pipeline.encoder.checkpoint import files_digest, load_encoder, weights_digest
-from codiemb_pipeline.encoder.stamp import embedding_settings
+from codiemb_pipeline.encoder.compatibility import embedding_settings
 from codiemb_pipeline.errors import PipelineError
 from codiemb_pipeline.evaluate.benchmark import Benchmark
 from codiemb_pipeline.evaluate.cache import ResultCache

@@ -11,12 +11,12 @@ from typing import Any
 import pandas as pd
 from pandas.util import hash_pandas_object
 
+from codiemb_pipeline.artifacts.ingest import read_retrieval
 from codiemb_pipeline.benchmarks.registry import METRICS
 from codiemb_pipeline.benchmarks.texts import pairs_of
 from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.evaluate.items import rounded
 from codiemb_pipeline.params.evaluate import LocalRetrieval, LocalSTS
-from codiemb_pipeline.source_tables import read_retrieval
 
 GOOD_GOLD = 0.8
 """Pairs with this gold or more belong together."""

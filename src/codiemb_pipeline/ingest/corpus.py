@@ -12,8 +12,8 @@ from typing import Self
 import numpy as np
 import pyarrow.parquet as pq
 
+from codiemb_pipeline.artifacts.ingest import CORPUS_SCHEMA, TableWriter
 from codiemb_pipeline.ingest.digests import NumberByText
-from codiemb_pipeline.source_tables import CORPUS_SCHEMA, TableWriter
 
 READ_ROWS = 100_000
 

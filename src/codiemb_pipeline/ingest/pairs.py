@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from codiemb_pipeline.artifacts.ingest import PAIR_SCHEMA, TableWriter, keep_rows
 from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.ingest.digests import digest_of
 from codiemb_pipeline.ingest.files import check_filled, read_lines, read_rows, read_text
@@ -22,7 +23,6 @@ from codiemb_pipeline.ingest.rows import BadRowError, Ledger, number_of, shown, 
 from codiemb_pipeline.ingest.splits import limit_place, rows_apart, split_of, within_limit
 from codiemb_pipeline.params.ingest import PairColumns
 from codiemb_pipeline.schema import SPLITS
-from codiemb_pipeline.source_tables import PAIR_SCHEMA, TableWriter, keep_rows
 from codiemb_pipeline.texts import pair_key
 
 WORD_COLUMNS = PairColumns(text_a="word 1", text_b="word 2", score="score")

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from codiemb_pipeline.artifacts.ingest import NEGATIVES_COLUMNS, QRELS_COLUMNS, QUERY_COLUMNS, keep_rows
 from codiemb_pipeline.ingest.beir import read_beir
 from codiemb_pipeline.ingest.corpus import CorpusWriter
 from codiemb_pipeline.ingest.judged import Judged
@@ -19,7 +20,6 @@ from codiemb_pipeline.ingest.rows import Ledger
 from codiemb_pipeline.ingest.semanlink import read_semanlink
 from codiemb_pipeline.ingest.splits import keep_apart, limit_place, split_of, within_limit
 from codiemb_pipeline.ingest.tables import read_tables
-from codiemb_pipeline.source_tables import NEGATIVES_COLUMNS, QRELS_COLUMNS, QUERY_COLUMNS, keep_rows
 from codiemb_pipeline.texts import text_key
 
 READERS = {

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from codiemb_pipeline.artifacts.ingest import RetrievalTables
 from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.mine.negatives import Truth
-from codiemb_pipeline.source_tables import RetrievalTables
 from codiemb_pipeline.texts import text_key
 
 _NONE = np.empty(0, dtype=np.int64)

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from codiemb_pipeline.artifacts.ingest import read_retrieval
 from codiemb_pipeline.encoder.checkpoint import base_folder, files_digest, load_encoder, weights_digest
 from codiemb_pipeline.encoder.text_encoder import Encoder
 from codiemb_pipeline.jsonl import write_json
@@ -24,7 +25,6 @@ from codiemb_pipeline.mine.neighbours import search_source
 from codiemb_pipeline.mine.vectors import encode_source, finished_blocks
 from codiemb_pipeline.params.encoder import EncoderParams
 from codiemb_pipeline.params.mine import MineParams
-from codiemb_pipeline.source_tables import read_retrieval
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
     <source>.jsonl   {"query_id", "negatives": [doc_id], "scores": [cosine]}, a line per training query in their order
     audit.json       {"sources": {<source>: see mine.audit}}
-    made_under.json  what the similarities depend on beside the texts (encoder.stamp); absent when nothing was mined
+    made_under.json  what the similarities depend on beside the texts (encoder.compatibility); absent when nothing was mined
 
 Embeddings lie on disk (4 · D bytes per text); what is held are texts, the queries' embeddings and blocks.
 """
@@ -14,8 +14,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from codiemb_pipeline.artifacts.ingest import read_retrieval
 from codiemb_pipeline.encoder.checkpoint import base_folder, load_tokenizer, weights_digest
-from codiemb_pipeline.encoder.stamp import MADE_UNDER, made_under
+from codiemb_pipeline.encoder.compatibility import SETTINGS_FINGERPRINT, settings_fingerprint
 from codiemb_pipeline.jsonl import write_json, write_jsonl
 from codiemb_pipeline.mine.audit import Audit
 from codiemb_pipeline.mine.judgements import MiningSource, check_minable, read_judgements
@@ -25,7 +26,6 @@ from codiemb_pipeline.mine.prepare import prepared
 from codiemb_pipeline.mine.vectors import read_vectors
 from codiemb_pipeline.params.encoder import EncoderParams
 from codiemb_pipeline.params.mine import MineParams
-from codiemb_pipeline.source_tables import read_retrieval
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ def mine_hard_negatives(
             for name in names:
                 audits[name] = _judge(read_judgements(read_retrieval(sources, name), name), folder / name, params, out)
         base = weights_digest(base_folder(encoder_params))
-        write_json(out / MADE_UNDER, made_under(load_tokenizer(encoder_params), base))
+        write_json(out / SETTINGS_FINGERPRINT, settings_fingerprint(load_tokenizer(encoder_params), base))
     write_json(out / "audit.json", {"sources": audits})
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from codiemb_pipeline.artifacts.assemble import SourceRange, TokenStore, TrainingArrays
 from codiemb_pipeline.jsonl import read_json
-from codiemb_pipeline.model_input import SourceRange, TokenStore, TrainingArrays
 from codiemb_pipeline.params.train import TrainParams
 from codiemb_pipeline.schema import Task
 from codiemb_pipeline.train.batch_plan import EpochPlan

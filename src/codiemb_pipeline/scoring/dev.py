@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from codiemb_pipeline.artifacts.assemble import DevPairs, DevRetrieval, TokenStore, read_dev
 from codiemb_pipeline.encoder.encode import encode_ids
 from codiemb_pipeline.encoder.text_encoder import Encoder
-from codiemb_pipeline.model_input import DevPairs, DevRetrieval, TokenStore, read_dev
 from codiemb_pipeline.scoring.metrics import ndcg_at_k, spearman
 from codiemb_pipeline.scoring.search import top_k
 

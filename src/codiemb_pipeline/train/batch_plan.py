@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from codiemb_pipeline.artifacts.assemble import SourceRange
 from codiemb_pipeline.errors import InputError, nearest
-from codiemb_pipeline.model_input import SourceRange
 from codiemb_pipeline.schema import TASKS, Task
 
 

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from codiemb_pipeline.artifacts.assemble import TokenStore, TrainingArrays
 from codiemb_pipeline.encoder.encode import batch_of
 from codiemb_pipeline.encoder.tokens import TokenBatch, plan_chunks
-from codiemb_pipeline.model_input import TokenStore, TrainingArrays
 from codiemb_pipeline.params.encoder import PaddingSide
 from codiemb_pipeline.params.objectives import IRParams
 from codiemb_pipeline.params.train import ChunkParams

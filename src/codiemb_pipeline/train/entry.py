@@ -16,6 +16,7 @@ from pathlib import Path  # noqa: E402
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
+from codiemb_pipeline.artifacts.assemble import TokenStore, TrainingArrays, read_dev  # noqa: E402
 from codiemb_pipeline.distributed import (  # noqa: E402
     gather_uneven,
     process_group,
@@ -29,7 +30,6 @@ from codiemb_pipeline.encoder.encode import encode_ids  # noqa: E402
 from codiemb_pipeline.encoder.text_encoder import Encoder  # noqa: E402
 from codiemb_pipeline.encoder.tokens import pad  # noqa: E402
 from codiemb_pipeline.launch.worker import run_worker  # noqa: E402
-from codiemb_pipeline.model_input import TokenStore, TrainingArrays, read_dev  # noqa: E402
 from codiemb_pipeline.params import EncoderParams, TrainParams  # noqa: E402
 from codiemb_pipeline.scoring.dev import score_dev  # noqa: E402
 from codiemb_pipeline.train.events import EVENTS_FILE, EventWriter, keep_until  # noqa: E402

@@ -15,12 +15,12 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
+from codiemb_pipeline.artifacts.assemble import SourceRange, TokenStore, TrainingArrays
 from codiemb_pipeline.distributed import clip_gradients, process_rank, world_size
 from codiemb_pipeline.encoder.text_encoder import Encoder
 from codiemb_pipeline.errors import InputError, PipelineError
 from codiemb_pipeline.launch.process_guard import die_with_parent
 from codiemb_pipeline.losses.finite import NotFiniteError
-from codiemb_pipeline.model_input import SourceRange, TokenStore, TrainingArrays
 from codiemb_pipeline.params import TrainParams
 from codiemb_pipeline.schema import Task
 from codiemb_pipeline.train.batch_plan import Balance, EpochPlan, plan_epoch

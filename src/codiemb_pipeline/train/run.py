@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from codiemb_pipeline.encoder.checkpoint import base_folder, load_tokenizer, weights_digest
-from codiemb_pipeline.encoder.stamp import MADE_UNDER, check_made_under, tokens_made_under
+from codiemb_pipeline.encoder.compatibility import SETTINGS_FINGERPRINT, check_compatible, token_fingerprint
 from codiemb_pipeline.jsonl import write_json
 from codiemb_pipeline.launch.torchrun import processes_per_node
 from codiemb_pipeline.launch.work_dir import fingerprint, locked
@@ -41,8 +41,8 @@ def train_encoder(
         PipelineError: the training failed, or the same training is already running, or ``model_input`` was made under
             other settings.
     """
-    wanted = tokens_made_under(load_tokenizer(encoder_params))
-    check_made_under(model_input / MADE_UNDER, wanted, what="examples", stage="assemble")
+    wanted = token_fingerprint(load_tokenizer(encoder_params))
+    check_compatible(model_input / SETTINGS_FINGERPRINT, wanted, what="examples", stage="assemble")
     values = {"train": params.model_dump(mode="json"), "encoder": encoder_params.model_dump(mode="json")}
     base = weights_digest(base_folder(encoder_params))
     key = fingerprint(**_what_decides(values, params), base=base, data=folder_digest(model_input))

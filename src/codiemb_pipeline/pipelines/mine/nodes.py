@@ -22,8 +22,8 @@ def mine(params: dict[str, Any], encoder: dict[str, Any], assemble: dict[str, An
     Returns:
         The finished folder of hard negatives.
     """
+    from codiemb_pipeline.artifacts.ingest import task_of
     from codiemb_pipeline.mine.run import mine_hard_negatives
-    from codiemb_pipeline.source_tables import task_of
 
     out = draft(work, "hard_negatives")
     trained = AssembleParams.parse(assemble, "assemble").train_sources

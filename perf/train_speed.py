@@ -3,7 +3,7 @@
 Same rows, encoder, batch size, length, loss (InfoNCE with in-batch and hard negatives) and optimiser; one process, the
 same number of CPU threads. Both show every query with one positive and the same hard negatives.
 
-    python benchmarks/train_speed.py --steps 20
+    python perf/train_speed.py --steps 20
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ import torch
 import yaml
 from torch.utils.data import DataLoader
 
+from codiemb_pipeline.artifacts.assemble import SourceRange, TokenStore, TrainingArrays
+from codiemb_pipeline.artifacts.ingest import read_retrieval
 from codiemb_pipeline.encoder.checkpoint import base_folder, load_encoder
 from codiemb_pipeline.ingest.run import ingest_sources
-from codiemb_pipeline.model_input import SourceRange, TokenStore, TrainingArrays
 from codiemb_pipeline.params import Params
-from codiemb_pipeline.source_tables import read_retrieval
 from codiemb_pipeline.train.batch_plan import Balance, plan_epoch
 from codiemb_pipeline.train.collate import PlannedBatches
 from codiemb_pipeline.train.optimizer import adamw, freeze_unreached, set_learning_rate

@@ -1,6 +1,6 @@
 """PRO forward and backward, all pairs at once against a loop over the pairs, in one run on one thread.
 
-    PYTHONPATH=src .venv/bin/python benchmarks/pro_speed.py --pairs 512
+    PYTHONPATH=src .venv/bin/python perf/pro_speed.py --pairs 512
 
 Prints the time of each per call, the ratio (aim: 20 or more at 512 pairs) and how far their values and gradients are
 apart. The loop is the formula read aloud, as a reader of the paper would write it. Knows no model.

@@ -1,6 +1,6 @@
 """Largest memory and time of one retrieval update, all at once against GradCache, at growing batch sizes.
 
-    python benchmarks/grad_cache_memory.py --queries 8 64
+    python perf/grad_cache_memory.py --queries 8 64
 
 Each measurement is a process of its own (a peak cannot be reset): the quickstart's encoder, random texts of 64 tokens,
 three documents a query. The peer is the same update without GradCache. Aim: memory does not grow with the batch.

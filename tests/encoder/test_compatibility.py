@@ -9,7 +9,12 @@ from typing import Any
 import pytest
 
 from codiemb_pipeline.encoder.checkpoint import load_tokenizer
-from codiemb_pipeline.encoder.stamp import check_made_under, made_under, tokenizer_digest, tokens_made_under
+from codiemb_pipeline.encoder.compatibility import (
+    check_compatible,
+    settings_fingerprint,
+    token_fingerprint,
+    tokenizer_digest,
+)
 from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.jsonl import read_json, write_json
 
@@ -18,13 +23,13 @@ BASE = "0123456789ab" + "0" * 52
 
 
 def check(file: Path, wanted: dict[str, Any]) -> None:
-    check_made_under(file, wanted, what="hard negatives", stage="mine")
+    check_compatible(file, wanted, what="hard negatives", stage="mine")
 
 
 def test_a_stamp_holds_what_matters_to_its_artefact_and_nothing_else(changed: Any) -> None:
     tokenizer = load_tokenizer(changed())
-    assert set(made_under(tokenizer, BASE)) == {*ALL, "weights"}
-    assert set(tokens_made_under(tokenizer)) == {"append_eos", "max_length", "prompts", "tokenizer"}
+    assert set(settings_fingerprint(tokenizer, BASE)) == {*ALL, "weights"}
+    assert set(token_fingerprint(tokenizer)) == {"append_eos", "max_length", "prompts", "tokenizer"}
 
 
 @pytest.mark.parametrize(
@@ -41,8 +46,8 @@ def test_a_stamp_holds_what_matters_to_its_artefact_and_nothing_else(changed: An
 )
 def test_what_changes_no_token_changes_no_stamp_of_tokens(changed: Any, change: dict[str, Any], keys: set) -> None:
     before, after = load_tokenizer(changed()), load_tokenizer(changed(**change))
-    assert tokens_made_under(after) == tokens_made_under(before)
-    first, second = made_under(before, BASE), made_under(after, BASE)
+    assert token_fingerprint(after) == token_fingerprint(before)
+    first, second = settings_fingerprint(before, BASE), settings_fingerprint(after, BASE)
     assert {key for key in first if first[key] != second[key]} == keys
 
 
@@ -62,16 +67,16 @@ def test_defect_8_a_refusal_names_the_artefact_the_key_both_values_and_the_way_o
     changed: Any, tmp_path: Path, change: dict[str, Any], message: str
 ) -> None:
     file = tmp_path / "made_under.json"
-    write_json(file, made_under(load_tokenizer(changed()), BASE))
-    check(file, made_under(load_tokenizer(changed()), BASE))
+    write_json(file, settings_fingerprint(load_tokenizer(changed()), BASE))
+    check(file, settings_fingerprint(load_tokenizer(changed()), BASE))
     with pytest.raises(InputError) as caught:
-        check(file, made_under(load_tokenizer(changed(**change)), BASE))
+        check(file, settings_fingerprint(load_tokenizer(changed(**change)), BASE))
     way_out = "make the hard negatives again (dvc repro --single-item --force mine), or restore the setting"
     assert str(caught.value) == f"{file}: {message}{way_out}"
 
 
 def test_hashes_are_shown_by_their_beginning(changed: Any, tmp_path: Path) -> None:
-    stamp = made_under(load_tokenizer(changed()), BASE)
+    stamp = settings_fingerprint(load_tokenizer(changed()), BASE)
     write_json(tmp_path / "s.json", stamp)
     with pytest.raises(
         InputError, match=r"weights = 0123456789ab\.\.\., but the base encoder now has fedcba987654\.\."
@@ -81,11 +86,11 @@ def test_hashes_are_shown_by_their_beginning(changed: Any, tmp_path: Path) -> No
 
 def test_an_artefact_without_a_stamp_is_refused(changed: Any, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"the hard negatives were made under, found no such file; .*--force mine"):
-        check(tmp_path / "made_under.json", tokens_made_under(load_tokenizer(changed())))
+        check(tmp_path / "made_under.json", token_fingerprint(load_tokenizer(changed())))
 
 
 def test_a_key_that_is_newer_than_a_stamp_counts_as_its_default(changed: Any, tmp_path: Path) -> None:
-    stamp = made_under(load_tokenizer(changed()), BASE)
+    stamp = settings_fingerprint(load_tokenizer(changed()), BASE)
     old = {key: value for key, value in stamp.items() if key not in ("dimensions", "append_eos", "weights")}
     write_json(tmp_path / "s.json", old)
     with pytest.raises(InputError, match="made under weights = null"):

@@ -1,6 +1,6 @@
 """Planning an epoch of ten million examples: seconds and memory, beside one shuffle of as many numbers.
 
-    python benchmarks/plan_speed.py
+    python perf/plan_speed.py
 
 The peer is the least any sampler has to do, ``numpy.random.Generator.permutation`` of all examples. The limits we set
 ourselves: under 5 seconds and under 1 GiB.
@@ -14,7 +14,7 @@ import time
 
 import numpy as np
 
-from codiemb_pipeline.model_input import SourceRange
+from codiemb_pipeline.artifacts.assemble import SourceRange
 from codiemb_pipeline.train.batch_plan import Balance, plan_epoch
 
 EXAMPLES = 10_000_000

@@ -18,7 +18,7 @@ from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.jsonl import read_json
 from codiemb_pipeline.params.encoder import EncoderParams
 
-MADE_UNDER = "made_under.json"
+SETTINGS_FINGERPRINT = "made_under.json"
 # What folders without a key were made under: it is newer than they are.
 BEFORE_THE_KEY = {"append_eos": False, "bidirectional": False, "projection": None, "dimensions": None}
 
@@ -29,7 +29,7 @@ def embedding_settings(params: EncoderParams) -> dict[str, Any]:
     return {**params.model_dump(include=kept), "prompts": PromptBook(params.prompts).digest()}
 
 
-def tokens_made_under(tokenizer: TextTokenizer) -> dict[str, Any]:
+def token_fingerprint(tokenizer: TextTokenizer) -> dict[str, Any]:
     """Return the stamp of token ids."""
     params = tokenizer.params
     return {
@@ -40,7 +40,7 @@ def tokens_made_under(tokenizer: TextTokenizer) -> dict[str, Any]:
     }
 
 
-def made_under(tokenizer: TextTokenizer, base: str) -> dict[str, Any]:
+def settings_fingerprint(tokenizer: TextTokenizer, base: str) -> dict[str, Any]:
     """Return the stamp of similarities of embeddings.
 
     Args:
@@ -49,7 +49,7 @@ def made_under(tokenizer: TextTokenizer, base: str) -> dict[str, Any]:
     """
     settings = embedding_settings(tokenizer.params)
     del settings["normalize"]  # no matter to a cosine
-    return {**settings, **tokens_made_under(tokenizer), "prompts": settings["prompts"], "weights": base}
+    return {**settings, **token_fingerprint(tokenizer), "prompts": settings["prompts"], "weights": base}
 
 
 def tokenizer_digest(tokenizer: TextTokenizer) -> str:
@@ -60,7 +60,7 @@ def tokenizer_digest(tokenizer: TextTokenizer) -> str:
     return hashlib.sha256(f"{backend.to_str()}{tokenizer.backend.eos_token_id}".encode()).hexdigest()
 
 
-def check_made_under(file: Path, wanted: Mapping[str, Any], *, what: str, stage: str) -> None:
+def check_compatible(file: Path, wanted: Mapping[str, Any], *, what: str, stage: str) -> None:
     """Refuse an artefact that was made under other settings.
 
     Args:

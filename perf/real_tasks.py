@@ -1,6 +1,6 @@
 """The real LCQMC, STSB, AFQMC and QBQTC with the quickstart's encoder: our path beside mteb run by hand.
 
-    python benchmarks/real_tasks.py --hub ../shared/data/hub
+    python perf/real_tasks.py --hub ../shared/data/hub
 
 Reads folders in the hub's layout (``<hub>/C-MTEB/LCQMC`` and so on) and the encoder of params.yaml; needs no network.
 By hand: mteb's own task on the vectors our path made, a few of them made anew. The limit: 1e-6 apart (our scores are

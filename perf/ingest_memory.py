@@ -1,7 +1,7 @@
 """Peak memory and speed of ingesting sources as large as the paper's, and larger.
 
-    python benchmarks/ingest_memory.py --gigabytes 5
-    python benchmarks/ingest_memory.py --gigabytes 5 --sources t2ranking
+    python perf/ingest_memory.py --gigabytes 5
+    python perf/ingest_memory.py --gigabytes 5 --sources t2ranking
 
 Makes files of random text in the layout of T2Ranking (tables), DuReader (gzip, the documents beside their queries) and
 LCQMC (pairs), ingests each in a process of its own and prints that process's largest resident memory. The limit we set
