@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from codiemb_pipeline.artifacts.train import TrainedRun
 from codiemb_pipeline.catalog_types import RunFolder
 from codiemb_pipeline.pipelines.assemble.nodes import assemble
 from codiemb_pipeline.pipelines.evaluate.nodes import evaluate
@@ -51,7 +52,7 @@ def test_the_seven_stages_run_from_raw_files_to_the_report(tmp_path, tiny_encode
     page, metrics, results = report(values["report"], values, work, evaluation=evaluation, **folders)
 
     for run in runs:
-        names = [entry["name"] for entry in json.loads((checkpoints / run / "run.json").read_text())["checkpoints"]]
+        names = [entry.name for entry in TrainedRun.of(checkpoints / run).checkpoints]
         assert names == ["step-000002", "step-000004", "step-000006"]
     with results.open() as file:
         rows = list(csv.DictReader(file))

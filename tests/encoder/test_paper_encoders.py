@@ -11,12 +11,12 @@ import torch
 import yaml
 from tiny_architectures import MAKERS, make_own_code
 
+from codiemb_pipeline.artifacts.train import Checkpoint, TrainedRun, checkpoint_name
 from codiemb_pipeline.encoder.backbone import attends_both_ways
 from codiemb_pipeline.encoder.checkpoint import load_encoder, save_encoder, weights_digest
 from codiemb_pipeline.encoder.encode import encode_texts
 from codiemb_pipeline.encoder.text_encoder import Encoder
 from codiemb_pipeline.encoder.tokens import pad
-from codiemb_pipeline.jsonl import write_json
 from codiemb_pipeline.losses.info_nce import info_nce
 from codiemb_pipeline.merge.merge import merge_checkpoints
 from codiemb_pipeline.params import EncoderParams
@@ -236,16 +236,17 @@ def test_two_checkpoints_are_merged_into_an_encoder_that_both_load(kind: str, fo
 
     params = settings(kind, folder, prompts={"in_pooling": True})
     encoder, entries = load_encoder(params), []
-    for number in (1, 2):
-        train(encoder, 1)
-        save_encoder(encoder, tmp_path / "runs" / "main" / f"step-{number:06d}")
-        entries.append({"name": f"step-{number:06d}", "step": number, "dev": {"mean": 0.5}})
-    write_json(tmp_path / "runs" / "main" / "run.json", {"base": weights_digest(folder), "checkpoints": entries})
+    for step in (0, 1, 2):
+        train(encoder, min(step, 1))
+        entries.append(Checkpoint(name=checkpoint_name(step), step=step, dev={"mean": 0.5}))
+        save_encoder(encoder, tmp_path / "runs" / "main" / entries[step].name)
+    run = TrainedRun(base_sha256=weights_digest(folder), base=entries[0], checkpoints=entries[1:])
+    run.write(tmp_path / "runs" / "main" / "run.json")
     fusion = {"granularity": "tensor", "norm": "l2", "weighting": "proportional", "tau": 1.0, "levels": 1}
     recipes = {"uniform": {"method": "uniform"}, "fused": {"method": "delta_guided", **fusion}}
     recipe = MergeParams.parse({"skip_first": 0, "output_dtype": None, "recipes": recipes}, "merge")
-    merge_checkpoints(recipe, folder, ["main"], tmp_path / "runs", lambda place: 0.5, tmp_path / "merged")
-    ours = [load_encoder(params, tmp_path / "runs" / "main" / entry["name"]) for entry in entries]
+    merge_checkpoints(recipe, ["main"], tmp_path / "runs", lambda place: 0.5, tmp_path / "merged")
+    ours = [load_encoder(params, tmp_path / "runs" / "main" / entry.name) for entry in run.checkpoints]
     mean = load_encoder(params, tmp_path / "merged" / "uniform")
     states = [dict(one.model.named_parameters()) for one in ours]
     for name, weight in mean.model.named_parameters():

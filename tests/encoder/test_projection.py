@@ -15,7 +15,7 @@ from torch.nn.functional import normalize
 from codiemb_pipeline.artifacts.assemble import TokenStore
 from codiemb_pipeline.encoder.checkpoint import copy_encoder_files, load_encoder, save_encoder, weights_digest
 from codiemb_pipeline.encoder.encode import encode_ids, encode_texts
-from codiemb_pipeline.encoder.projection import first_projection, folder_with_projection
+from codiemb_pipeline.encoder.projection import first_projection
 from codiemb_pipeline.encoder.tokens import pad
 from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.params.encoder import ProjectionParams
@@ -173,17 +173,3 @@ def test_a_layer_of_another_kind_is_refused(changed: Any, tmp_path: Path, change
     save_file({name: tensor[:3].clone() for name, tensor in tensors.items()}, tmp_path / "2_Dense/model.safetensors")
     with pytest.raises(InputError, match=message):
         load_encoder(changed(projection=LAYER), tmp_path)
-
-
-def test_a_base_gets_its_projection_as_files_for_those_who_read_files(
-    changed: Any, tiny_encoder_folder: Path, tmp_path: Path
-) -> None:
-    params = changed(projection=LAYER)
-    layer = ProjectionParams(**LAYER)
-    (tmp_path / "scratch").mkdir()
-    folder = folder_with_projection(tiny_encoder_folder, layer, 16, tmp_path / "scratch")
-    assert torch.equal(full(load_encoder(params, folder))[0], full(load_encoder(params))[0])
-    weight = load_file(folder / "2_Dense" / "model.safetensors")["linear.weight"]
-    assert torch.equal(weight, first_projection(layer, 16).weight)
-    assert folder_with_projection(tiny_encoder_folder, None, 16, tmp_path) == tiny_encoder_folder
-    assert folder_with_projection(folder, layer, 16, tmp_path) == folder

@@ -15,12 +15,14 @@ from scipy.stats import spearmanr
 from sklearn.metrics import ndcg_score
 
 from codiemb_pipeline.artifacts.ingest import PairTables, RetrievalTables
+from codiemb_pipeline.artifacts.merge import Base, BestCheckpoint, MergeSummary
+from codiemb_pipeline.artifacts.train import Checkpoint, TrainedRun, checkpoint_name
 from codiemb_pipeline.encoder.checkpoint import load_encoder
 from codiemb_pipeline.encoder.encode import encode_texts
 from codiemb_pipeline.errors import InputError, PipelineError
 from codiemb_pipeline.evaluate import mteb_encoder
 from codiemb_pipeline.evaluate.run import evaluate_models, select_models
-from codiemb_pipeline.jsonl import read_json, write_json
+from codiemb_pipeline.jsonl import read_json
 from codiemb_pipeline.params import EncoderParams, EvaluateParams
 
 DOCUMENTS = ["the dog", "a cat", "big river", "red house", "old paper", "new music", "blue bird", "green fish",
@@ -189,10 +191,13 @@ def test_geometry_is_measured_for_every_model(evaluate: Callable[..., Path]) -> 
 def run_folders(tmp_path: Path, tiny_encoder_folder: Path) -> tuple[Path, Path, Path]:
     """Base, two runs with checkpoints of two steps, and merged by two recipes."""
     checkpoints, merged = tmp_path / "checkpoints", tmp_path / "merged"
-    entries = [{"name": f"step-{step:06d}", "step": step} for step in (10, 20)]
+    base, *trained = (Checkpoint(name=checkpoint_name(step), step=step, dev={}) for step in (0, 10, 20))
     for run in ("main", "hot"):
-        write_json(checkpoints / run / "run.json", {"checkpoints": entries})
-    write_json(merged / "summary.json", {"order": ["uniform", "greedy"]})
+        TrainedRun(base_sha256="ab", base=base, checkpoints=trained).write(checkpoints / run / "run.json")
+    MergeSummary(
+        base=Base(sha256="ab"), candidates=[], best_checkpoint=BestCheckpoint(name="", dev=0.0),
+        order=["uniform", "greedy"], methods={},
+    ).write(merged / "summary.json")  # fmt: skip
     for method in ("uniform", "greedy"):
         shutil.copytree(tiny_encoder_folder, merged / method)
     return tiny_encoder_folder, checkpoints, merged

@@ -6,68 +6,70 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_folders import from_recipes, recipe_of, write_encoder, write_run
+from tiny_folders import from_recipes, recipe_of, write_run
 
+from codiemb_pipeline.artifacts.merge import Candidate
 from codiemb_pipeline.encoder.checkpoint import weights_digest
 from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.jsonl import read_json, write_json
-from codiemb_pipeline.merge.candidates import Candidate, read_candidates, select
+from codiemb_pipeline.merge.candidates import read_base, read_candidates, select
 
 WEIGHTS = {"x": torch.zeros(1)}
 
 
 @pytest.fixture
-def base(tmp_path: Path) -> Path:
-    return write_encoder(tmp_path / "base", WEIGHTS)
-
-
-@pytest.fixture
-def checkpoints(tmp_path: Path, base: Path) -> Path:
+def checkpoints(tmp_path: Path) -> Path:
     """Two runs: ``main`` with three checkpoints, ``cold`` with two."""
-    write_run(tmp_path / "checkpoints" / "main", base, [WEIGHTS] * 3)
-    write_run(tmp_path / "checkpoints" / "cold", base, [WEIGHTS] * 2)
-    return tmp_path / "checkpoints"
-
-
-def read(checkpoints: Path, base: Path, runs: list[str], skip_first: int = 0) -> list[Candidate]:
-    return read_candidates(checkpoints, runs, skip_first, base, weights_digest(base))
+    write_run(tmp_path / "main", WEIGHTS, [WEIGHTS] * 3)
+    write_run(tmp_path / "cold", WEIGHTS, [WEIGHTS] * 2)
+    return tmp_path
 
 
 def names(candidates: list[Candidate]) -> list[str]:
     return [candidate.name for candidate in candidates]
 
 
-def test_candidates_come_by_run_as_listed_then_by_step(checkpoints: Path, base: Path) -> None:
-    assert names(read(checkpoints, base, ["main", "cold"], skip_first=1)) == [
+def test_candidates_come_by_run_as_listed_then_by_step(checkpoints: Path) -> None:
+    assert names(read_candidates(checkpoints, ["main", "cold"], 1)) == [
         "main/step-000020",
         "main/step-000030",
         "cold/step-000020",
     ]
 
 
-def test_skipping_every_checkpoint_of_a_run_is_refused(checkpoints: Path, base: Path) -> None:
+def test_skipping_every_checkpoint_of_a_run_is_refused(checkpoints: Path) -> None:
     with pytest.raises(InputError, match=r"merge\.skip_first: 2 of 2 checkpoints in .*cold/run\.json"):
-        read(checkpoints, base, ["main", "cold"], skip_first=2)
+        read_candidates(checkpoints, ["main", "cold"], 2)
 
 
-def test_a_run_from_another_base_names_both_hashes(checkpoints: Path, base: Path) -> None:
+def test_the_base_is_checkpoint_0_of_the_first_run(checkpoints: Path) -> None:
+    folder, digest = read_base(checkpoints, ["cold", "main"])
+    assert folder == checkpoints / "cold" / "step-000000"
+    assert digest == weights_digest(folder)
+
+
+def test_a_run_from_another_base_names_both_hashes(checkpoints: Path) -> None:
     run = read_json(checkpoints / "cold" / "run.json")
-    write_json(checkpoints / "cold" / "run.json", run | {"base": "abc123"})
-    with pytest.raises(InputError, match=rf"cold/run\.json: .*abc123.*{base} has {weights_digest(base)}"):
-        read(checkpoints, base, ["main", "cold"])
+    write_json(checkpoints / "cold" / "run.json", run | {"base_sha256": "abc123"})
+    with pytest.raises(InputError, match=rf"cold/run\.json: .*abc123.*{run['base_sha256']}"):
+        read_base(checkpoints, ["main", "cold"])
 
 
-def test_a_run_that_does_not_tell_its_base_is_refused(checkpoints: Path, base: Path) -> None:
-    write_json(checkpoints / "main" / "run.json", {"checkpoints": []})
-    with pytest.raises(InputError, match=r"main/run\.json: expected a field 'base'"):
-        read(checkpoints, base, ["main"])
+@pytest.mark.parametrize("field", ["base_sha256", "base", "checkpoints"])
+def test_a_run_that_lacks_a_field_is_named_with_it(checkpoints: Path, field: str) -> None:
+    run = read_json(checkpoints / "main" / "run.json")
+    del run[field]
+    write_json(checkpoints / "main" / "run.json", run)
+    with pytest.raises(InputError, match=rf"main/run\.json: field '{field}'"):
+        read_base(checkpoints, ["main"])
 
 
-def test_a_checkpoint_without_a_dev_score_is_named(checkpoints: Path, base: Path) -> None:
-    entry = {"name": "step-000010", "step": 10, "dev": {}}
-    write_json(checkpoints / "main" / "run.json", {"base": weights_digest(base), "checkpoints": [entry]})
-    with pytest.raises(InputError, match=r"run\.json: checkpoints\[0\]: expected a field 'dev\.mean'"):
-        read(checkpoints, base, ["main"])
+def test_a_checkpoint_without_a_dev_score_is_named(checkpoints: Path) -> None:
+    run = read_json(checkpoints / "main" / "run.json")
+    run["checkpoints"][0]["dev"] = {}
+    write_json(checkpoints / "main" / "run.json", run)
+    with pytest.raises(InputError, match=r"run\.json: checkpoint step-000010.*mean"):
+        read_candidates(checkpoints, ["main"], 0)
 
 
 @pytest.mark.parametrize(
@@ -79,10 +81,10 @@ def test_a_checkpoint_without_a_dev_score_is_named(checkpoints: Path, base: Path
     ],
 )
 def test_a_recipe_chooses_runs_and_checkpoints(
-    checkpoints: Path, base: Path, changes: dict[str, object], expected: list[str]
+    checkpoints: Path, changes: dict[str, object], expected: list[str]
 ) -> None:
     recipe = from_recipes({"soup": recipe_of("uniform", **changes)}).recipes["soup"]
-    assert names(select(read(checkpoints, base, ["main", "cold"]), recipe, "soup")) == expected
+    assert names(select(read_candidates(checkpoints, ["main", "cold"], 0), recipe, "soup")) == expected
 
 
 @pytest.mark.parametrize(
@@ -95,11 +97,11 @@ def test_a_recipe_chooses_runs_and_checkpoints(
     ],
 )
 def test_a_recipe_that_cannot_be_made_says_why(
-    checkpoints: Path, base: Path, method: str, changes: dict[str, object], message: str
+    checkpoints: Path, method: str, changes: dict[str, object], message: str
 ) -> None:
     recipe = from_recipes({"it": recipe_of(method, **changes)}).recipes["it"]
     with pytest.raises(InputError, match=message):
-        select(read(checkpoints, base, ["main", "cold"]), recipe, "it")
+        select(read_candidates(checkpoints, ["main", "cold"], 0), recipe, "it")
 
 
 @pytest.mark.parametrize(

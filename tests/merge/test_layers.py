@@ -36,9 +36,9 @@ def test_layer_weight_counts_every_moved_parameter() -> None:
     table.add("layer.0.z", 9, torch.tensor([0.0, 0.0]), None)
     table.add("norm.weight", 2, torch.tensor([0.0, 0.0]), None)
     outside, stack = table.rows()
-    assert outside["weights"] is None
-    assert outside["label"] == "norm"
-    assert stack["weights"] == {"a": 0.75, "b": 0.25}
-    assert stack["delta_norms"] == {"a": 5.0, "b": 2.0}
-    assert (stack["parameters"], stack["number"], stack["label"]) == (13, 0, "0")
+    assert outside.weights is None
+    assert outside.label == "norm"
+    assert stack.weights == {"a": 0.75, "b": 0.25}
+    assert stack.delta_norms == {"a": 5.0, "b": 2.0}
+    assert (stack.parameters, stack.number, stack.label) == (13, 0, "0")
     assert table.mean_weights() == {"a": 0.75, "b": 0.25}

@@ -17,7 +17,6 @@ from tiny_folders import (
     merge_runs,
     recipe_of,
     weights_of,
-    write_encoder,
     write_folder,
     write_run,
 )
@@ -38,11 +37,10 @@ def model(seed: int, dtype: torch.dtype = torch.float32) -> Tensors:
 def test_result_does_not_depend_on_how_the_inputs_are_sharded(tmp_path: Path) -> None:
     whole = merge_run(tmp_path / "whole", from_recipes(ALL), model(0), [model(1), model(2)])
     root = tmp_path / "sharded"
-    base = write_folder(root / "base", model(0))
-    run = write_run(root / "checkpoints" / "main", base, [model(1), model(2)])
+    run = write_run(root / "checkpoints" / "main", model(0), [model(1), model(2)])
     (run / "step-000010" / "model.safetensors").unlink()
     write_folder(run / "step-000010", model(1), [["layer.1.a", "embeddings.w"], ["layer.0.b"], ["layer.0.a"]])
-    merge_checkpoints(from_recipes(ALL), base, ["main"], root / "checkpoints", lambda _: 0.5, root / "merged")
+    merge_checkpoints(from_recipes(ALL), ["main"], root / "checkpoints", lambda _: 0.5, root / "merged")
     for name in ALL:
         assert (whole / name / "model.safetensors").read_bytes() == (
             root / "merged" / name / "model.safetensors"
@@ -77,12 +75,12 @@ def test_transformers_loads_a_sharded_result(tmp_path: Path, tiny_encoder_folder
 
     weights = load_file(tiny_encoder_folder / "model.safetensors")
     settings = from_recipes({"uniform": recipe_of("uniform")})
-    run = write_run(tmp_path / "checkpoints" / "main", tiny_encoder_folder, [weights, weights])
+    run = write_run(tmp_path / "checkpoints" / "main", weights, [weights, weights])
     for name in ("step-000010", "step-000020"):
         for file in ("config.json", "tokenizer.json"):
             (run / name / file).write_bytes((tiny_encoder_folder / file).read_bytes())
     merge_checkpoints(
-        settings, tiny_encoder_folder, ["main"], tmp_path / "checkpoints", lambda _: 0.5, tmp_path / "out",
+        settings, ["main"], tmp_path / "checkpoints", lambda _: 0.5, tmp_path / "out",
         shard_bytes=4000,
     )  # fmt: skip
     assert (tmp_path / "out" / "uniform" / INDEX).exists()
@@ -109,12 +107,11 @@ def test_half_precision_is_merged_in_float32(tmp_path: Path, name: str, dtype: t
 @pytest.mark.parametrize("wanted", ["float32", "float16", "bfloat16"])
 def test_element_type_of_the_result_can_be_chosen(tmp_path: Path, stored: torch.dtype, wanted: str) -> None:
     base = model(0, stored)
-    place = write_encoder(tmp_path / "base", base)
-    run = write_run(tmp_path / "checkpoints" / "main", place, [model(1, stored), base])
+    run = write_run(tmp_path / "checkpoints" / "main", base, [model(1, stored), base])
     write_json(run / "step-000020" / "config.json", {"dtype": "float64", "hidden_size": 4})
     settings = from_recipes({"best": recipe_of("best"), "uniform": recipe_of("uniform")}, output_dtype=wanted)
     scored: list[str] = []
-    merge_checkpoints(settings, place, ["main"], tmp_path / "checkpoints",
+    merge_checkpoints(settings, ["main"], tmp_path / "checkpoints",
                       lambda folder: float(scored.append(folder.name) or 0.5), tmp_path / "out")  # fmt: skip
     assert scored == ["best", "uniform"]  # the known score of the best is of other numbers
     for name in ("best", "uniform"):
@@ -129,14 +126,12 @@ def test_numbers_too_large_for_the_element_type_are_refused(tmp_path: Path) -> N
 
 
 def test_side_modules_are_merged_and_written_where_they_were(tmp_path: Path) -> None:
-    place = write_encoder(tmp_path / "base", model(0))
-    write_folder(place / "2_Dense", {"linear.weight": torch.zeros(2, 2)})
-    run = write_run(tmp_path / "checkpoints" / "main", place, [model(1), model(2)])
-    for step, value in (("step-000010", 1.0), ("step-000020", 3.0)):
+    run = write_run(tmp_path / "checkpoints" / "main", model(0), [model(1), model(2)])
+    for step, value in (("step-000000", 0.0), ("step-000010", 1.0), ("step-000020", 3.0)):
         write_folder(run / step / "2_Dense", {"linear.weight": torch.full((2, 2), value)})
         write_json(run / step / "2_Dense" / "config.json", {"in_features": 2})
     merge_checkpoints(
-        from_recipes({"uniform": recipe_of("uniform")}), place, ["main"], tmp_path / "checkpoints", lambda _: 0.5,
+        from_recipes({"uniform": recipe_of("uniform")}), ["main"], tmp_path / "checkpoints", lambda _: 0.5,
         tmp_path / "out",
     )  # fmt: skip
     dense = tmp_path / "out" / "uniform" / "2_Dense"
@@ -146,14 +141,11 @@ def test_side_modules_are_merged_and_written_where_they_were(tmp_path: Path) -> 
     assert "2_Dense" in [layer["layer"] for layer in told["layers"]]
 
 
-def test_what_was_copied_left_out_and_tied_is_told(tmp_path: Path) -> None:
-    matrix = torch.arange(6.0).reshape(2, 3)
-    base = {"in": matrix, "out": matrix, "ids": torch.arange(2), "old": torch.arange(3)}
-    tuned = {"in": matrix + 1, "ids": torch.arange(2)}
+def test_tensors_that_are_not_floating_point_are_copied(tmp_path: Path) -> None:
+    base, tuned = ({"in": torch.full((2, 3), value), "ids": torch.arange(2)} for value in (0.0, 1.0))
     folder = merge_run(tmp_path, from_recipes({"uniform": recipe_of("uniform")}), base, [tuned]) / "uniform"
-    told = read_json(folder / "provenance.json")
-    assert (told["copied"], told["left_out"], told["tied"]) == (["ids"], ["old"], {"out": "in"})
-    assert sorted(weights_of(folder)) == ["ids", "in"]
+    assert read_json(folder / "provenance.json")["copied"] == ["ids"]
+    assert weights_of(folder)["ids"].tolist() == [0, 1]
 
 
 def test_recipes_merge_several_runs_by_name(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import torch
 from tiny_folders import write_folder
 
 from codiemb_pipeline.errors import InputError
-from codiemb_pipeline.merge.tensors import AlignedFolders
+from codiemb_pipeline.merge.aligned_tensors import AlignedTensors
 
 BASE = {"x": torch.tensor([1.0, 2.0]), "y": torch.zeros(2, 2), "ids": torch.arange(3)}
 TUNED = {"x": torch.tensor([1.5, 2.0]), "y": torch.ones(2, 2), "ids": torch.arange(3)}
@@ -23,8 +23,8 @@ def base(tmp_path: Path) -> Path:
 def test_deltas_are_the_same_however_the_files_are_sharded(tmp_path: Path, base: Path) -> None:
     whole = write_folder(tmp_path / "whole", TUNED)
     sharded = write_folder(tmp_path / "sharded", TUNED, [["y"], ["ids", "x"]])
-    with AlignedFolders(base, {"a": whole, "b": sharded}) as folders:
-        assert (folders.aligned.floating, folders.aligned.constant) == (["x", "y"], ["ids"])
+    with AlignedTensors(base, {"a": whole, "b": sharded}) as folders:
+        assert (folders.floating, folders.constant) == (["x", "y"], ["ids"])
         weights, deltas = folders.read("x")
         assert weights.tolist() == [1.0, 2.0]
         assert deltas.tolist() == [[0.5, 0.0], [0.5, 0.0]]
@@ -47,40 +47,43 @@ def test_folders_that_do_not_agree_are_refused_by_name(
     tmp_path: Path, base: Path, tensors: dict[str, torch.Tensor], message: str
 ) -> None:
     bad = write_folder(tmp_path / "bad", tensors)
-    with pytest.raises(InputError, match=message), AlignedFolders(base, {"bad": bad}):
+    with pytest.raises(InputError, match=message), AlignedTensors(base, {"bad": bad}):
         pass
 
 
 def test_integers_that_differ_cannot_be_merged(tmp_path: Path, base: Path) -> None:
     other = write_folder(tmp_path / "other", {**TUNED, "ids": torch.arange(1, 4)})
     with (
-        AlignedFolders(base, {"other": other}) as folders,
+        AlignedTensors(base, {"other": other}) as folders,
         pytest.raises(InputError, match=r"tensor 'ids' of type torch\.int64"),
     ):
         folders.read_constant("ids")
 
 
-def test_an_integer_buffer_only_base_stores_is_told_as_left_out(tmp_path: Path, base: Path) -> None:
-    newer = write_folder(tmp_path / "newer", {"x": TUNED["x"], "y": TUNED["y"]})
-    with AlignedFolders(base, {"newer": newer}) as folders:
-        assert (folders.aligned.constant, folders.aligned.left_out) == ([], {"ids"})
+def test_weights_of_a_side_module_carry_its_folder_in_their_names(tmp_path: Path, base: Path) -> None:
+    tuned = write_folder(tmp_path / "tuned", TUNED)
+    for folder, value in ((base, 0.0), (tuned, 2.0)):
+        write_folder(folder / "2_Dense", {"linear.weight": torch.full((2, 2), value)})
+    with AlignedTensors(base, {"tuned": tuned}) as folders:
+        assert folders.floating == ["2_Dense/linear.weight", "x", "y"]
+        assert folders.read("2_Dense/linear.weight")[1].tolist() == [[[2.0, 2.0], [2.0, 2.0]]]
 
 
 def test_half_precision_is_widened_to_hold_every_folder(tmp_path: Path, base: Path) -> None:
     half = write_folder(tmp_path / "half", {**TUNED, "x": TUNED["x"].bfloat16()})
-    with AlignedFolders(base, {"half": half}) as folders:
+    with AlignedTensors(base, {"half": half}) as folders:
         assert folders.dtype("x") == torch.float32
         assert folders.read("x")[1].dtype == torch.float32
 
 
 def test_a_folder_without_weights_is_named(tmp_path: Path, base: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match=r"empty/model\.safetensors: expected the weights"):
-        AlignedFolders(base, {"empty": tmp_path / "empty"}).__enter__()
+    with pytest.raises(InputError, match=r"empty: expected an encoder folder with weights"):
+        AlignedTensors(base, {"empty": tmp_path / "empty"}).__enter__()
 
 
 def test_a_file_that_is_no_safetensors_is_named(tmp_path: Path, base: Path) -> None:
     (tmp_path / "text").mkdir()
     (tmp_path / "text" / "model.safetensors").write_text("hello world, these are not weights")
     with pytest.raises(InputError, match=r"text/model\.safetensors: expected a safetensors file"):
-        AlignedFolders(base, {"text": tmp_path / "text"}).__enter__()
+        AlignedTensors(base, {"text": tmp_path / "text"}).__enter__()

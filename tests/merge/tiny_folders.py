@@ -10,11 +10,12 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
+from codiemb_pipeline.artifacts.train import Checkpoint, TrainedRun, checkpoint_name
 from codiemb_pipeline.encoder.checkpoint import weights_digest
 from codiemb_pipeline.jsonl import write_json
 from codiemb_pipeline.merge.merge import merge_checkpoints
 from codiemb_pipeline.merge.methods import METHODS
-from codiemb_pipeline.merge.rules import Material, Rule
+from codiemb_pipeline.merge.plan import MergeInputs, MergePlan
 from codiemb_pipeline.params.merge import MergeParams
 
 Tensors = dict[str, torch.Tensor]
@@ -70,14 +71,18 @@ def write_encoder(folder: Path, tensors: Tensors) -> Path:
     return folder
 
 
-def write_run(folder: Path, base: Path, candidates: Sequence[Tensors], scores: Sequence[float] | None = None) -> Path:
-    """Write what ``train`` leaves of one run: checkpoints of steps 10, 20, ... and ``run.json``."""
+def write_run(
+    folder: Path, base: Tensors, candidates: Sequence[Tensors], scores: Sequence[float] | None = None
+) -> Path:
+    """Write what ``train`` leaves of one run: checkpoints of steps 0 (the base), 10, 20, ... and ``run.json``."""
     entries = []
-    for number, tensors in enumerate(candidates):
-        name = f"step-{(number + 1) * 10:06d}"
+    for number, tensors in enumerate([base, *candidates]):
+        name = checkpoint_name(number * 10)
         write_encoder(folder / name, tensors)
-        entries.append({"name": name, "step": (number + 1) * 10, "dev": {"mean": scores[number] if scores else 0.5}})
-    write_json(folder / "run.json", {"base": weights_digest(base), "checkpoints": entries})
+        dev = scores[number - 1] if scores and number else 0.5
+        entries.append(Checkpoint(name=name, step=number * 10, dev={"mean": dev}))
+    digest = weights_digest(folder / entries[0].name)
+    TrainedRun(base_sha256=digest, base=entries[0], checkpoints=entries[1:]).write(folder / "run.json")
     return folder
 
 
@@ -96,10 +101,9 @@ def merge_runs(
     **others: Any,
 ) -> Path:
     """Merge candidates of several runs below ``root`` and return the folder written."""
-    place = write_encoder(root / "base", base)
     for run, candidates in runs.items():
-        write_run(root / "checkpoints" / run, place, candidates, scores)
-    merge_checkpoints(settings, place, list(runs), root / "checkpoints", score, root / "merged", **others)
+        write_run(root / "checkpoints" / run, base, candidates, scores)
+    merge_checkpoints(settings, list(runs), root / "checkpoints", score, root / "merged", **others)
     return root / "merged"
 
 
@@ -108,17 +112,17 @@ def weights_of(folder: Path) -> Tensors:
     return dict(itertools.chain(*(load_file(file).items() for file in sorted(folder.glob("*.safetensors")))))
 
 
-def rule_for(
+def plan_for(
     recipe: Mapping[str, Any], base: Tensors, candidates: Mapping[str, Tensors], scores: Sequence[float] | None = None
-) -> Rule:
-    """Return a method's rule for candidates in memory, named ``<run>/<anything>``."""
+) -> MergePlan:
+    """Return a method's plan for candidates in memory, named ``<run>/<anything>``."""
 
     def walk():
         for name in sorted(base):
             yield name, base[name], torch.stack([tensors[name] - base[name] for tensors in candidates.values()])
 
     return METHODS[recipe["method"]](
-        Material(
+        MergeInputs(
             recipe=from_recipes({"it": recipe}).recipes["it"],
             scores=dict(zip(candidates, scores or [0.5] * len(candidates), strict=True)),
             runs=[name.partition("/")[0] for name in candidates],
@@ -132,10 +136,10 @@ def fuse_in_memory(
     recipe: Mapping[str, Any], base: Tensors, candidates: Mapping[str, Tensors], scores: Sequence[float] | None = None
 ) -> tuple[Tensors, dict[str, list[float]]]:
     """Return the merged tensors and each tensor's weights, of candidates in memory."""
-    rule = rule_for(recipe, base, candidates, scores)
+    plan = plan_for(recipe, base, candidates, scores)
     merged, weights = {}, {}
     for name in sorted(base):
         deltas = torch.stack([tensors[name] - base[name] for tensors in candidates.values()])
-        merged[name], given = rule.fuse_tensor(name, base[name], deltas)
+        merged[name], given = plan.fuse_tensor(name, base[name], deltas)
         weights[name] = given.tolist()
     return merged, weights

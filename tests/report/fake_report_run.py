@@ -9,6 +9,16 @@ import numpy as np
 import yaml
 from fake_contamination import fake_contamination
 
+from codiemb_pipeline.artifacts.merge import (
+    Base,
+    BestCheckpoint,
+    Candidate,
+    Layer,
+    MergedModel,
+    MergeSummary,
+    Provenance,
+    Trial,
+)
 from codiemb_pipeline.jsonl import write_json, write_jsonl
 from codiemb_pipeline.report.facts import GitState, RunFacts
 from codiemb_pipeline.report.inputs import ReportInputs
@@ -183,23 +193,23 @@ def _dev_by_step() -> dict[int, float]:
     return dict(zip(range(EVERY, STEPS + 1, EVERY), [0.512, 0.541, 0.557, 0.566, 0.569, 0.568], strict=True))
 
 
-def _layers(method: str) -> list[dict[str, Any]]:
+def _layers(method: str) -> list[Layer]:
     random = np.random.default_rng(2)
-    rows: list[dict[str, Any]] = []
+    rows: list[Layer] = []
     for place, label in enumerate(["embeddings", "pooler", *map(str, range(6))]):
         norms = np.linspace(0.3, 1.6, 6) * (0.4 + 0.12 * place) * (1 + 0.05 * random.normal(size=6))
         weights = {"uniform": np.full(6, 1 / 6), "greedy": np.array([0, 0, 0, 1, 1, 1]) / 3}.get(
             method, norms / norms.sum()
         )
         pooler = label == "pooler"
-        rows.append({
-            "layer": label if not label.isdigit() else f"encoder.layer.{label}",
-            "label": label,
-            "number": int(label) if label.isdigit() else None,
-            "parameters": 147840 if pooler else 1774464,
-            "weights": None if pooler else {n: float(w) for n, w in zip(CANDIDATES, weights, strict=True) if w},
-            "delta_norms": {n: 0.0 if pooler else round(float(d), 6) for n, d in zip(CANDIDATES, norms, strict=True)},
-        })  # fmt: skip
+        rows.append(Layer(
+            layer=label if not label.isdigit() else f"encoder.layer.{label}",
+            label=label,
+            number=int(label) if label.isdigit() else None,
+            parameters=147840 if pooler else 1774464,
+            weights=None if pooler else {n: float(w) for n, w in zip(CANDIDATES, weights, strict=True) if w},
+            delta_norms={n: 0.0 if pooler else round(float(d), 6) for n, d in zip(CANDIDATES, norms, strict=True)},
+        ))  # fmt: skip
     return rows
 
 
@@ -209,22 +219,30 @@ def _merge(folder: Path) -> None:
         "greedy": "Candidates taken in the order of their dev score, each kept if the mean with it is no worse on dev.",
         "delta_guided": "Our reading of delta-guided fusion: a tensor’s weight is its share of the way from base.",
     }
-    candidates = [
-        {"name": name, "step": step, "sha256": "ab", "dev": dev}
-        for name, (step, dev) in zip(CANDIDATES, _dev_by_step().items(), strict=True)
-    ]
-    shared = {"candidates": CANDIDATES, "ingredients": CANDIDATES}
-    methods: dict[str, Any] = {method: {"dev": DEV[method], **shared, "layers": _layers(method)} for method in METHODS}
-    methods["greedy"]["ingredients"] = CANDIDATES[3:]
     tried = [(150, 0.569, True), (180, 0.572, True), (120, 0.574, True), (90, 0.571, False), (60, 0.566, False),
              (30, 0.561, False)]  # fmt: skip
-    order = [(f"main/step-{step:06d}", dev, kept) for step, dev, kept in tried]
-    methods["greedy"]["trials"] = [{"candidate": name, "dev": dev, "kept": kept} for name, dev, kept in order]
-    best = {"name": "main/step-000150", "dev": 0.569}
-    write_json(folder / "summary.json", {"base": {"sha256": "cd"}, "candidates": candidates, "best_checkpoint": best,
-                                         "methods": methods, "order": list(methods)})  # fmt: skip
+    trials = [Trial(candidate=f"main/step-{step:06d}", dev=dev, kept=kept) for step, dev, kept in tried]
+    base, summary = Base(sha256="cd"), {}
     for method in METHODS:
-        write_json(folder / method / "provenance.json", {"method": method, "description": words[method]})
+        shared = {"method": method, "params": {}, "dev": DEV[method], "layers": _layers(method),
+                  "weights_sum_to_one": True}  # fmt: skip
+        greedy = method == "greedy"
+        summary[method] = MergedModel(**shared, candidates=CANDIDATES, trials=trials if greedy else (),
+                                      ingredients=CANDIDATES[3:] if greedy else CANDIDATES)  # fmt: skip
+        Provenance(
+            **shared, recipe=method, description=words[method], norm="l2", candidates=[], tensors={},
+            kept_from_base=[], copied=[], base=base, sha256="ef",
+        ).write(folder / method / "provenance.json")  # fmt: skip
+    MergeSummary(
+        base=base,
+        candidates=[
+            Candidate(name=name, run="main", step=step, sha256="ab", dev=dev)
+            for name, (step, dev) in zip(CANDIDATES, _dev_by_step().items(), strict=True)
+        ],
+        best_checkpoint=BestCheckpoint(name="main/step-000150", dev=0.569),
+        order=list(METHODS),
+        methods=summary,
+    ).write(folder / "summary.json")
 
 
 def _evaluate(folder: Path) -> None:

@@ -8,14 +8,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from codiemb_pipeline.artifacts.merge import Layer
 from codiemb_pipeline.report.figures import delta_norms_chart, gains_chart, merge_weights_chart, mining_chart
 from codiemb_pipeline.report.figures_style import chart, name_ends, to_svg
 from codiemb_pipeline.report.figures_training import learning_rate_chart, loss_chart, running_mean
 
 CURVE = pd.DataFrame({"step": range(1, 41), "epoch": [1] * 20 + [2] * 20, "loss": np.linspace(3, 1, 40)})
 LAYERS = [
-    {"label": label, "number": number, "weights": {"step-000010": 0.25, "step-000020": 0.75},
-     "delta_norms": {"step-000010": 1.0, "step-000020": 2.0}}
+    Layer(layer=label, label=label, number=number, parameters=1, weights={"step-000010": 0.25, "step-000020": 0.75},
+          delta_norms={"step-000010": 1.0, "step-000020": 2.0})
     for label, number in [("embeddings", None), ("0", 0), ("1", 1)]
 ]  # fmt: skip
 STEPS = ["step-000010", "step-000020"]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
+from codiemb_pipeline.artifacts.merge import Base, BestCheckpoint, MergedModel, MergeSummary
 from codiemb_pipeline.report.inputs import AbsentError
 from codiemb_pipeline.report.metrics import Choice, choose_merged, headline_metrics
 from codiemb_pipeline.report.tables import Results, read_results
@@ -27,10 +26,11 @@ def results(**scores: list[float]) -> Results:
     return read_results({"models": models, "benchmarks": benchmarks, **order}, ["tags", "words"])
 
 
-def merged(best_checkpoint: float = 0.5, **devs: float) -> dict[str, Any]:
-    methods = {name: {"dev": dev, "ingredients": [], "layers": []} for name, dev in sorted(devs.items())}
-    best = {"name": "main/step-000090", "dev": best_checkpoint}
-    return {"methods": methods, "order": list(devs), "candidates": [], "best_checkpoint": best}
+def merged(best_checkpoint: float = 0.5, **devs: float) -> MergeSummary:
+    shared = {"method": "", "params": {}, "layers": [], "weights_sum_to_one": True, "candidates": [], "ingredients": []}
+    methods = {name: MergedModel(dev=dev, **shared) for name, dev in sorted(devs.items())}
+    best = BestCheckpoint(name="main/step-000090", dev=best_checkpoint)
+    return MergeSummary(base=Base(sha256=""), candidates=[], best_checkpoint=best, order=list(devs), methods=methods)
 
 
 BOTH_UP = {"base": [0.40, 0.50, 0.70], "merged_uniform": [0.47, 0.65, 0.69], "merged_greedy": [0.60, 0.80, 0.90]}

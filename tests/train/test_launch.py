@@ -13,6 +13,7 @@ import torch
 from launching import changed, parent_of, start, train, train_cut_short, wait_for, workers
 from safetensors.torch import load_file
 
+from codiemb_pipeline.artifacts.train import TrainedRun
 from codiemb_pipeline.encoder.checkpoint import weights_digest
 from codiemb_pipeline.errors import PipelineError
 from codiemb_pipeline.train import launch
@@ -28,8 +29,8 @@ def test_killed_halfway_it_goes_on_from_its_last_checkpoint_to_the_same_weights(
     left = {path.name for path in state.glob("*/checkpoints/step-*")}
     assert left, "nothing was kept"
     resumed = train(values, model_input, tmp_path / "cut")
-    names = [entry["name"] for entry in json.loads((whole / "run.json").read_text())["checkpoints"]]
-    assert [entry["name"] for entry in json.loads((resumed / "run.json").read_text())["checkpoints"]] == names
+    names = [entry.name for entry in TrainedRun.of(whole).checkpoints]
+    assert [entry.name for entry in TrainedRun.of(resumed).checkpoints] == names
     assert [weights_digest(resumed / name) for name in names] == [weights_digest(whole / name) for name in names]
     assert (tmp_path / "cut/curves/dev.csv").read_text() == (tmp_path / "whole/curves/dev.csv").read_text()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ import torch
 from launching import changed, train, train_cut_short
 from safetensors.torch import load_file
 
+from codiemb_pipeline.artifacts.train import TrainedRun
 from codiemb_pipeline.encoder.checkpoint import weights_digest
 
 pytestmark = [pytest.mark.dist, pytest.mark.slow]
@@ -49,5 +49,5 @@ def test_killed_halfway_a_sharded_training_goes_on_to_the_same_weights(prepared,
     state = train_cut_short(values, model_input, tmp_path / "cut")
     assert list(state.glob("*/state/step-*/shards/*.distcp")), "the optimiser is not in PyTorch's sharded format"
     resumed = train(values, model_input, tmp_path / "cut")
-    names = [entry["name"] for entry in json.loads((whole / "run.json").read_text())["checkpoints"]]
+    names = [entry.name for entry in TrainedRun.of(whole).checkpoints]
     assert [weights_digest(resumed / name) for name in names] == [weights_digest(whole / name) for name in names]

@@ -1,4 +1,4 @@
-"""conf/ablation/rows.yaml as a checked object: what is compared. Knows nothing of how it is trained or judged."""
+"""conf/ablation/rows.yaml as a checked object: what is compared."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated, Any, Self
 import yaml
 from pydantic import Field, model_validator
 
+from codiemb_pipeline.artifacts.merge import merged_name
 from codiemb_pipeline.params.base import Section
 
 ROWS_FILE = Path("conf/ablation/rows.yaml")
@@ -69,7 +70,7 @@ class Rows(Section):
     def labels(self) -> dict[str, str]:
         """Return the label of every model by its name in the results, base first."""
         trained = {row: entry.label for row, entry in self.rows.items()}
-        return {"base": "base", **trained, **{f"merged-{name}": entry.label for name, entry in self.merged.items()}}
+        return {"base": "base", **trained, **{merged_name(name): entry.label for name, entry in self.merged.items()}}
 
 
 def read_rows(root: Path) -> Rows:

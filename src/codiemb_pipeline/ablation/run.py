@@ -14,11 +14,12 @@ from typing import Any
 import yaml
 
 from codiemb_pipeline.ablation.rows import Rows, read_rows
+from codiemb_pipeline.artifacts.merge import merged_name
+from codiemb_pipeline.artifacts.train import TrainedRun
 from codiemb_pipeline.bundle.use import with_bundle
 from codiemb_pipeline.catalog_types import WORK_VARIABLE
 from codiemb_pipeline.encoder.checkpoint import base_folder, load_encoder
 from codiemb_pipeline.evaluate.run import evaluate_models
-from codiemb_pipeline.jsonl import read_json
 from codiemb_pipeline.merge.merge import merge_checkpoints
 from codiemb_pipeline.params import EncoderParams, MergeParams, Params, run_params
 from codiemb_pipeline.scoring.dev import score_encoder
@@ -57,10 +58,10 @@ def judge_seed(seed: int) -> None:
         encoder = load_encoder(values.encoder, folder)
         return score_encoder(encoder, MODEL_INPUT, tokens_per_chunk=values.train.chunk.tokens)["mean"]
 
-    merge_checkpoints(_recipes(values.merge, rows), base, list(rows.rows), runs, score, draft / "merged")
+    merge_checkpoints(_recipes(values.merge, rows), list(rows.rows), runs, score, draft / "merged")
     models = {"base": base}
-    models |= {row: runs / row / read_json(runs / row / "run.json")["checkpoints"][-1]["name"] for row in rows.rows}
-    models |= {f"merged-{name}": draft / "merged" / name for name in rows.merged}
+    models |= {row: runs / row / TrainedRun.of(runs / row).checkpoints[-1].name for row in rows.rows}
+    models |= {merged_name(name): draft / "merged" / name for name in rows.merged}
     out = draft / "evaluation"
     out.mkdir()
     evaluate_models(

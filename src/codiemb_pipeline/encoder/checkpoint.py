@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from transformers import AutoConfig, AutoTokenizer
+from transformers import AutoTokenizer
 
 from codiemb_pipeline import locations
 from codiemb_pipeline.encoder.backbone import load_backbone, must_count_positions
@@ -24,12 +24,7 @@ from codiemb_pipeline.encoder.export import (
     write_sentence_transformers_files,
 )
 from codiemb_pipeline.encoder.own_code import check_pinned, prepare_own_code
-from codiemb_pipeline.encoder.projection import (
-    PROJECTION_FOLDER,
-    WEIGHTS_FILE,
-    folder_with_projection,
-    load_projection,
-)
+from codiemb_pipeline.encoder.projection import PROJECTION_FOLDER, WEIGHTS_FILE, load_projection
 from codiemb_pipeline.encoder.prompts import PromptBook
 from codiemb_pipeline.encoder.text_encoder import Encoder, TextEncoder, hidden_size
 from codiemb_pipeline.encoder.tokens import TextTokenizer
@@ -62,16 +57,6 @@ def base_folder(params: EncoderParams) -> Path:
             f"params.yaml: encoder.path: {params.path!r} is no folder here, and the hub gave no such model: "
             f"{first_line(error)}"
         ) from error
-
-
-def base_with_projection(params: EncoderParams, scratch: Path) -> Path:
-    """Return a folder that holds all weights of the base, a projection's first ones too; see ``projection``."""
-    base = base_folder(params)
-    if params.projection is None:
-        return base
-    prepare_own_code(base, params)
-    config = AutoConfig.from_pretrained(base, trust_remote_code=params.trust_remote_code)
-    return folder_with_projection(base, params.projection, int(config.hidden_size), scratch)
 
 
 def load_tokenizer(params: EncoderParams, folder: Path | None = None) -> TextTokenizer:

@@ -64,23 +64,3 @@ def save_dense(weight: torch.Tensor, bias: torch.Tensor | None, place: Path) -> 
     tensors = {"linear.weight": weight} | ({} if bias is None else {"linear.bias": bias})
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     save_file(tensors, place / WEIGHTS_FILE, metadata={"format": "pt"})
-
-
-def folder_with_projection(base: Path, params: ProjectionParams | None, width: int, scratch: Path) -> Path:
-    """Return a folder with all of ``base`` that holds its projection too; ``base`` itself where nothing is missing.
-
-    Merging reads the base's tensors from files, but the base's projection is in none: it comes from the seed.
-
-    Args:
-        base: encoder folder.
-        params: of the projection; ``None`` for none.
-        width: of the backbone's token states.
-        scratch: empty folder to be filled with links to the files of ``base``, and the projection.
-    """
-    if params is None or (base / PROJECTION_FOLDER).exists():
-        return base
-    for entry in sorted(base.iterdir()):
-        (scratch / entry.name).symlink_to(entry.absolute())
-    layer = first_projection(params, width)
-    save_dense(layer.weight, layer.bias, scratch / PROJECTION_FOLDER)
-    return scratch

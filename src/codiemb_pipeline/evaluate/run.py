@@ -6,6 +6,8 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from codiemb_pipeline.artifacts.merge import MergeSummary, merged_name
+from codiemb_pipeline.artifacts.train import TrainedRun
 from codiemb_pipeline.errors import InputError, PipelineError, nearest
 from codiemb_pipeline.evaluate.benchmark import Benchmark
 from codiemb_pipeline.evaluate.cache import ResultCache
@@ -14,7 +16,7 @@ from codiemb_pipeline.evaluate.judge import Judge
 from codiemb_pipeline.evaluate.leaderboard import write_entries
 from codiemb_pipeline.evaluate.means import paper_means
 from codiemb_pipeline.evaluate.share import judge_in_processes, read_benchmarks
-from codiemb_pipeline.jsonl import read_json, write_json
+from codiemb_pipeline.jsonl import write_json
 from codiemb_pipeline.params.encoder import EncoderParams
 from codiemb_pipeline.params.evaluate import EvaluateParams
 
@@ -34,14 +36,14 @@ def select_models(wanted: list[str], base: Path, runs: list[str], checkpoints: P
     Raises:
         InputError: a name is no model of these runs.
     """
-    steps = {run: [f"{run}/{entry['name']}" for entry in _checkpoints_of(checkpoints / run)] for run in runs}
+    steps = {run: [f"{run}/{entry.name}" for entry in TrainedRun.of(checkpoints / run).checkpoints] for run in runs}
     known = {"base": base, **{name: checkpoints / name for names in steps.values() for name in names}}
-    recipes = read_json(merged / "summary.json")["order"]
-    known |= {f"merged-{recipe}": merged / recipe for recipe in recipes}
+    recipes = {merged_name(recipe): merged / recipe for recipe in MergeSummary.read(merged / "summary.json").order}
+    known |= recipes
     groups = {
         "last": [names[-1] for names in steps.values()],
         "checkpoints": [name for names in steps.values() for name in names],
-        "merged": [f"merged-{recipe}" for recipe in recipes],
+        "merged": list(recipes),
     }
     chosen: set[str] = set()
     for name in wanted:
@@ -49,10 +51,6 @@ def select_models(wanted: list[str], base: Path, runs: list[str], checkpoints: P
             raise InputError(f"params.yaml: evaluate.models: no model {name!r}{nearest(name, [*known, *groups])}")
         chosen |= set(groups.get(name, [name]))
     return {name: folder for name, folder in known.items() if name in chosen}
-
-
-def _checkpoints_of(run: Path) -> list[dict[str, Any]]:
-    return read_json(run / "run.json")["checkpoints"]
 
 
 def evaluate_models(

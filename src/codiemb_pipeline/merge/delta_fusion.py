@@ -10,7 +10,7 @@ With two levels ("hierarchical") the candidates k of each run r are fused first,
     w_kp = a_kp / sum_(j in r) a_jp,   Delta_rp = sum_(k in r) w_kp delta_kp,
     W_rp = f(norm of Delta_rp) / sum_s f(norm of Delta_sp),   candidate k counts W_rp w_kp.
 
-The parts come in as tensors. Knows nothing of files, parameter names or which parts make up a layer.
+The parts come in as tensors.
 """
 
 from __future__ import annotations

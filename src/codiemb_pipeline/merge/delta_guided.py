@@ -2,7 +2,7 @@
 
 The formulas are those of :mod:`codiemb_pipeline.merge.delta_fusion`. At granularity element and tensor a tensor's own
 moves decide; at layer and model the norms of all its tensors are needed first, which takes a pass over them, and with
-two levels a second one for the norms of the runs' fused moves. Knows nothing of files.
+two levels a second one for the norms of the runs' fused moves.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from codiemb_pipeline.merge.delta_fusion import (
     within_runs,
 )
 from codiemb_pipeline.merge.layers import layer_of
-from codiemb_pipeline.merge.rules import FuseTensor, Material, Rule, Walk
+from codiemb_pipeline.merge.plan import FuseTensor, MergeInputs, MergePlan, Walk
 from codiemb_pipeline.params.merge import DeltaGuidedRecipe
 
 Grouping = Callable[[str], str]
 _GROUPS: dict[str, Grouping] = {"layer": layer_of, "model": lambda name: ""}
 
 
-def delta_guided(material: Material) -> Rule:
+def delta_guided(inputs: MergeInputs) -> MergePlan:
     """Weight each candidate's task vector by how far the part moved from base."""
-    recipe = cast("DeltaGuidedRecipe", material.recipe)
-    fusing = _Fusing(recipe, material)
+    recipe = cast("DeltaGuidedRecipe", inputs.recipe)
+    fusing = _Fusing(recipe, inputs)
     levels = ", first within each run, then across the runs" if recipe.levels == 2 else ""
-    return Rule(
-        fuse_tensor=fusing.rule(),
+    return MergePlan(
+        fuse_tensor=fusing.fuse_tensor(),
         description=(
             "Our reading of delta-guided fusion (the paper's formula is not public): base plus the candidates' moves "
             f"from it, each weighted per {recipe.granularity} by its {recipe.norm} norm ({recipe.weighting}){levels}."
@@ -49,11 +49,11 @@ def delta_guided(material: Material) -> Rule:
 class _Fusing:
     """Delta-guided fusion of one set of candidates. With one level all candidates are as of one run."""
 
-    def __init__(self, recipe: DeltaGuidedRecipe, material: Material) -> None:
-        self._recipe, self._walk = recipe, material.walk
-        self._members = material.members if recipe.levels == 2 else [list(range(len(material.runs)))]
+    def __init__(self, recipe: DeltaGuidedRecipe, inputs: MergeInputs) -> None:
+        self._recipe, self._walk = recipe, inputs.walk
+        self._members = inputs.members if recipe.levels == 2 else [list(range(len(inputs.runs)))]
 
-    def rule(self) -> FuseTensor:
+    def fuse_tensor(self) -> FuseTensor:
         """Return how one tensor is fused."""
         granularity = self._recipe.granularity
         if granularity == "element":

@@ -2,17 +2,17 @@
 
 The first whole number in a dotted name is the layer's: ``encoder.layer.3.output.dense.weight`` is of
 ``encoder.layer.3``. A name without one belongs to its first word (``embeddings``, ``pooler``), and all of a side module
-(``2_Dense/linear.weight``) to that module. Knows nothing of files or methods.
+(``2_Dense/linear.weight``) to that module.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 
+from codiemb_pipeline.artifacts.merge import Layer
 from codiemb_pipeline.merge.delta_fusion import Norm, join_norms
 
 _NUMBERED = re.compile(r"^(?:.*?\.)??(\d+)(?=\.|$)")
@@ -60,21 +60,21 @@ class LayerTable:
             self._weights[layer] = self._weights.get(layer, 0.0) + weights.double() * size
             self._weighted[layer] = self._weighted.get(layer, 0) + size
 
-    def rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[Layer]:
         """Return one row a layer, in the model's order; weights are ``None`` where no tensor moved."""
         return [self._row(layer) for layer in in_model_order(list(self._parameters))]
 
-    def _row(self, layer: str) -> dict[str, Any]:
+    def _row(self, layer: str) -> Layer:
         number = layer_number(layer)
         moved = layer in self._weights
-        return {
-            "layer": layer,
-            "label": layer if number is None else str(number),
-            "number": number,
-            "parameters": self._parameters[layer],
-            "weights": self._named(self._weights[layer] / self._weighted[layer]) if moved else None,
-            "delta_norms": self._named(self._norms[layer]),
-        }
+        return Layer(
+            layer=layer,
+            label=layer if number is None else str(number),
+            number=number,
+            parameters=self._parameters[layer],
+            weights=self._named(self._weights[layer] / self._weighted[layer]) if moved else None,
+            delta_norms=self._named(self._norms[layer]),
+        )
 
     def mean_weights(self) -> dict[str, float]:
         """Return the mean weight of each candidate over all moved tensors; all 0 when there is none."""

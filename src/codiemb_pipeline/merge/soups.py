@@ -1,6 +1,6 @@
 """Model soups (Wortsman et al. 2022, arXiv 2203.05482): plain averages, of all candidates or of those that help.
 
-Only decides who takes part and with which weight. Knows nothing of files, models or what a score measures.
+Only decides who takes part and with which weight.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Formulas on the task vectors of one tensor: TIES, spherical interpolation, Model Stock.
 
-Throughout K candidates, deltas delta_k = theta_k - theta_0 of shape (K, *S), float32. Knows nothing of files, models or
-names.
+Throughout K candidates, deltas delta_k = theta_k - theta_0 of shape (K, *S), float32.
 """
 
 from __future__ import annotations

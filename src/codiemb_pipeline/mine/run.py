@@ -2,7 +2,7 @@
 
     <source>.jsonl   {"query_id", "negatives": [doc_id], "scores": [cosine]}, a line per training query in their order
     audit.json       {"sources": {<source>: see mine.audit}}
-    made_under.json  what the similarities depend on beside the texts (encoder.compatibility); absent when nothing was mined
+    made_under.json  what the similarities depend on beside the texts (encoder.compatibility), if any source was mined
 
 Embeddings lie on disk (4 · D bytes per text); what is held are texts, the queries' embeddings and blocks.
 """

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, get_args
+from typing import Annotated, ClassVar, Literal, Union
 
 from pydantic import Field, field_validator
 
 from codiemb_pipeline.params.base import Section
 
-MergeMethod = Literal[
-    "uniform", "greedy", "best", "delta_guided", "task_arithmetic", "ties", "slerp", "model_stock"
-]  # fmt: skip
-MERGE_METHODS: tuple[MergeMethod, ...] = get_args(MergeMethod)
-
 
 class _Recipe(Section):
-    """What every recipe may say.
+    """The settings of every recipe.
 
     Attributes:
+        at_least, at_most: how many candidates its method merges.
         runs: whose checkpoints are candidates, in this order; ``null`` for all runs, in the order of section ``runs``.
         last_only: whether only the last checkpoint of each run is a candidate.
     """
 
+    at_least: ClassVar[int] = 1
+    at_most: ClassVar[int | None] = None
     runs: tuple[str, ...] | None = Field(default=None, min_length=1)
     last_only: bool = False
 
@@ -108,6 +106,7 @@ class SlerpRecipe(_Recipe):
         t: where between the first (0) and the second (1).
     """
 
+    at_least, at_most = 2, 2
     method: Literal["slerp"]
     t: float = Field(ge=0.0, le=1.0)
 
@@ -115,20 +114,11 @@ class SlerpRecipe(_Recipe):
 class ModelStockRecipe(_Recipe):
     """Between base and the average of two or more candidates, by the angle between their moves."""
 
+    at_least = 2
     method: Literal["model_stock"]
 
 
-Recipe = Annotated[
-    UniformRecipe
-    | GreedyRecipe
-    | BestRecipe
-    | DeltaGuidedRecipe
-    | TaskArithmeticRecipe
-    | TiesRecipe
-    | SlerpRecipe
-    | ModelStockRecipe,
-    Field(discriminator="method"),
-]
+Recipe = Annotated[Union[tuple(_Recipe.__subclasses__())], Field(discriminator="method")]  # noqa: UP007
 RecipeName = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
 
 

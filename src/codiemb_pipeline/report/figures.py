@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from codiemb_pipeline.artifacts.merge import Layer, merged_name
 from codiemb_pipeline.report.figures_style import (
     CHOSEN,
     INK,
@@ -28,7 +28,8 @@ from codiemb_pipeline.report.figures_style import (
     to_svg,
 )
 
-_MODEL_LOOKS = {"merged-uniform": (IR, "s"), "merged-greedy": (PLUM, "^"), "merged-delta_guided": (CHOSEN, "o")}
+_RECIPE_LOOKS = {"uniform": (IR, "s"), "greedy": (PLUM, "^"), "delta_guided": (CHOSEN, "o")}
+_MODEL_LOOKS = {merged_name(recipe): look for recipe, look in _RECIPE_LOOKS.items()}
 _MORE_LOOKS = tuple(itertools.product(("#00776c", "#8a6d00", IR, PLUM), "s^o"))  # for recipes of other names
 _ROW = 30
 
@@ -65,7 +66,8 @@ def _looks(models: Sequence[str]) -> dict[str, tuple[str, str]]:
     more = iter(itertools.cycle(_MORE_LOOKS))
     plain = (STONE, "D")
     return {
-        model: _MODEL_LOOKS.get(model) or (next(more) if model.startswith("merged-") else plain) for model in models
+        model: _MODEL_LOOKS.get(model) or (next(more) if model.startswith(merged_name("")) else plain)
+        for model in models
     }
 
 
@@ -117,12 +119,12 @@ def _trim(axes: Axes, edges: np.ndarray, counts: np.ndarray) -> None:
         axes.set_xlim(edges[max(filled[0] - 1, 0)], edges[min(filled[-1] + 2, len(edges) - 1)])
 
 
-def merge_weights_chart(method: str, layers: list[dict[str, Any]], candidates: list[str], top: float) -> Markup:
+def merge_weights_chart(method: str, layers: list[Layer], candidates: list[str], top: float) -> Markup:
     """Draw a heat map: the weight of each candidate (rows) in each layer (columns), from 0 to ``top``.
 
     Every layer holds weights: the caller leaves out those that did not move.
     """
-    weights = np.array([[layer["weights"].get(name, 0.0) for layer in layers] for name in candidates], dtype=float)
+    weights = np.array([[layer.weights.get(name, 0.0) for layer in layers] for name in candidates], dtype=float)
     with chart((WIDTH, 66 + 27 * len(candidates))) as (figure, axes):
         axes.pcolormesh(weights, cmap=SEQUENCE, vmin=0, vmax=top, edgecolors="white", linewidth=1.5)
         if len(layers) <= 9:
@@ -143,16 +145,16 @@ def _write_cell(axes: Axes, row: int, column: int, weight: float, top: float) ->
               color="white" if weight > 0.55 * top else INK if weight else STONE)  # fmt: skip
 
 
-def delta_norms_chart(layers: list[dict[str, Any]], candidates: list[str]) -> Markup:
+def delta_norms_chart(layers: list[Layer], candidates: list[str]) -> Markup:
     """Draw how far each candidate moved from base in each layer, later candidates darker.
 
     A line joins the layers of the stack; what lies outside it (embeddings) stands alone.
     """
-    numbered = np.array([layer["number"] is not None for layer in layers])
+    numbered = np.array([layer.number is not None for layer in layers])
     with chart() as (figure, axes):
         ends = []
         for number, name in enumerate(candidates):
-            norms = np.array([layer["delta_norms"].get(name, np.nan) for layer in layers], dtype=float)
+            norms = np.array([layer.delta_norms.get(name, np.nan) for layer in layers], dtype=float)
             colour = STEPS(number / max(len(candidates) - 1, 1))
             axes.plot(norms, "o", color=colour, markersize=3.5)
             axes.plot(np.flatnonzero(numbered), norms[numbered], color=colour)
@@ -165,11 +167,11 @@ def delta_norms_chart(layers: list[dict[str, Any]], candidates: list[str]) -> Ma
         return to_svg(figure, "delta-norms", "distance of each checkpoint from base, by layer")
 
 
-def _layer_axis(axes: Axes, layers: list[dict[str, Any]], offset: float) -> None:
-    labels = [{"embeddings": "emb.", "pooler": "pool."}.get(layer["label"], layer["label"]) for layer in layers]
+def _layer_axis(axes: Axes, layers: list[Layer], offset: float) -> None:
+    labels = [{"embeddings": "emb.", "pooler": "pool."}.get(layer.label, layer.label) for layer in layers]
     every = -(-len(labels) // 10)
     shown = [
-        label if layer["number"] is None or layer["number"] % every == 0 else ""
+        label if layer.number is None or layer.number % every == 0 else ""
         for label, layer in zip(labels, layers, strict=True)
     ]
     axes.set_xticks(np.arange(len(labels)) + offset, shown)

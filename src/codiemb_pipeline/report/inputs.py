@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 
+from codiemb_pipeline.artifacts.base import Artifact
 from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.jsonl import read_json
 
@@ -41,6 +42,21 @@ class ReportInputs:
     training_curves: Path
     merged: Path
     evaluation: Path
+
+
+Read = TypeVar("Read", bound=Artifact)
+
+
+def read_artifact(kind: type[Read], path: Path) -> Read:
+    """Return the file that a stage wrote, as an object of ``kind``.
+
+    Raises:
+        AbsentError: there is no such file.
+        InputError: the file is no JSON or of another form.
+    """
+    if not path.exists():
+        raise AbsentError(f"{path.parent.name}/{path.name} was not found; stage {kind.written_by} writes it.")
+    return kind.read(path)
 
 
 def read_written(path: Path, stage: str) -> Any:

@@ -1,17 +1,17 @@
 """The headline: which merged model stands for the run, and at most eight numbers about it.
 
 The choice is made by the dev scores that ``merge`` recorded, never by a test score: choosing on the numbers one reports
-would flatter them. Knows nothing of the page.
+would flatter them.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
+from codiemb_pipeline.artifacts.merge import MergeSummary, merged_name
 from codiemb_pipeline.report.inputs import AbsentError
 from codiemb_pipeline.report.tables import (
     BASE,
@@ -24,8 +24,6 @@ from codiemb_pipeline.report.tables import (
     with_means,
 )
 
-MERGED_PREFIX = "merged-"
-
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
@@ -35,32 +33,26 @@ class Choice:
     dev: float
 
 
-def in_order(merged: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the summary's recipes in the order of params.yaml, whatever order the file has."""
-    return {name: merged["methods"][name] for name in merged["order"]}
-
-
-def choose_merged(merged: dict[str, Any], results: Results) -> Choice:
+def choose_merged(merged: MergeSummary, results: Results) -> Choice:
     """Return the merged model with the highest dev score among those evaluated; the first of equals.
 
     Raises:
         AbsentError: no merged model was evaluated.
     """
-    devs = {f"{MERGED_PREFIX}{method}": entry["dev"] for method, entry in in_order(merged).items()}
-    known = {model: dev for model, dev in devs.items() if model in results.scores.index and dev is not None}
+    devs = {merged_name(recipe): merged.methods[recipe].dev for recipe in merged.order}
+    known = {model: dev for model, dev in devs.items() if model in results.scores.index}
     if not known:
         raise AbsentError("No merged model with a dev score was evaluated (evaluate.models in params.yaml lists them).")
     best = max(known, key=known.__getitem__)
-    return Choice(model=best, dev=float(known[best]))
+    return Choice(model=best, dev=known[best])
 
 
-def dev_scores(merged: dict[str, Any] | None) -> dict[str, float]:
-    """Return the dev score of every checkpoint and merged model that ``merge`` knows of."""
-    if not merged:
+def dev_scores(merged: MergeSummary | None) -> dict[str, float]:
+    """Return the dev score of every checkpoint and merged model that ``merge`` lists."""
+    if merged is None:
         return {}
-    scores = {candidate["name"]: candidate.get("dev") for candidate in merged["candidates"]}
-    scores |= {f"{MERGED_PREFIX}{method}": entry.get("dev") for method, entry in in_order(merged).items()}
-    return {name: score for name, score in scores.items() if score is not None}
+    scores = {candidate.name: candidate.dev for candidate in merged.candidates}
+    return scores | {merged_name(recipe): merged.methods[recipe].dev for recipe in merged.order}
 
 
 def headline_metrics(results: Results, choice: Choice) -> dict[str, float]:

@@ -10,12 +10,13 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from codiemb_pipeline.artifacts.merge import MergeSummary, merged_name
 from codiemb_pipeline.jsonl import write_json
 from codiemb_pipeline.params.report import ReportParams
 from codiemb_pipeline.report.facts import RunFacts
 from codiemb_pipeline.report.formats import encoder_name, listed
-from codiemb_pipeline.report.inputs import AbsentError, ReportInputs, read_written
-from codiemb_pipeline.report.metrics import MERGED_PREFIX, Choice, choose_merged, headline_metrics
+from codiemb_pipeline.report.inputs import AbsentError, ReportInputs, read_artifact, read_written
+from codiemb_pipeline.report.metrics import Choice, choose_merged, headline_metrics
 from codiemb_pipeline.report.page import Section, build_section, render_page
 from codiemb_pipeline.report.sections_data import data_content, run_content
 from codiemb_pipeline.report.sections_results import geometry_content, results_content
@@ -62,13 +63,13 @@ class _Findings:
 
     def __init__(self, run: RunFacts, folders: ReportInputs) -> None:
         self.results: Results | None = None
-        self.merged: dict[str, Any] | None = None
+        self.merged: MergeSummary | None = None
         self.choice: Choice | None = None
         self.verdict: Verdict | None = None
         self.why = ""
         self.why_no_results = self.why_no_merge = ""
         try:
-            self.merged = read_written(folders.merged / "summary.json", "merge")
+            self.merged = read_artifact(MergeSummary, folders.merged / "summary.json")
         except AbsentError as absent:
             self.why = self.why_no_merge = str(absent)
         try:
@@ -79,7 +80,7 @@ class _Findings:
         if self.results and self.merged:
             self._choose(self.results, self.merged)
 
-    def _choose(self, results: Results, merged: dict[str, Any]) -> None:
+    def _choose(self, results: Results, merged: MergeSummary) -> None:
         try:
             self.choice = choose_merged(merged, results)
             self.verdict = judge(results, self.choice, merged)
@@ -92,7 +93,7 @@ class _Findings:
             raise AbsentError(self.why_no_results)
         return self.results
 
-    def merged_or_absent(self) -> dict[str, Any]:
+    def merged_or_absent(self) -> MergeSummary:
         """Return the summary of merging, or say why there is none."""
         if self.merged is None:
             raise AbsentError(self.why_no_merge)
@@ -137,6 +138,7 @@ def _what_was_done(params: dict[str, Any], found: _Findings) -> str:
     base = encoder_name(params["encoder"]["path"])
     count = 0
     if found.merged and found.choice:
-        count = len(found.merged["methods"][found.choice.model.removeprefix(MERGED_PREFIX)]["ingredients"])
+        recipe = next(name for name in found.merged.order if merged_name(name) == found.choice.model)
+        count = len(found.merged.methods[recipe].ingredients)
     ending = f", then merged from {count} checkpoint{'s' if count != 1 else ''}" if count else ""
     return f"One encoder, {base}, fine-tuned for {' and '.join(aims)}{ending}."

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from codiemb_pipeline.artifacts.merge import MergeSummary
 from codiemb_pipeline.benchmarks.registry import BENCHMARKS, names_of
 from codiemb_pipeline.report.figures import gains_chart, model_keys
 from codiemb_pipeline.report.formats import count
@@ -68,7 +69,7 @@ MEASURES = (
 )  # fmt: skip
 
 
-def results_content(results: Results, choice: Choice | None, merged: dict[str, Any] | None) -> dict[str, Any]:
+def results_content(results: Results, choice: Choice | None, merged: MergeSummary | None) -> dict[str, Any]:
     """Return the columns and rows of the result table and the chart of gains."""
     table = with_means(results)
     change, best = differences(table), best_of_each_column(table)

@@ -1,6 +1,6 @@
 """What the sections on the single stages show: training, mining, merging.
 
-From the files that those stages wrote to charts and plain values for the template; knows nothing of HTML.
+From the files that those stages wrote to charts and plain values for the template.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from codiemb_pipeline.artifacts.merge import MergeSummary, Provenance
 from codiemb_pipeline.params import run_params
 from codiemb_pipeline.report.figures import delta_norms_chart, merge_weights_chart, mining_chart
 from codiemb_pipeline.report.figures_training import (
@@ -21,8 +22,8 @@ from codiemb_pipeline.report.figures_training import (
     loss_chart,
 )
 from codiemb_pipeline.report.formats import listed
-from codiemb_pipeline.report.inputs import AbsentError, ReportInputs, read_curve, read_written
-from codiemb_pipeline.report.metrics import dev_scores, in_order
+from codiemb_pipeline.report.inputs import AbsentError, ReportInputs, read_artifact, read_curve, read_written
+from codiemb_pipeline.report.metrics import dev_scores
 from codiemb_pipeline.report.tables import metric_word
 
 PART_WORDS = {
@@ -198,39 +199,38 @@ def mining_content(inputs: ReportInputs, samples: int) -> dict[str, Any]:
     return {"sources": sources}
 
 
-def merge_content(inputs: ReportInputs, merged: dict[str, Any]) -> dict[str, Any]:
+def merge_content(inputs: ReportInputs, merged: MergeSummary) -> dict[str, Any]:
     """Return heat maps of the weights, the distances from base, and what each method used.
 
     Layers that no candidate moved are named, not drawn.
     """
-    methods = in_order(merged)
-    layers = {name: [layer for layer in entry["layers"] if layer["weights"]] for name, entry in methods.items()}
-    weights = [weight for rows in layers.values() for layer in rows for weight in layer["weights"].values()]
+    layers = {name: [layer for layer in merged.methods[name].layers if layer.weights] for name in merged.order}
+    weights = [weight for rows in layers.values() for layer in rows for weight in layer.weights.values()]
     top = max(weights, default=1.0)
     charts = [
-        {"title": name, "note": _method_note(inputs, name), "dev": entry["dev"], "trials": entry.get("trials", []),
-         "svg": merge_weights_chart(name, layers[name], methods[name]["candidates"], top)}
-        for name, entry in methods.items()
-        if layers[name]
+        {"title": name, "note": _method_note(inputs, name), "dev": entry.dev, "trials": entry.trials,
+         "svg": merge_weights_chart(name, layers[name], entry.candidates, top)}
+        for name in merged.order
+        if layers[name] and (entry := merged.methods[name])
     ]  # fmt: skip
-    first = next(iter(methods), None)
-    still = [layer["label"] for layer in methods[first]["layers"] if not layer["weights"]] if first else []
+    first = merged.order[0]
+    candidates = merged.methods[first].candidates
     return {
         "charts": charts,
-        "norms": delta_norms_chart(layers[first], methods[first]["candidates"]) if first and layers[first] else None,
-        "still": listed(still),
+        "norms": delta_norms_chart(layers[first], candidates) if layers[first] else None,
+        "still": listed([layer.label for layer in merged.methods[first].layers if not layer.weights]),
         "devs": _devs(merged),
     }
 
 
-def _devs(merged: dict[str, Any]) -> list[dict[str, Any]]:
+def _devs(merged: MergeSummary) -> list[dict[str, Any]]:
     """Return the dev score of every candidate and merged model, the highest marked."""
     scores = dev_scores(merged)
     return [{"name": name, "dev": dev, "best": dev == max(scores.values())} for name, dev in scores.items()]
 
 
-def _method_note(inputs: ReportInputs, method: str) -> str:
+def _method_note(inputs: ReportInputs, recipe: str) -> str:
     try:
-        return str(read_written(inputs.merged / method / "provenance.json", "merge").get("description", ""))
+        return read_artifact(Provenance, inputs.merged / recipe / "provenance.json").description
     except AbsentError:
         return ""

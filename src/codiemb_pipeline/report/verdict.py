@@ -6,10 +6,10 @@ From tables to sentences; knows nothing of files or of the page.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
+from codiemb_pipeline.artifacts.merge import MergeSummary
 from codiemb_pipeline.report.figures import short_step
 from codiemb_pipeline.report.formats import direction, listed, number, signed
 from codiemb_pipeline.report.metrics import Choice
@@ -47,7 +47,7 @@ class Verdict:
     tiles: list[Tile]
 
 
-def judge(results: Results, choice: Choice, merged: dict[str, Any]) -> Verdict:
+def judge(results: Results, choice: Choice, merged: MergeSummary) -> Verdict:
     """Return the verdict on ``choice``."""
     table = with_means(results)
     change = differences(table)
@@ -133,15 +133,13 @@ def _test_best(table: pd.DataFrame, choice: Choice) -> str:
     return f"On the test sets {short_step(best)} is ahead of it by {number(ahead[best])}; the choice was made on dev."
 
 
-def _checkpoint(merged: dict[str, Any], choice: Choice) -> str:
+def _checkpoint(merged: MergeSummary, choice: Choice) -> str:
     """Say on dev whether merging paid, against the best single checkpoint."""
-    best = merged.get("best_checkpoint")
-    if not best or best.get("dev") is None:
-        return ""
-    gain = choice.dev - best["dev"]
-    name = short_step(best["name"])
+    best = merged.best_checkpoint
+    gain = choice.dev - best.dev
+    name = short_step(best.name)
     if direction(gain) == "same":
-        return f"On dev it equals the best single checkpoint, {name} ({number(best['dev'])})."
+        return f"On dev it equals the best single checkpoint, {name} ({number(best.dev)})."
     word = "ahead of" if gain > 0 else "behind"
     lesson = "" if gain > 0 else ": merging did not pay here"
     return f"On dev ({number(choice.dev)}) it is {number(abs(gain))} {word} the best single checkpoint, {name}{lesson}."

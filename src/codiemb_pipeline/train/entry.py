@@ -17,6 +17,7 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
 from codiemb_pipeline.artifacts.assemble import TokenStore, TrainingArrays, read_dev  # noqa: E402
+from codiemb_pipeline.artifacts.train import checkpoint_name  # noqa: E402
 from codiemb_pipeline.distributed import (  # noqa: E402
     gather_uneven,
     process_group,
@@ -35,7 +36,7 @@ from codiemb_pipeline.scoring.dev import score_dev  # noqa: E402
 from codiemb_pipeline.train.events import EVENTS_FILE, EventWriter, keep_until  # noqa: E402
 from codiemb_pipeline.train.loop import Run, plan_of_epoch, run_steps, total_steps  # noqa: E402
 from codiemb_pipeline.train.optimizer import adamw, freeze_unreached  # noqa: E402
-from codiemb_pipeline.train.resume import checkpoint_name, last_step, restore_state  # noqa: E402
+from codiemb_pipeline.train.resume import last_step, restore_state  # noqa: E402
 
 logger = logging.getLogger(__name__)
 

@@ -44,8 +44,9 @@ def read_events(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def keep_until(path: Path, step: int) -> None:
-    """Drop what was logged after ``step``, for a run that goes on from there."""
+    """Drop what was logged after ``step``, for a run that continues from there; all of it where it starts again."""
     kept = [event for event in read_events(path) if event["kind"] in ("step", "dev") and event["step"] <= step]
+    kept = kept if step else []
     path.write_text("".join(json.dumps(event) + "\n" for event in kept), encoding="utf-8")
 
 

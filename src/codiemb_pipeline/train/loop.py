@@ -81,11 +81,13 @@ def total_steps(params: TrainParams, steps_per_epoch: int) -> int:
 
 
 def run_steps(run: Run, *, done: int, steps_per_epoch: int) -> None:
-    """Train from update ``done`` (0 for the start) to the end."""
+    """Train from update ``done`` to the end; from 0, the base is saved and scored first, as checkpoint 0."""
     params = run.params
     steps = total_steps(params, steps_per_epoch)
     objective = _objective(run)
     meters = {task: Meter(names) for task, names in part_names(objective).items()}
+    if done == 0:
+        _save_and_score(run, 0)
     run.model.train()
     for epoch in itertools.count(done // steps_per_epoch):
         if done >= steps:
@@ -101,7 +103,8 @@ def run_steps(run: Run, *, done: int, steps_per_epoch: int) -> None:
             if saved or done % params.log_every == 0:
                 _log(run, meters, step=done, epoch=epoch, rate=rate, norm=float(norm))
             if saved:
-                _checkpoint(run, done)
+                _save_and_score(run, done)
+                save_state(run.folder, done, run.model, run.optimizer)
             if done >= steps:
                 return
 
@@ -206,7 +209,6 @@ def _is_checkpoint(params: TrainParams, done: int, steps: int, *, end_of_epoch: 
     return end_of_epoch if params.checkpoint_every is None else done % params.checkpoint_every == 0
 
 
-def _checkpoint(run: Run, step: int) -> None:
+def _save_and_score(run: Run, step: int) -> None:
     save_weights(run.folder, step, run.encoder)
     run.events.write("dev", step=step, scores=run.score())
-    save_state(run.folder, step, run.model, run.optimizer)

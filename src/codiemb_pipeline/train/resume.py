@@ -1,7 +1,8 @@
 """Checkpoints that can be gone on from exactly: weights, optimiser, generators and position, all or nothing.
 
 ``checkpoints/step-N`` is the encoder folder, ``state/step-N`` the rest; both are written under another name and
-renamed, the state last, so a state that is there is whole. Only the newest state is kept. The plan needs no saving: it
+renamed, the state last, so a state that is there is whole. Checkpoint 0, the base, has no state: a training that
+stops before checkpoint 1 starts again. Only the newest state is kept. The plan needs no saving: it
 is a pure function of the seed.
 """
 
@@ -13,6 +14,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from codiemb_pipeline.artifacts.train import checkpoint_name
 from codiemb_pipeline.distributed import (
     barrier,
     gathered_weights,
@@ -25,11 +27,6 @@ from codiemb_pipeline.encoder.checkpoint import save_encoder
 from codiemb_pipeline.encoder.text_encoder import Encoder
 
 OPTIMIZER_FILE, SHARDS_FOLDER = "optimizer.pt", "shards"
-
-
-def checkpoint_name(step: int) -> str:
-    """Return the folder name of the checkpoint after ``step``."""
-    return f"step-{step:06d}"
 
 
 def last_step(run: Path) -> int:

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from codiemb_pipeline.artifacts.train import Checkpoint, TrainedRun, checkpoint_name
 from codiemb_pipeline.encoder.checkpoint import base_folder, load_tokenizer, weights_digest
 from codiemb_pipeline.encoder.compatibility import SETTINGS_FINGERPRINT, check_compatible, token_fingerprint
 from codiemb_pipeline.jsonl import write_json
@@ -15,7 +16,6 @@ from codiemb_pipeline.locations import folder_digest
 from codiemb_pipeline.params import EncoderParams, TrainParams
 from codiemb_pipeline.train.events import EVENTS_FILE, read_events, write_curves
 from codiemb_pipeline.train.launch import launch_training
-from codiemb_pipeline.train.resume import checkpoint_name
 
 
 def train_encoder(
@@ -72,8 +72,7 @@ def _hand_over(folder: Path, checkpoints: Path, curves: Path, base: str) -> None
     for step in sorted(scores):
         name = checkpoint_name(step)
         shutil.copytree(folder / "checkpoints" / name, checkpoints / name)
-        entries.append(
-            {"name": name, "step": step, "dev": {key: round(value, 6) for key, value in scores[step].items()}}
-        )
-    write_json(checkpoints / "run.json", {"base": base, "checkpoints": entries})
+        dev = {key: round(value, 6) for key, value in scores[step].items()}
+        entries.append(Checkpoint(name=name, step=step, dev=dev))
+    TrainedRun(base_sha256=base, base=entries[0], checkpoints=entries[1:]).write(checkpoints / "run.json")
     write_curves(folder / EVENTS_FILE, curves)

@@ -32,7 +32,7 @@ def merge(
     Returns:
         The finished folder of merged encoders.
     """
-    from codiemb_pipeline.encoder.checkpoint import base_folder, base_with_projection, load_encoder
+    from codiemb_pipeline.encoder.checkpoint import load_encoder
     from codiemb_pipeline.merge.merge import merge_checkpoints
     from codiemb_pipeline.scoring.dev import score_encoder
 
@@ -43,7 +43,5 @@ def merge(
     def score(folder: Path) -> float:
         return score_encoder(load_encoder(encoder_params, folder), model_input, tokens_per_chunk=tokens)["mean"]
 
-    base, whole = base_folder(encoder_params), base_with_projection(encoder_params, draft(work, "merge_base"))
-    values = MergeParams.parse(params, "merge")
-    merge_checkpoints(values, base, list(runs), checkpoints, score, out, base_tensors=whole)
+    merge_checkpoints(MergeParams.parse(params, "merge"), list(runs), checkpoints, score, out)
     return out

@@ -1,7 +1,4 @@
-"""What a merge method looks at and what it returns.
-
-Knows nothing of how tensors are read or written, nor of what a score measures.
-"""
+"""What a merge method is given and what it returns."""
 
 from __future__ import annotations
 
@@ -19,7 +16,7 @@ Walk = Callable[[], Iterator[tuple[str, torch.Tensor, torch.Tensor]]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Material:
+class MergeInputs:
     """What a method decides by.
 
     Attributes:
@@ -38,16 +35,16 @@ class Material:
 
     @property
     def members(self) -> list[list[int]]:
-        """The candidates' places by run, in the order in which the runs come up."""
-        places: dict[str, list[int]] = {}
-        for place, run in enumerate(self.runs):
-            places.setdefault(run, []).append(place)
-        return list(places.values())
+        """Indices of the candidates of each run, runs in the order of their first candidate."""
+        members: dict[str, list[int]] = {}
+        for index, run in enumerate(self.runs):
+            members.setdefault(run, []).append(index)
+        return list(members.values())
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rule:
-    """How a method merges one tensor, and what its provenance says.
+class MergePlan:
+    """How a method merges one tensor, and what its provenance records.
 
     Attributes:
         fuse_tensor: (name, base, deltas) -> merged tensor and the weight of each candidate (K,), for a tensor that some
