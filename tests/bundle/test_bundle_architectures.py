@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 from mini_benchmarks import MINI_SIZES, block_sockets, keep_prepared_copies_in, write_mini_benchmarks
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -29,8 +28,8 @@ from codiemb_pipeline.jsonl import read_json
 from codiemb_pipeline.pipelines.evaluate.nodes import evaluate
 from codiemb_pipeline.pipelines.merge.nodes import merge
 from codiemb_pipeline.pipelines.train.nodes import train
+from codiemb_pipeline.profiles import read_profile
 
-PROFILES = Path(__file__).parents[2] / "conf" / "profiles"
 REVISION = "0123456789abcdef" * 2 + "01234567"
 SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
     "bert": ("bge-large-zh", {}),
@@ -67,7 +66,7 @@ def params_of(kind: str, sources: Path) -> dict[str, Any]:
     """Return the parameters of a small run that asks the hub for the encoder and for all 15 benchmarks."""
     profile, changes = SETTINGS[kind]
     values = tiny_params(sources, Path("tiny", "encoder"))
-    encoder = yaml.safe_load((PROFILES / f"{profile}.yaml").read_text(encoding="utf-8"))["encoder"]
+    encoder = read_profile(profile, Path(__file__).parents[2])["encoder"]
     encoder |= {"path": "tiny/encoder", "revision": REVISION, "max_length": 96, **changes}
     encoder["prompts"]["instructions"] = {"ir": "find", "sts": "alike", "DuRetrieval": "river", "STSB": "music"}
     values["encoder"] = encoder

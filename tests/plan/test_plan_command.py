@@ -24,8 +24,9 @@ from codiemb_pipeline.plan.__main__ import main
 from codiemb_pipeline.plan.lines import plan_lines
 from codiemb_pipeline.plan.needs import things_of
 from codiemb_pipeline.plan.reach import Looking, Reach, Thing
+from codiemb_pipeline.profiles import profile_titles, read_profile
 
-PROFILES = sorted((Path(__file__).parents[2] / "conf" / "profiles").glob("*.yaml"))
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -138,15 +139,15 @@ def plan_of(values: dict, root: Path) -> list[str]:
     return list(plan_lines(params, values, root, Looking(things_of(params))))
 
 
-@pytest.mark.parametrize("profile", PROFILES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("profile", profile_titles(ROOT))
 def test_every_profile_is_planned_before_anything_was_read(profile, tmp_path):
-    values = yaml.safe_load(profile.read_text(encoding="utf-8"))
+    values = read_profile(profile, ROOT)
     lines = plan_of(values, tmp_path)
     needed = lines[lines.index("needed") + 1 :]
     assert sum(line[2:].startswith("source") for line in needed) == len(values["ingest"]["sources"])
     assert len(needed) == len(things_of(Params.parse(values)))
     assert any(line.startswith("run main") for line in lines)
-    if profile.stem != "custom":  # whose files are the user's to put there
+    if profile != "custom":  # whose files are the user's to put there
         assert any(line.startswith("  steps      about ") for line in lines)
         assert any(line.startswith("  tokens     at most ") for line in lines)
         assert any(line.startswith("disk: ") for line in lines)

@@ -23,9 +23,10 @@ from codiemb_pipeline.params.ingest import SourceParams
 from codiemb_pipeline.plan import counts
 from codiemb_pipeline.plan.amounts import run_amounts
 from codiemb_pipeline.plan.counts import COUNTS, MODEL_INPUT, examples_of, expected_train
+from codiemb_pipeline.profiles import read_profile
 from codiemb_pipeline.train.loop import plan_of_epoch
 
-PROFILES = Path(__file__).parents[2] / "conf" / "profiles"
+ROOT = Path(__file__).parents[2]
 PAPER = ("bge-large-zh", "e5-large-instruct", "minicpm", "youtu")
 BY_HAND = {  # declared, times the share of train in all four profiles of the paper
     "t2ranking": 255462,  # 258,042 * 0.99 = 255,461.58
@@ -43,7 +44,7 @@ BY_HAND = {  # declared, times the share of train in all four profiles of the pa
 
 
 def profile(name: str) -> Params:
-    return Params.parse(yaml.safe_load((PROFILES / f"{name}.yaml").read_text(encoding="utf-8")))
+    return Params.parse(read_profile(name, ROOT))
 
 
 def registered(name: str, **values) -> SourceParams:

@@ -6,11 +6,10 @@ import logging
 from pathlib import Path
 
 import click
-import yaml
 
 from codiemb_pipeline.bundle.manifest import Entry, check_files, read_manifest
 from codiemb_pipeline.command import run
-from codiemb_pipeline.profiles.switch import PARAMS_FILE, profile_file
+from codiemb_pipeline.profiles import PARAMS_FILE, read_params, read_profile
 
 
 @click.group()
@@ -26,11 +25,11 @@ def make(profile: str | None, out: Path | None) -> None:
     """Make the bundle of a profile, or of params.yaml."""
     from codiemb_pipeline.bundle.gather import gather
 
-    file = profile_file(Path(), profile) if profile else PARAMS_FILE
+    values = read_profile(profile) if profile else read_params(PARAMS_FILE)
     name = profile or "params"
     target = (out or Path("bundles") / name).absolute()
     target.parent.mkdir(parents=True, exist_ok=True)
-    entries = gather(yaml.safe_load(file.read_text(encoding="utf-8")), name, target)
+    entries = gather(values, name, target)
     _tell(entries)
     click.echo(f"{target}: whole; where there is no network, set `bundle` in params.yaml to its path there")
 
