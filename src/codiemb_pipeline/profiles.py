@@ -67,6 +67,7 @@ def read_profile(name: str, root: Path = Path()) -> dict[str, Any]:
 
 
 def _merged(file: Path, *extended_by: Path) -> DictConfig:
+    """Return a profile merged into what it extends; the base extends nothing."""
     if file in extended_by:
         raise InputError(f"{file}: extends: expected another profile, found one that extends this one")
     values = OmegaConf.create(read_params(file))
@@ -114,9 +115,10 @@ def show(name: str) -> None:
 @click.argument("name")
 def use(name: str) -> None:
     """Write params.yaml under a profile, and print what changed. Text that no profile gives is kept in another file."""
-    text, before = render(name), PARAMS_FILE.read_text(encoding="utf-8")
-    for line in _changes(read_params(PARAMS_FILE), read_profile(name)):
+    text, present = render(name), read_params(PARAMS_FILE)
+    for line in _changes(present, read_profile(name)):
         click.echo(f"  {line}")
+    before = PARAMS_FILE.read_text(encoding="utf-8")
     if before not in map(render, profile_titles()):
         numbered = (Path(f"{PARAMS_FILE}.{number}") for number in itertools.count(1))
         kept = next(path for path in numbered if not path.exists())

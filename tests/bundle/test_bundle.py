@@ -1,4 +1,4 @@
-"""A bundle of everything a run reads from outside: made where there is a hub, used with every socket blocked."""
+"""A bundle of everything a run reads from outside: what it holds, what it serves, and what it refuses."""
 
 from __future__ import annotations
 
@@ -8,19 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mini_benchmarks import block_sockets, keep_prepared_copies_in, write_mini_benchmarks
+from mini_benchmarks import write_mini_benchmarks
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from tiny_run import make_model_input, tiny_params, write_sources
+from tiny_run import tiny_params, write_sources
 
 from codiemb_pipeline.benchmarks.registry import BENCHMARKS
 from codiemb_pipeline.bundle.gather import gather, licence_of
 from codiemb_pipeline.bundle.manifest import Manifest
 from codiemb_pipeline.bundle.use import with_bundle
 from codiemb_pipeline.errors import InputError
-from codiemb_pipeline.evaluate.run import evaluate_models
-from codiemb_pipeline.jsonl import read_json
-from codiemb_pipeline.params import Params
 
 
 @pytest.fixture(scope="module")
@@ -40,52 +37,23 @@ def values(tmp_path_factory, tiny_encoder_folder) -> dict[str, Any]:
 
 
 @pytest.fixture
-def from_hub(monkeypatch, hub):
-    """Has the hub's downloads come from the miniatures; tells what was asked for."""
-    asked = []
-
-    def give(repo_id: str, *, repo_type: str, revision: str, **_: Any) -> str:
-        asked.append((repo_id, repo_type, revision))
-        return str(hub / repo_id)
-
-    monkeypatch.setattr("huggingface_hub.snapshot_download", give)
-    return asked
-
-
-@pytest.fixture
-def bundle(values, from_hub, tmp_path) -> Path:
+def bundle(values, hub, tmp_path, monkeypatch) -> Path:
+    """A bundle whose benchmarks were downloaded."""
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda repo_id, **_: str(hub / repo_id))
     gather(values, "test", tmp_path / "bundle")
     return tmp_path / "bundle"
 
 
-def test_all_15_benchmarks_and_the_training_data_come_from_a_bundle_with_sockets_blocked(
-    values, bundle, from_hub, tmp_path, monkeypatch
-):
-    assert {(spec.hub_id, "dataset", spec.revision) for spec in BENCHMARKS.values()} == set(from_hub)
-    block_sockets(monkeypatch)
-    keep_prepared_copies_in(tmp_path / "prepared", monkeypatch)
-    used = with_bundle({**values, "bundle": str(bundle)})
-    params = Params.parse(used)
-    (tmp_path / "run").mkdir()
-    make_model_input(used, tmp_path / "run")
-    models = {"base": Path(params.encoder.path)}
-    settings = params.evaluate.model_copy(update={"geometry": None})
-    out = tmp_path / "out"
-    evaluate_models(settings, params.encoder, models, tmp_path / "run/sources", tmp_path / "cache", out)
-    summary = read_json(out / "summary.json")
-    assert set(BENCHMARKS) <= set(summary["models"]["base"])
-    assert summary["paper"]["tasks"] == {"retrieval": 8, "sts": 7, "all": 15}
-    for name, spec in BENCHMARKS.items():
-        written = read_json(out / "mteb" / "base" / f"{name}.json")
-        assert written["dataset_revision"] == spec.revision, "the leaderboard wants to know the hub's revision"
-
-
 def test_every_path_of_a_bundled_run_lies_in_the_bundle(values, bundle):
     used = with_bundle({**values, "bundle": str(bundle)})
-    paths = [used["encoder"]["path"], *(source["path"] for source in used["ingest"]["sources"].values())]
-    paths += [entry["path"] for entry in used["evaluate"]["benchmarks"].values() if entry["type"] == "mteb"]
-    assert len(paths) == 1 + 2 + 15
-    assert all(Path(path).is_relative_to(bundle) and Path(path).exists() for path in paths)
+    benchmarks = {name: entry for name, entry in used["evaluate"]["benchmarks"].items() if entry["type"] == "mteb"}
+    sections = [used["encoder"], *used["ingest"]["sources"].values(), *benchmarks.values()]
+    assert len(sections) == 1 + 2 + 15
+    paths = [Path(section["path"]) for section in sections]
+    assert all(path.is_relative_to(bundle) and path.exists() for path in paths)
+    assert {name: entry["revision"] for name, entry in benchmarks.items()} == {
+        name: spec.revision for name, spec in BENCHMARKS.items()
+    }
 
 
 def test_files_that_are_gone_cut_changed_or_new_are_named(values, bundle):

@@ -81,12 +81,6 @@ def test_the_papers_profiles_have_all_their_examples_before_anything_was_read(na
         assert (found.steps_per_epoch, found.steps) == (steps, steps * params.train.epochs)
 
 
-def test_the_steps_of_bge_by_hand(tmp_path) -> None:
-    """64 queries: 3991 + 1336 + 7779 + 1546; 32 pairs: 3125 + 7461 + 1543 + 163 + 1019 + 12243 + 1576; five epochs."""
-    params = profile("bge-large-zh")
-    assert run_budget(count_examples(params, tmp_path)[0], 512, params.train, 1).steps == 5 * 41782
-
-
 def afqmc(**source: Any) -> dict[str, Any]:
     """Return the parameters of a profile that trains on AFQMC alone."""
     values = read_profile("bge-large-zh", ROOT)
@@ -149,9 +143,7 @@ def test_results_made_under_other_settings_are_not_counted(tiny, tmp_path) -> No
 def test_the_quickstart_is_counted_without_a_run(tmp_path) -> None:
     counts, unknown = count_examples(profile("quickstart"), tmp_path)
     assert not unknown
-    assert [(count.name, count.task, count.examples) for count in counts] == [
-        *[("semanlink", "ir", 1660), ("simlex999", "sts", 604)]
-    ]
+    assert [(count.name, count.examples) for count in counts] == [("semanlink", 1660), ("simlex999", 604)]
 
 
 def test_large_files_are_not_read_and_a_number_that_nobody_declares_is_unknown(tiny, tmp_path, monkeypatch) -> None:
