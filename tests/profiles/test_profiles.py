@@ -32,12 +32,6 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def write_profile(name: str, text: str) -> Path:
-    file = Path(f"conf/profiles/{name}.yaml")
-    file.write_text(text)
-    return file
-
-
 def use(name: str) -> Result:
     return CliRunner().invoke(main, ["use", name], standalone_mode=False)
 
@@ -115,18 +109,11 @@ def test_a_profile_has_the_declared_sources_and_the_15_benchmarks_with_their_ins
         assert not dev_is_cut or (source["splits"]["dev"] > 0 and source["splits"]["test"] == 0)
 
 
-def test_sources_that_are_not_confirmed_are_marked() -> None:
-    lines = Path("conf/profiles/bge-large-zh.yaml").read_text().splitlines()
-    marked = {line.split(":")[0].strip() for line in lines if line.endswith("# not confirmed")}
-    sources = read_profile("bge-large-zh")["ingest"]["sources"]
-    assert marked == {key for key in sources if not TRAINING_SOURCES[key].confirmed}
-
-
 def test_mappings_merge_while_lists_and_named_entries_replace() -> None:
     base = read_profile("quickstart")
     lee = base["ingest"]["sources"]["lee"] | {"splits": {"train": 1, "dev": 0, "test": 0}}
     overlay = {"train": {"ir": {"positives": 1}}, "ingest": {"sources": {"lee": lee}}, "evaluate": {"models": ["last"]}}
-    write_profile("mine", yaml.safe_dump({"extends": "custom", **overlay}))
+    Path("conf/profiles/mine.yaml").write_text(yaml.safe_dump({"extends": "custom", **overlay}))
     values, custom = read_profile("mine"), read_profile("custom")
     assert values["train"] == {**custom["train"], "ir": {**custom["train"]["ir"], "positives": 1}}
     assert values["ingest"]["sources"] == {"lee": lee}
@@ -149,33 +136,26 @@ def test_changes_are_printed_and_text_that_no_profile_gives_is_kept(root: Path) 
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "expected"),
+    ("name", "file", "text", "expected"),
     [
-        ("bge-large", "", ["bge-large-zh"]),
-        ("broken", "train: {epoch: 4}", ["broken.yaml: train.epoch:", "'epochs'"]),
-        ("broken", "train: [1", ["broken.yaml", "line 1"]),
-        ("broken", "train: {}\ntrain: {}", ["broken.yaml", "line 2"]),
-        ("broken", "- train", ["broken.yaml"]),
-        ("broken", "extends: broken", ["broken.yaml: extends"]),
-        ("broken", "extends: nothing", ["nothing.yaml"]),
+        ("bge-large", None, "", ["bge-large-zh"]),
+        ("mine", "conf/profiles/mine.yaml", "train: {epoch: 4}", ["mine.yaml: train.epoch:", "'epochs'"]),
+        ("mine", "conf/profiles/mine.yaml", "train: [1", ["mine.yaml", "line 1"]),
+        ("mine", "conf/profiles/mine.yaml", "train: {}\ntrain: {}", ["mine.yaml", "line 2"]),
+        ("mine", "conf/profiles/mine.yaml", "- train", ["mine.yaml"]),
+        ("mine", "conf/profiles/mine.yaml", "extends: mine", ["mine.yaml: extends"]),
+        ("mine", "conf/profiles/mine.yaml", "extends: nothing", ["nothing.yaml"]),
+        ("youtu", "params.yaml", "encoder: [", ["params.yaml", "line 1"]),
     ],
 )
-def test_a_profile_that_can_t_be_used_changes_nothing(name: str, text: str, expected: list[str]) -> None:
-    if text:
-        write_profile(name, text)
+def test_a_fault_is_named_and_nothing_is_written(name: str, file: str | None, text: str, expected: list[str]) -> None:
+    if file:
+        Path(file).write_text(text)
     before = Path("params.yaml").read_bytes()
     error = use(name).exception
     assert isinstance(error, InputError)
     assert all(part in str(error) for part in expected), error
     assert Path("params.yaml").read_bytes() == before
-
-
-def test_a_params_yaml_that_can_t_be_read_is_left_as_it_is() -> None:
-    Path("params.yaml").write_text("encoder: [\n")
-    error = use("minicpm").exception
-    assert isinstance(error, InputError)
-    assert "params.yaml" in str(error)
-    assert Path("params.yaml").read_text() == "encoder: [\n"
 
 
 def test_the_list_marks_the_profile_in_use() -> None:
