@@ -16,6 +16,7 @@ from tiny_run import NOUNS, make_model_input, tiny_params, train_in
 from codiemb_pipeline.evaluate.run import evaluate_models
 from codiemb_pipeline.jsonl import read_json
 from codiemb_pipeline.params import Params
+from codiemb_pipeline.profiles import read_profile
 
 PAGE = (Path(__file__).parents[1] / "docs" / "own-data.md").read_text(encoding="utf-8")
 ADJECTIVES = ["red", "blue", "green", "old", "new", "small", "big"]
@@ -81,7 +82,7 @@ def test_the_worked_example_goes_from_spreadsheets_to_judged_checkpoints(tmp_pat
 
 
 def test_the_page_changes_nothing_but_keys_that_the_custom_profile_has():
-    custom = yaml.safe_load((Path(__file__).parents[1] / "conf/profiles/custom.yaml").read_text(encoding="utf-8"))
+    custom = read_profile("custom", Path(__file__).parents[1])
     for section, changes in yaml.safe_load(block("yaml")).items():
         assert set(changes) <= set(custom[section]), section
     Params.parse(laid_over(custom, yaml.safe_load(block("yaml"))), "")

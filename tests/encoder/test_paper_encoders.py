@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-import yaml
 from tiny_architectures import MAKERS, make_own_code
 
 from codiemb_pipeline.artifacts.train import Checkpoint, TrainedRun, checkpoint_name
@@ -21,9 +20,10 @@ from codiemb_pipeline.losses.info_nce import info_nce
 from codiemb_pipeline.merge.merge import merge_checkpoints
 from codiemb_pipeline.params import EncoderParams
 from codiemb_pipeline.params.merge import MergeParams
+from codiemb_pipeline.profiles import read_profile
 from codiemb_pipeline.train.optimizer import adamw, freeze_unreached, set_learning_rate
 
-PROFILES = Path(__file__).parents[2] / "conf" / "profiles"
+ROOT = Path(__file__).parents[2]
 TEXTS = ["the red dog", "学生看医生", "a small bird of the river and a big fish 你好", "dog " * 80, "q"]
 INSTRUCTION = "Retrieve semantically similar text"
 OTHERS = {
@@ -40,7 +40,7 @@ pytestmark = pytest.mark.usefixtures("own_code_cache")
 def settings(kind: str, folder: Path, **changes: Any) -> EncoderParams:
     """Return the profile's settings with few instructions, and a length that the tiny models have places for."""
     profile = SET_BY.get(kind, "minicpm")
-    values = yaml.safe_load((PROFILES / f"{profile}.yaml").read_text(encoding="utf-8"))["encoder"]
+    values = read_profile(profile, ROOT)["encoder"]
     values |= {"path": str(folder), "revision": None, "max_length": 64, "trust_remote_code": "own code" in kind}
     prompts = {**values["prompts"], "instructions": {"ir": "find", "sts": INSTRUCTION}, **changes.pop("prompts", {})}
     return EncoderParams.parse({**values, **OTHERS.get(kind, {}), **changes, "prompts": prompts}, "encoder")

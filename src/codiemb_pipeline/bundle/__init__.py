@@ -1,1 +1,1 @@
-"""Everything a run reads from outside, in one folder with a manifest: made where there is a network, used where not."""
+"""A bundle: everything that a run reads from outside, in one folder, for machines without a network."""

@@ -6,11 +6,11 @@ import logging
 from pathlib import Path
 
 import click
-import yaml
 
-from codiemb_pipeline.bundle.manifest import Entry, check_files, read_manifest
+from codiemb_pipeline.bundle.gather import gather
+from codiemb_pipeline.bundle.manifest import Manifest, check_files
 from codiemb_pipeline.command import run
-from codiemb_pipeline.profiles.switch import PARAMS_FILE, profile_file
+from codiemb_pipeline.profiles import PARAMS_FILE, read_params, read_profile
 
 
 @click.group()
@@ -24,29 +24,25 @@ def main() -> None:
 @click.option("--out", type=click.Path(path_type=Path), help="Folder to make; bundles/<profile> when left out.")
 def make(profile: str | None, out: Path | None) -> None:
     """Make the bundle of a profile, or of params.yaml."""
-    from codiemb_pipeline.bundle.gather import gather
-
-    file = profile_file(Path(), profile) if profile else PARAMS_FILE
-    name = profile or "params"
+    values, name = (read_profile(profile), profile) if profile else (read_params(PARAMS_FILE), "params")
     target = (out or Path("bundles") / name).absolute()
     target.parent.mkdir(parents=True, exist_ok=True)
-    entries = gather(yaml.safe_load(file.read_text(encoding="utf-8")), name, target)
-    _tell(entries)
-    click.echo(f"{target}: whole; where there is no network, set `bundle` in params.yaml to its path there")
+    _report(gather(values, name, target))
+    click.echo(f"{target}: complete; where there is no network, set `bundle` in params.yaml to its path there")
 
 
 @main.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 def check(folder: Path) -> None:
     """Read every byte of a bundle and compare it with the manifest."""
-    entries = read_manifest(folder)
-    check_files(folder.absolute(), entries)
-    _tell(entries)
-    click.echo(f"{folder}: whole")
+    manifest = Manifest.read(folder)
+    check_files(folder.absolute(), manifest)
+    _report(manifest)
+    click.echo(f"{folder}: complete and unchanged")
 
 
-def _tell(entries: list[Entry]) -> None:
-    for entry in entries:
+def _report(manifest: Manifest) -> None:
+    for entry in manifest.entries:
         size = sum(file.bytes for file in entry.files)
         origin = f"{entry.hub_id}@{(entry.revision or '')[:8]}" if entry.hub_id else str(entry.asked["path"])
         licence = entry.licence or "no licence stated"

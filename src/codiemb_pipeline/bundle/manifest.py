@@ -1,44 +1,41 @@
 """What a bundle holds, and the proof that it still does: every file with its size and SHA-256.
 
-    encoder/<files>  sources/<name>/<files>  benchmarks/<name>/<files>  manifest.json
-
-Knows nothing of parameters or of the hub.
+encoder/<files>  sources/<name>/<files>  benchmarks/<name>/<files>  manifest.json
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ValidationError
 
 from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.jsonl import read_json, write_json
 
-MANIFEST, FORMAT = "manifest.json", 1
+MANIFEST = "manifest.json"
 
 
-@dataclass(frozen=True, kw_only=True)
-class BundledFile:
-    """One file: its path in the folder of its entry, size in bytes, and SHA-256."""
+class BundledFile(BaseModel):
+    """A file: its path in the folder of its entry, its size in bytes, and its SHA-256."""
 
     path: str
     bytes: int
     sha256: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class Entry:
+class Entry(BaseModel):
     """The encoder, a source or a benchmark.
 
     Attributes:
         kind: ``encoder``, ``source`` or ``benchmark``.
-        name: as params.yaml has it.
+        name: as in params.yaml; ``encoder`` for the encoder.
         folder: in the bundle.
-        place: what is read, in ``folder``: a file, or empty for the folder itself.
-        asked: what params.yaml asked for; a bundle serves that and nothing else.
-        hub_id, revision, licence: of the origin; ``None`` where there is none, or it does not say.
+        place: the file in ``folder`` that is read; empty for the folder itself.
+        asked: what params.yaml asked for. The bundle serves nothing else.
+        hub_id, revision, licence: of the origin; ``None`` where it has or states none.
         files: in the order of their paths.
     """
 
@@ -53,55 +50,57 @@ class Entry:
     files: tuple[BundledFile, ...]
 
 
+class Manifest(BaseModel):
+    """The entries of a bundle, and the profile it was made for."""
+
+    format: Literal[1] = 1
+    made_for: str
+    entries: list[Entry]
+
+    def write(self, bundle: Path) -> None:
+        """Write the manifest of the folder ``bundle``."""
+        write_json(bundle / MANIFEST, self.model_dump(mode="json"))
+
+    @classmethod
+    def read(cls, bundle: Path) -> Self:
+        """Read the manifest of the folder ``bundle``.
+
+        Raises:
+            InputError: there is none, or one of another format.
+        """
+        file = bundle / MANIFEST
+        if not file.is_file():
+            raise InputError(f"params.yaml: bundle: expected a bundle (make bundle), found no {file}")
+        try:
+            return cls.model_validate(read_json(file))
+        except ValidationError as error:
+            faults = (f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+            raise InputError(f"{file}: expected a bundle's manifest, found: {'; '.join(faults)}") from None
+
+
 def files_of(folder: Path) -> tuple[BundledFile, ...]:
     """Return all files below ``folder``."""
-    paths = sorted(path for path in folder.rglob("*") if path.is_file())
     return tuple(
         BundledFile(path=path.relative_to(folder).as_posix(), bytes=path.stat().st_size, sha256=_sha256(path))
-        for path in paths
+        for path in sorted(path for path in folder.rglob("*") if path.is_file())
     )
 
 
-def write_manifest(bundle: Path, made_for: str, entries: list[Entry]) -> None:
-    """Write what ``bundle`` holds, and which profile it was made for."""
-    values = {"format": FORMAT, "made_for": made_for, "entries": [asdict(entry) for entry in entries]}
-    write_json(bundle / MANIFEST, values)
-
-
-def read_manifest(bundle: Path) -> list[Entry]:
-    """Return what ``bundle`` holds.
-
-    Raises:
-        InputError: it is no bundle, or one of another format.
-    """
-    if not (bundle / MANIFEST).is_file():
-        raise InputError(
-            f"params.yaml: bundle: expected a folder with {MANIFEST} (make bundle), found none at {bundle}"
-        )
-    values = read_json(bundle / MANIFEST)
-    if values.get("format") != FORMAT:
-        raise InputError(f"{bundle / MANIFEST}: format: expected {FORMAT}, found {values.get('format')!r}")
-    return [
-        Entry(**{**entry, "files": tuple(BundledFile(**file) for file in entry["files"])})
-        for entry in values["entries"]
-    ]
-
-
-def check_files(bundle: Path, entries: list[Entry], seen: Path | None = None) -> None:
+def check_files(bundle: Path, manifest: Manifest, seen: Path | None = None) -> None:
     """Refuse a bundle of which a byte has changed.
 
     Args:
         bundle: its folder.
-        entries: from its manifest.
-        seen: where to remember files that were read and found whole, so that they are read again only when their size
-            or time changes; ``None`` reads all.
+        manifest: of the bundle.
+        seen: a JSON file that remembers which files were found whole: these are read again only when their size or time
+            changes. ``None`` reads all.
 
     Raises:
-        InputError: files are missing, changed, or not in the manifest; names each of the first ten.
+        InputError: files are missing, changed, or not in the manifest; names the first ten.
     """
     known = read_json(seen) if seen is not None and seen.exists() else {}
     found: dict[str, list[Any]] = {}
-    faults = [fault for entry in entries for fault in _faults(bundle, entry, known, found)]
+    faults = [fault for entry in manifest.entries for fault in _faults(bundle / entry.folder, entry, known, found)]
     if faults:
         more = f"\nand {len(faults) - 10} more" if len(faults) > 10 else ""
         raise InputError("\n".join(faults[:10]) + f"{more}\n{bundle}: the bundle is not as it was made; make it again")
@@ -109,11 +108,11 @@ def check_files(bundle: Path, entries: list[Entry], seen: Path | None = None) ->
         write_json(seen, found)
 
 
-def _faults(bundle: Path, entry: Entry, known: dict[str, Any], found: dict[str, Any]) -> Iterator[str]:
-    folder = bundle / entry.folder
+def _faults(folder: Path, entry: Entry, known: dict[str, Any], found: dict[str, Any]) -> Iterator[str]:
+    paths = {path for path in folder.rglob("*") if path.is_file()}
     for file in entry.files:
         path = folder / file.path
-        if not path.is_file():
+        if path not in paths:
             yield f"{path}: expected a file of {file.bytes} bytes, found none"
             continue
         state = path.stat()
@@ -124,10 +123,8 @@ def _faults(bundle: Path, entry: Entry, known: dict[str, Any], found: dict[str, 
             yield f"{path}: expected SHA-256 {file.sha256[:16]}..., found {digest[:16]}...: a byte has changed"
         else:
             found[str(path)] = mark
-    listed = {file.path for file in entry.files}
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.relative_to(folder).as_posix() not in listed:
-            yield f"{path}: not in the manifest"
+    for path in sorted(paths - {folder / file.path for file in entry.files}):
+        yield f"{path}: not in the manifest"
 
 
 def _sha256(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""params.yaml with a bundle in it becomes params.yaml with local paths: no stage knows that there are bundles."""
+"""Replaces the paths in params.yaml by those of a bundle, so that no stage has to know of bundles."""
 
 from __future__ import annotations
 
@@ -7,16 +7,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from codiemb_pipeline.bundle.manifest import Entry, check_files, read_manifest
+from codiemb_pipeline.bundle.manifest import Manifest, check_files
 from codiemb_pipeline.errors import InputError, nearest
+
+ASKED = {"encoder": ("path", "revision"), "source": ("registered", "path"), "benchmark": ("path",)}
+"""The keys that tell which data a section of params.yaml asks for."""
 
 
 def with_bundle(values: Mapping[str, Any], work: Path | None = None) -> dict[str, Any]:
     """Return the values of params.yaml with encoder, sources and benchmarks read from its ``bundle``.
 
     Args:
-        values: all of params.yaml, sound or not: what is not as expected is left for the check of the parameters.
-        work: the work folder, where files found whole are remembered; ``None`` reads them all.
+        values: all of params.yaml, not yet checked.
+        work: the work folder, which remembers the files that were found whole; ``None`` reads them all.
 
     Raises:
         InputError: there is no bundle, a byte of it has changed, or it was made for something else.
@@ -24,48 +27,32 @@ def with_bundle(values: Mapping[str, Any], work: Path | None = None) -> dict[str
     if not isinstance(values.get("bundle"), str):
         return dict(values)
     bundle, values = Path(values["bundle"]).expanduser().absolute(), copy.deepcopy(dict(values))
-    entries = read_manifest(bundle)
-    check_files(bundle, entries, None if work is None else work / "bundle.json")
-    held = {(entry.kind, entry.name): entry for entry in entries}
-    encoder = values["encoder"]
-    entry = _entry(held, "encoder", "encoder", asked_of_encoder(encoder), bundle)
-    encoder |= {"path": str(bundle / entry.folder), "revision": None}
-    for name, source in values["ingest"]["sources"].items():
-        entry = _entry(held, "source", name, asked_of_source(source), bundle)
-        source["path"] = str(bundle / entry.folder / entry.place)
-    for name, benchmark in values["evaluate"]["benchmarks"].items():
-        if benchmark.get("type") == "mteb":
-            entry = _entry(held, "benchmark", name, asked_of_benchmark(benchmark), bundle)
-            benchmark |= {"path": str(bundle / entry.folder), "revision": entry.revision}
+    manifest = Manifest.read(bundle)
+    check_files(bundle, manifest, None if work is None else work / "bundle.json")
+    held = {(entry.kind, entry.name): entry for entry in manifest.entries}
+    for (kind, name), section in bundled_sections(values).items():
+        entry, asked = held.get((kind, name)), asked_of(kind, section)
+        if entry is None:
+            found = f"no {kind} {name!r}{nearest(name, [other for of, other in held if of == kind])}"
+        elif entry.asked != asked:
+            found = f"{kind} {name!r} of {entry.asked}, but {asked} is asked for"
+        else:
+            section["path"] = str(bundle / entry.folder / entry.place)
+            if kind != "source":
+                section["revision"] = entry.revision if kind == "benchmark" else None
+            continue
+        raise InputError(f"params.yaml: bundle: {bundle} holds {found}; make it again for these parameters")
     return values
 
 
-def asked_of_encoder(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return which encoder params.yaml asks for."""
-    return {"path": values.get("path"), "revision": values.get("revision")}
+def bundled_sections(values: Mapping[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
+    """Return the parts of params.yaml that a bundle serves, by kind and name."""
+    sections = {("encoder", "encoder"): values["encoder"]}
+    sections |= {("source", name): source for name, source in values["ingest"]["sources"].items()}
+    benchmarks = values["evaluate"]["benchmarks"].items()
+    return sections | {("benchmark", name): entry for name, entry in benchmarks if entry.get("type") == "mteb"}
 
 
-def asked_of_source(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return which source params.yaml asks for."""
-    return {"registered": values.get("registered"), "path": values.get("path")}
-
-
-def asked_of_benchmark(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return which data of a benchmark params.yaml asks for."""
-    return {"path": values.get("path")}
-
-
-def _entry(held: Mapping[tuple[str, str], Entry], kind: str, name: str, asked: dict[str, Any], bundle: Path) -> Entry:
-    entry = held.get((kind, name))
-    if entry is None:
-        names = [other for of, other in held if of == kind]
-        raise InputError(
-            f"params.yaml: bundle: {bundle} holds no {kind} {name!r}{nearest(name, names)}; make it again for these "
-            f"parameters"
-        )
-    if entry.asked != asked:
-        raise InputError(
-            f"params.yaml: bundle: {bundle} holds {kind} {name!r} of {entry.asked}, and {asked} is asked for; make it "
-            f"again for these parameters"
-        )
-    return entry
+def asked_of(kind: str, section: Mapping[str, Any]) -> dict[str, Any]:
+    """Return which data a section asks for."""
+    return {key: section.get(key) for key in ASKED[kind]}

@@ -1,1 +1,1 @@
-"""What the present params.yaml will take, told before it is run."""
+"""What the present params.yaml takes: examples, steps, tokens, memory and disk, before anything runs."""

@@ -1,34 +1,25 @@
-"""``python -m codiemb_pipeline.plan`` (``make plan``): what the present params.yaml will take, and what is missing."""
+"""``python -m codiemb_pipeline.plan`` (``make plan``): what the present params.yaml takes, and what is missing."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import click
-import yaml
 
 from codiemb_pipeline.bundle.use import with_bundle
 from codiemb_pipeline.command import run
 from codiemb_pipeline.params import Params
-from codiemb_pipeline.plan.needs import things_of
-from codiemb_pipeline.plan.reach import Looking
+from codiemb_pipeline.plan.report import report_lines
+from codiemb_pipeline.profiles import PARAMS_FILE, read_params
 
 
 @click.command()
 def main() -> None:
-    """Tell examples, steps, tokens, memory, disk, and whether encoder, sources and benchmarks can be reached."""
-    written = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
+    """Report examples, steps, tokens, memory and disk, and whether encoder, sources and benchmarks are available."""
+    written = read_params(PARAMS_FILE)
     params = Params.parse(with_bundle(written, Path("data/.work")))
-    looking = Looking(things_of(params))
-    from codiemb_pipeline.plan.lines import plan_lines  # torch takes seconds, in which the hub answers
-
-    for text in plan_lines(params, written, Path(), looking):
-        click.echo(text)
-    found = looking.all()
-    missing = sum(not entry.found for entry in found)
-    click.echo(
-        f"{missing} of {len(found)} things needed can't be reached" if missing else "all that is needed is there"
-    )
+    for line in report_lines(params, written, Path()):
+        click.echo(line)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,143 @@
+"""`make plan`: its report of a small run, and of resources that are not available."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner
+from huggingface_hub import constants
+from huggingface_hub.errors import LocalEntryNotFoundError
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from tiny_run import make_model_input, tiny_params, write_sources
+
+from codiemb_pipeline.params import Params
+from codiemb_pipeline.plan import availability
+from codiemb_pipeline.plan.__main__ import main
+from codiemb_pipeline.plan.availability import check_availability
+from codiemb_pipeline.plan.report import report_lines
+from codiemb_pipeline.plan.requirements import Resource, required_resources
+from codiemb_pipeline.profiles import profile_titles, read_profile
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def project(tmp_path, tiny_encoder_folder, monkeypatch) -> dict[str, Any]:
+    """Work in a project in which assemble has run; returns its parameters."""
+    values = tiny_params(write_sources(tmp_path / "raw"), tiny_encoder_folder)
+    (tmp_path / "made").mkdir()
+    made = make_model_input(values, tmp_path / "made")
+    (tmp_path / "data/05_model_input").mkdir(parents=True)
+    made.rename(tmp_path / "data/05_model_input/examples")
+    monkeypatch.chdir(tmp_path)
+    return values
+
+
+def reported(values: dict[str, Any]) -> list[str]:
+    """Return the lines of the command on these parameters."""
+    Path("params.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
+    ended = CliRunner().invoke(main, standalone_mode=False)
+    assert ended.exception is None
+    return ended.output.splitlines()
+
+
+def labelled(lines: list[str], label: str) -> list[str]:
+    """Return the texts of the lines with a label."""
+    return [line.strip().removeprefix(label).strip() for line in lines if line.strip().startswith(f"{label} ")]
+
+
+def test_steps_tokens_memory_and_disk_of_assembled_examples(project):
+    lines = reported(project)
+    assert labelled(lines, "steps") == ["6"]
+    assert not any("at most" in text for label in ("tokens", "memory") for text in labelled(lines, label))
+    assert re.match(r"\d+\.\d\d GiB a process", labelled(lines, "memory")[0])
+    assert re.match(r"disk: \d+\.\d GiB for 3 checkpoints and 3 merged models", lines[lines.index("needed") - 1])
+    assert not any(line.startswith("!") for line in lines)
+
+
+def test_each_run_is_planned_with_its_own_settings(project):
+    project["runs"] = {"main": {}, "long": {"max_steps": 9}}
+    assert labelled(reported(project), "steps") == ["6", "9"]
+
+
+def test_a_file_that_is_missing_is_marked_and_counted(project):
+    project["ingest"]["sources"]["words"]["path"] = "raw/gone.tsv"
+    lines = reported(project)
+    assert [line.split()[:3] for line in lines if line.startswith("!")] == [["!", "source", "words"]]
+    assert any("gone.tsv" in line for line in lines)
+    assert lines[-1].startswith("1 of 3 ")
+
+
+def test_before_assemble_has_run_numbers_are_marked_as_near_or_as_bounds(project):
+    shutil.rmtree("data/05_model_input")
+    lines = reported(project)
+    assert re.fullmatch(r"tags +\d+ ir +counted now, as ingest does", labelled(lines, "examples")[0])
+    assert labelled(lines, "steps") == ["6"], "max_steps is met whatever assemble removes"
+    assert re.match(r"about \d+ steps", labelled(lines, "an epoch")[0])
+    assert all(labelled(lines, label)[0].startswith("at most ") for label in ("tokens", "memory"))
+
+
+def test_without_a_network_the_hub_is_not_asked(monkeypatch):
+    monkeypatch.setattr(availability, "HfApi", None)
+    (check,) = check_availability([Resource(kind="benchmark", name="BQ", hub_id="C-MTEB/BQ", revision="0" * 40)])
+    assert not check.found
+    assert "HF_HUB_OFFLINE" in check.where
+
+
+def test_a_hub_that_does_not_answer_is_asked_once(monkeypatch):
+    answers = [None, ValueError("no such id"), OSError("no route"), AssertionError("asked again")]
+
+    class Hub:
+        def repo_info(self, *_: Any, **__: Any) -> None:
+            answer = answers.pop(0)
+            if answer is not None:
+                raise answer
+
+    def not_cached(*_: Any, **__: Any) -> None:
+        raise LocalEntryNotFoundError("not here")
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(availability, "HfApi", Hub)
+    monkeypatch.setattr(availability, "snapshot_download", not_cached)
+    resources = [Resource(kind="source", name=f"s{number}", hub_id="a/b") for number in range(5)]
+    checks = check_availability([*resources, Resource(kind="benchmark", name="local", path=".")])
+    assert [check.found for check in checks] == [True, False, False, False, False, True]
+    assert ["no route" in check.where for check in checks] == [False, False, True, True, True, False]
+    assert len(answers) == 1
+
+
+@pytest.mark.parametrize("profile", profile_titles(ROOT))
+def test_every_profile_is_planned_before_anything_was_read(profile, tmp_path):
+    values = read_profile(profile, ROOT)
+    params = Params.parse(values)
+    lines = list(report_lines(params, values, tmp_path))
+    needed = lines[lines.index("needed") + 1 : -1]
+    assert [line[2:].split()[:2] for line in needed] == [[r.kind, r.name] for r in required_resources(params)]
+    assert "run main" in lines
+    if profile != "custom":  # whose files are the user's to add
+        assert labelled(lines, "steps")[0].startswith("about ")
+        assert labelled(lines, "tokens")[0].startswith("at most ")
+        assert any(line.startswith("disk: ") for line in lines)
+        names = [line[13:].split()[0] for line in lines[1 : 1 + len(params.assemble.train_sources)]]
+        assert names == list(params.assemble.train_sources)
+
+
+def test_the_size_of_an_encoder_that_is_not_available_comes_from_a_folder_with_its_config(project, tiny_encoder_folder):
+    project["encoder"] |= {"path": "someone/encoder", "revision": "0" * 40}
+    lines = reported(project)
+    assert ["someone/encoder" in text and "config.json" in text for text in labelled(lines, "unknown")] == [True]
+    assert not labelled(lines, "memory")
+    assert any(line.startswith("disk: unknown for 3 checkpoints") for line in lines)
+    Path("size").mkdir()
+    shutil.copy(tiny_encoder_folder / "config.json", "size")
+    project["encoder"] |= {"path": "size", "revision": None}
+    lines = reported(project)
+    assert "GiB a process" in labelled(lines, "memory")[0]
+    assert any(re.match(r"disk: \d+\.\d GiB for 3 checkpoints", line) for line in lines)
