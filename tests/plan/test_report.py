@@ -58,7 +58,7 @@ def test_steps_tokens_memory_and_disk_of_assembled_examples(project):
     assert labelled(lines, "steps") == ["6"]
     assert not any("at most" in text for label in ("tokens", "memory") for text in labelled(lines, label))
     assert re.match(r"\d+\.\d\d GiB a process", labelled(lines, "memory")[0])
-    assert re.match(r"disk: \d+\.\d GiB for 3 checkpoints and 3 merged models", lines[lines.index("needed") - 1])
+    assert re.match(r"disk: \d+\.\d GiB for 4 checkpoints and 3 merged models", lines[lines.index("needed") - 1])
     assert not any(line.startswith("!") for line in lines)
 
 
@@ -134,10 +134,10 @@ def test_the_size_of_an_encoder_that_is_not_available_comes_from_a_folder_with_i
     lines = reported(project)
     assert ["someone/encoder" in text and "config.json" in text for text in labelled(lines, "unknown")] == [True]
     assert not labelled(lines, "memory")
-    assert any(line.startswith("disk: unknown for 3 checkpoints") for line in lines)
+    assert any(line.startswith("disk: unknown for 4 checkpoints") for line in lines)
     Path("size").mkdir()
     shutil.copy(tiny_encoder_folder / "config.json", "size")
     project["encoder"] |= {"path": "size", "revision": None}
     lines = reported(project)
     assert "GiB a process" in labelled(lines, "memory")[0]
-    assert any(re.match(r"disk: \d+\.\d GiB for 3 checkpoints", line) for line in lines)
+    assert any(re.match(r"disk: \d+\.\d GiB for 4 checkpoints", line) for line in lines)
