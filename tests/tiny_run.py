@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from pathlib import Path
 from typing import Any
 
-import yaml
+import frozen_params
 
 from codiemb_pipeline.assemble.run import assemble
 from codiemb_pipeline.ingest.run import ingest_sources
@@ -38,7 +37,7 @@ def write_sources(folder: Path) -> Path:
 
 def tiny_params(sources: Path, encoder: Path) -> dict[str, Any]:
     """Return params.yaml's values with tiny sources, encoder and sizes."""
-    params = copy.deepcopy(yaml.safe_load((ROOT / "params.yaml").read_text()))
+    params = frozen_params.params()
     params["encoder"] |= {"path": str(encoder), "max_length": 24}
     shares = {"train": 0.6, "dev": 0.2, "test": 0.2}
     retrieval = {"task": "ir", "reader": "flag_embedding", "path": str(sources / "retrieval.jsonl"), "splits": shares}

@@ -95,8 +95,8 @@ def test_rows_that_do_not_fit_are_errors(change, message):
 
 
 def test_settings_are_flattened_for_the_command_line():
-    assert flat({"sts": {"pearson": 0, "mid_layer": {"weight": 0}}, "seed": 3}, "train") == {
-        "train.sts.pearson": 0,
-        "train.sts.mid_layer.weight": 0,
+    assert flat({"sts": {"parts": {"pearson": None, "pro": {"weight": 0}}}, "seed": 3}, "train") == {
+        "train.sts.parts.pearson": None,
+        "train.sts.parts.pro.weight": 0,
         "train.seed": 3,
     }

@@ -20,11 +20,12 @@ sys.path.insert(0, str(WORKER.parent))
 import worker  # noqa: E402
 
 CASES = [*worker.RETRIEVAL, *worker.SIMILARITY, "matryoshka-ir", "matryoshka-sts"]
-LOCAL = ["pearson", "rank-kl", "pro", "cosent", "cosine", "ir", "ir-cosent", "ir-query-query"]
+LISTS = [name for name, loss in worker.STS_LOSSES.items() if loss.operands != "good pairs"]
+LOCAL = [*LISTS, "ir", "ir-cosent", "ir-query-query"]
 NAMES = [
     *CASES,
     *(f"{case}+cached" for case in CASES),
-    *(f"{case}+{flags}" for case in ("ir", "sts", "mid") for flags in ("accumulated", "accumulated+cached")),
+    *(f"{case}+{flags}" for case in ("ir", "sts", "mid_info_nce") for flags in ("accumulated", "accumulated+cached")),
     *(f"{case}+local" for case in LOCAL),
     *(f"{case}+local+cached" for case in ("ir", "pearson")),
     *(f"{case}+{flags}" for case in ("ir", "sts") for flags in ("sharded", "sharded+cached", "accumulated+sharded")),

@@ -10,18 +10,16 @@ import sys
 from pathlib import Path
 
 import torch
-from objective_params import NO_PARTS, ir_params, sts_params
+from objective_params import ir_params, sts_params
 
 from codiemb_pipeline.distributed import process_group, process_rank, world_size, wrap
 from codiemb_pipeline.encoder.tokens import TokenBatch
-from codiemb_pipeline.params.objectives import MatryoshkaParams
+from codiemb_pipeline.params.objectives import STS_LOSSES, MatryoshkaParams
 from codiemb_pipeline.train.collate import IRBatch, STSBatch
 from codiemb_pipeline.train.grad_cache import backward_at_once, backward_in_chunks
 from codiemb_pipeline.train.step import Objective
 
 TEXTS, QUERIES, SLOTS, PAIRS, CHUNK = 40, 8, 3, 12, 7
-MID = {"weight": 1.0, "layer": 1, "threshold": 0.8, "temperature": 0.1, "ignore_copies": True}
-NO_MID = {**MID, "weight": 0.0}
 GATHERED = {"cross_device": True}
 
 # By name: what differs in the retrieval objective, or in the similarity objective.
@@ -34,20 +32,19 @@ RETRIEVAL = {
     "ir-query-query": {"query_query": True},
     "ir-cosent": {"loss": "cosent"},
 }
-SIMILARITY = {
-    "pearson": {**NO_PARTS, "pearson": 1.0, "mid_layer": NO_MID},
-    "rank-kl": {**NO_PARTS, "rank_kl": 1.0, "mid_layer": NO_MID},
-    "pro": {**NO_PARTS, "pro": 1.0, "mid_layer": NO_MID},
-    "cosent": {**NO_PARTS, "cosent": 1.0, "mid_layer": NO_MID},
-    "cosine": {**NO_PARTS, "cosine": 1.0, "mid_layer": NO_MID},
-    "mid": {**NO_PARTS, "mid_layer": MID},
-    "pair-info-nce": {
-        **NO_PARTS,
-        "mid_layer": NO_MID,
-        "info_nce": {"weight": 1.0, "threshold": 0.8, "temperature": 0.1, "ignore_copies": False},
-    },
-    "sts": {"mid_layer": MID},
+SETTINGS = {
+    "weight": 1.0,
+    "temperature": 0.1,
+    "divide_by_pairs": True,
+    "threshold": 0.8,
+    "ignore_copies": True,
+    "layer": 1,
 }
+ALONE = {
+    name: {key: value for key, value in SETTINGS.items() if key in loss.params.model_fields}
+    for name, loss in STS_LOSSES.items()
+}
+SIMILARITY = {**{name: {name: settings} for name, settings in ALONE.items()}, "sts": ALONE}
 
 
 class TinyModel(torch.nn.Module):
@@ -110,13 +107,12 @@ def sts_batch(rows: slice, seed: int) -> STSBatch:
 def objective(case: str, *, gathered: bool) -> Objective:
     """Return the objective of a case; ``matryoshka`` is the whole of both tasks at a smaller width too."""
     ir = {"temperature": 0.1, "positives": 2, "hard_negatives": 1, "cross_device": gathered}
-    temperatures = {"rank_kl_temperature": 0.1, "pro_temperature": 0.1, "cosent_temperature": 0.1}
-    sts = {**temperatures, "mid_layer": MID, "cross_device": gathered, **SIMILARITY.get(case, {})}
-    wide, similarity = case.startswith("matryoshka"), sts_params(**sts)
+    similarity = sts_params(cross_device=gathered, **SIMILARITY.get(case, ALONE))
+    wide = case.startswith("matryoshka")
     return Objective(
         ir=ir_params(**ir, **RETRIEVAL.get(case, {})),
         sts=similarity,
-        mid_layer=1 if similarity.mid_layer.weight > 0 else None,
+        mid_layer=1 if "mid_info_nce" in similarity.active() else None,
         matryoshka=MatryoshkaParams(dimensions=(2,), weights=(0.5,)) if wide else None,
     )
 

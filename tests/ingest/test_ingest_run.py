@@ -6,8 +6,8 @@ from importlib.util import find_spec
 from itertools import combinations
 from pathlib import Path
 
+import frozen_params
 import pytest
-import yaml
 from source_files import beir_source, counts, ingest, table
 
 from codiemb_pipeline.errors import InputError
@@ -23,7 +23,7 @@ def run_quickstart(out: Path) -> Path:
     for package in ("cherche", "gensim"):
         if find_spec(package) is None:
             pytest.skip(f"package {package} is not installed: pip install codiemb-pipeline[quickstart]")
-    params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))["ingest"]
+    params = frozen_params.params()["ingest"]
     ingest_sources(IngestParams.parse(params, "ingest"), out)
     return out
 

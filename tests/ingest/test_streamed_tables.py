@@ -7,11 +7,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import frozen_params
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-import yaml
 from source_files import SHARES, beir_source, flag_source, ingest, pairs_source, table, write_beir, write_lines
 
 from codiemb_pipeline import source_tables
@@ -41,7 +41,7 @@ WRITTEN_BEFORE = {
 def test_the_quickstart_has_the_rows_it_had_before_they_were_streamed(tmp_path: Path) -> None:
     if find_spec("cherche") is None or find_spec("gensim") is None:
         pytest.skip("the quickstart's packages are not installed")
-    params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))["ingest"]
+    params = frozen_params.params()["ingest"]
     ingest_sources(IngestParams.parse(params, "ingest"), tmp_path)
     found = {}
     for path in sorted(tmp_path.rglob("*.parquet")):

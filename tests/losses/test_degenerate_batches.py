@@ -11,7 +11,7 @@ from codiemb_pipeline.losses.cosent import cosent, cosent_retrieval
 from codiemb_pipeline.losses.cosine import cosine_regression
 from codiemb_pipeline.losses.finite import NotFiniteError
 from codiemb_pipeline.losses.info_nce import info_nce
-from codiemb_pipeline.losses.objectives import mid_info_nce_sum
+from codiemb_pipeline.losses.pair_info_nce import pair_info_nce_sum
 from codiemb_pipeline.losses.pearson import pearson
 from codiemb_pipeline.losses.pro import pro
 from codiemb_pipeline.losses.rank_kl import rank_kl
@@ -54,7 +54,7 @@ ZERO = {"no pair", "one pair", "constant gold", "both constant"}
 
 def pair_wise(queries, candidates, positive):
     """InfoNCE of pairs, of which those with a positive are good ones."""
-    total, count = mid_info_nce_sum(
+    total, count = pair_info_nce_sum(
         queries, candidates[: len(queries)], positive.any(dim=1).float(), threshold=0.8, temperature=0.02
     )
     return total / count.clamp(min=1)
@@ -156,7 +156,7 @@ def test_losses_of_embeddings(value_and_gradients, batch, name, loss):
 def test_defect_14_no_good_pair_is_a_connected_zero(value_and_gradients, gold):
     """The released code returned ``tensor(0., requires_grad=True)``, from which no parameter has a gradient."""
     value, gradients = value_and_gradients(
-        lambda a, b: mid_info_nce_sum(a, b, torch.tensor(gold), threshold=0.8, temperature=0.02)[0],
+        lambda a, b: pair_info_nce_sum(a, b, torch.tensor(gold), threshold=0.8, temperature=0.02)[0],
         torch.rand(2, 3),
         torch.rand(2, 3),
     )
@@ -166,4 +166,4 @@ def test_defect_14_no_good_pair_is_a_connected_zero(value_and_gradients, gold):
 
 def test_gold_of_the_pair_wise_part_that_is_not_finite_is_an_error():
     with pytest.raises(NotFiniteError, match="gold"):
-        mid_info_nce_sum(torch.ones(1, 2), torch.ones(1, 2), torch.tensor([math.nan]), threshold=0.8, temperature=0.02)
+        pair_info_nce_sum(torch.ones(1, 2), torch.ones(1, 2), torch.tensor([math.nan]), threshold=0.8, temperature=0.02)

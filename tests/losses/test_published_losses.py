@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from codiemb_pipeline.losses.info_nce import info_nce
-from codiemb_pipeline.losses.objectives import mid_info_nce_sum
+from codiemb_pipeline.losses.pair_info_nce import pair_info_nce_sum
 from codiemb_pipeline.losses.pearson import pearson
 from codiemb_pipeline.losses.pro import pro
 from codiemb_pipeline.losses.rank_kl import rank_kl
@@ -75,7 +75,7 @@ def test_info_nce_slot_by_slot_is_the_published_one(value_and_gradients, case):
 @pytest.mark.parametrize("case", MID_LAYER, ids=["mid-layer"])
 def test_mid_layer_info_nce_is_the_published_one(value_and_gradients, case):
     def mean(a, b):
-        total, count = mid_info_nce_sum(
+        total, count = pair_info_nce_sum(
             a, b, double(case["gold"]), threshold=case["threshold"], temperature=case["temperature"]
         )
         return total / count

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import copy
-from pathlib import Path
 from typing import Any
 
+import frozen_params
 import pytest
 import yaml
 from pydantic import ValidationError
@@ -15,12 +15,10 @@ from codiemb_pipeline.params import Params
 from codiemb_pipeline.params.evaluate import GeometryParams
 from codiemb_pipeline.params.ingest import IngestParams, SplitShares
 
-PARAMS = Path(__file__).parents[2] / "params.yaml"
-
 
 @pytest.fixture(scope="module")
 def committed() -> dict[str, Any]:
-    return yaml.safe_load(PARAMS.read_text(encoding="utf-8"))
+    return frozen_params.params()
 
 
 def changed(values: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
@@ -72,7 +70,7 @@ def test_an_unknown_key_of_any_section_is_an_error(committed: dict[str, Any], se
     [
         ("trian", "train"),
         ("train.learning_rat", "learning_rate"),
-        ("train.sts.mid_layer.wieght", "weight"),
+        ("train.sts.parts.mid_info_nce.wieght", "weight"),
         ("ingest.sources.lee.spilts", "splits"),
         ("ingest.sources.semanlink.splits.tran", "train"),
         ("encoder.prompts.templat", "template"),

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
+import frozen_params
 import pytest
-import yaml
 
 from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.params import Params, run_params
 
-VALUES = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text(encoding="utf-8"))
+VALUES = frozen_params.params()
 
 
 def faults(runs: Any, **train: Any) -> str:
@@ -54,8 +53,8 @@ def test_single_mode_has_one_batch_size_and_no_balance():
 
 
 def test_an_objective_without_any_part_is_an_error():
-    off = {"pearson": 0, "rank_kl": 0, "pro": 0, "mid_layer": {"weight": 0}}
-    assert "one part at least must have a weight above 0" in faults({"none": {"sts": off}})
+    off = {"pearson": {"weight": 0}, "rank_kl": None, "pro": None, "mid_info_nce": None}
+    assert "one part at least must have a weight above 0" in faults({"none": {"sts": {"parts": off}}})
 
 
 def test_matryoshka_needs_a_weight_for_each_width():

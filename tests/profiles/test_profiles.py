@@ -73,9 +73,10 @@ def test_a_profile_has_the_recipe_s_numbers(name: str) -> None:
     assert (train.ir.positives, train.ir.hard_negatives, train.ir.temperature) == (2, 4, 0.02)
     assert (train.ir.cross_device, train.sts.cross_device, train.gradient_checkpointing) == (True, False, True)
     weights = {"pearson": 2, "rank_kl": 5, "pro": 0.5, "mid_info_nce": 1}
-    assert {part: weight for part, weight in train.sts.weights().items() if weight} == weights
-    temperatures = (train.sts.rank_kl_temperature, train.sts.pro_temperature, train.sts.mid_layer.temperature)
-    assert temperatures == (0.05, 0.05, 0.02)
+    parts = train.sts.active()
+    assert {name: part.weight for name, part in parts.items()} == weights
+    temperatures = [parts[name].temperature for name in ("rank_kl", "pro", "mid_info_nce")]
+    assert temperatures == [0.05, 0.05, 0.02]
     assert (train.sampler.mode, train.weight_decay, train.checkpoint_every) == ("dynamic", 0.0, None)
     assert encoder.normalize
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import frozen_params
 import numpy as np
-import yaml
 from fake_contamination import fake_contamination
 
 from codiemb_pipeline.artifacts.merge import (
@@ -67,7 +67,7 @@ def build_fake_run(folder: Path) -> ReportInputs:
 
 def fake_facts(params: dict[str, Any] | None = None) -> RunFacts:
     """Return facts of that run; the parameters are the project's own."""
-    own = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text(encoding="utf-8"))
+    own = frozen_params.params()
     seconds = {"ingest": 6.4, "mine": 71.2, "assemble": 11.8, "train": 402.6, "merge": 38.0, "evaluate": 131.5}
     return RunFacts(
         params=params or own,

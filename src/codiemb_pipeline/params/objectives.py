@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from collections.abc import Callable
+from dataclasses import dataclass
+from pkgutil import resolve_name
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, create_model, model_validator
 
 from codiemb_pipeline.params.base import Section
 
@@ -40,24 +43,46 @@ class IRParams(Section):
     query_query: bool
 
 
-class PairInfoNCEParams(Section):
-    """InfoNCE between the texts of good pairs.
+class PartParams(Section):
+    """One part of the similarity objective.
 
     Attributes:
-        weight: of this part in the objective; 0 turns it off.
-        threshold: pairs with gold (on the scale [0, 1]) at or above it count as positives of each other. The released
-            code compares with 1.0 on whatever scale a source has.
-        temperature: divisor of similarities.
-        ignore_copies: other copies of a pair's own texts are no negatives of it; false restores the released code.
+        weight: of this part in the sum; 0 turns it off, as leaving it out does.
     """
 
     weight: float = Field(ge=0.0)
-    threshold: float
+
+
+class ScaledPartParams(PartParams):
+    """A part whose similarities are divided by a temperature."""
+
     temperature: float = Field(gt=0.0)
+
+
+class RankKLParams(ScaledPartParams):
+    """RankKL.
+
+    Attributes:
+        divide_by_pairs: whether it is divided by the number of pairs, as in the released code.
+    """
+
+    divide_by_pairs: bool
+
+
+class PairInfoNCEParams(ScaledPartParams):
+    """InfoNCE between the texts of good pairs.
+
+    Attributes:
+        threshold: pairs with gold (on the scale [0, 1]) at or above it count as positives of each other. The released
+            code compares with 1.0 on whatever scale a source has.
+        ignore_copies: other copies of a pair's own texts are not negatives of it; false restores the released code.
+    """
+
+    threshold: float
     ignore_copies: bool
 
 
-class MidLayerParams(PairInfoNCEParams):
+class MidInfoNCEParams(PairInfoNCEParams):
     """The same on a middle layer.
 
     Attributes:
@@ -67,46 +92,68 @@ class MidLayerParams(PairInfoNCEParams):
     layer: int | None = Field(ge=0)
 
 
-class STSParams(Section):
-    """The similarity objective: a weighted sum of losses on the order of a batch of pairs.
+@dataclass(frozen=True)
+class STSLoss:
+    """A loss that may be part of the similarity objective.
 
     Attributes:
-        pearson: weight of the Pearson loss.
-        rank_kl: weight of RankKL.
-        rank_kl_temperature: its temperature.
-        rank_kl_divide_by_pairs: whether it is divided by the number of pairs, as in the released code.
-        pro: weight of PRO.
-        pro_temperature: its temperature.
-        mid_layer: the middle-layer part.
-        cosent, cosent_temperature: weight and temperature of CoSENT, a baseline.
-        cosine: weight of plain regression of the cosine on gold, a baseline.
-        info_nce: InfoNCE on the final embeddings, a baseline.
+        params: its settings; all but ``weight`` (and ``layer``) are arguments of the function.
+        function: where it lies in ``codiemb_pipeline.losses``, as ``<module>:<name>``.
+        operands: what it is called with: ``cosines`` (predicted (n,), gold (n,)), ``embeddings`` (a (n, D), b (n, D),
+            gold (n,)), or ``good pairs``: see :func:`codiemb_pipeline.losses.pair_info_nce.pair_info_nce_sum`, on the
+            final embeddings or, with a ``layer``, on those of that layer.
+        label: what the report calls it.
+    """
+
+    params: type[PartParams]
+    function: str
+    operands: Literal["cosines", "embeddings", "good pairs"]
+    label: str
+
+    def load(self) -> Callable[..., Any]:
+        """Return the function."""
+        return resolve_name(f"codiemb_pipeline.losses.{self.function}")
+
+
+STS_LOSSES = {
+    "pearson": STSLoss(PartParams, "pearson:pearson", "cosines", "Pearson"),
+    "rank_kl": STSLoss(RankKLParams, "rank_kl:rank_kl", "cosines", "RankKL"),
+    "pro": STSLoss(ScaledPartParams, "pro:pro", "cosines", "PRO"),
+    "mid_info_nce": STSLoss(MidInfoNCEParams, "pair_info_nce:pair_info_nce_sum", "good pairs", "Mid-layer InfoNCE"),
+    "cosent": STSLoss(ScaledPartParams, "cosent:cosent", "cosines", "CoSENT"),
+    "cosine": STSLoss(PartParams, "cosine:cosine_regression", "cosines", "Cosine regression"),
+    "info_nce": STSLoss(PairInfoNCEParams, "pair_info_nce:pair_info_nce_sum", "good pairs", "InfoNCE"),
+}
+
+STSParts = create_model(
+    "STSParts", __base__=Section, **{name: (loss.params | None, None) for name, loss in STS_LOSSES.items()}
+)
+
+
+class STSParams(Section):
+    """The similarity objective: a weighted sum of losses on a batch of scored pairs.
+
+    Source: CoDiEmb (arXiv 2508.11442); released as Pearson, RankKL, PRO and mid-layer InfoNCE with weights 2, 5, 0.5, 1
+    and temperatures 0.05 (TencentCloudADP/youtu-embedding @9a0d6f3, ``train/model.py``). The others are baselines.
+
+    Attributes:
+        parts: the losses by name, each with its weight and settings; a loss that is absent is off.
         cross_device: whether the lists are ordered over the pairs of all processes together.
     """
 
-    pearson: float = Field(ge=0.0)
-    rank_kl: float = Field(ge=0.0)
-    rank_kl_temperature: float = Field(gt=0.0)
-    rank_kl_divide_by_pairs: bool
-    pro: float = Field(ge=0.0)
-    pro_temperature: float = Field(gt=0.0)
-    mid_layer: MidLayerParams
-    cosent: float = Field(ge=0.0)
-    cosent_temperature: float = Field(gt=0.0)
-    cosine: float = Field(ge=0.0)
-    info_nce: PairInfoNCEParams
+    parts: STSParts
     cross_device: bool
 
     @model_validator(mode="after")
     def _any_part(self) -> Self:
-        if not any(self.weights().values()):
+        if not self.active():
             raise ValueError("one part at least must have a weight above 0")
         return self
 
-    def weights(self) -> dict[str, float]:
-        """Return the weight of each part by name."""
-        plain = {name: getattr(self, name) for name in ("pearson", "rank_kl", "pro", "cosent", "cosine")}
-        return {**plain, "info_nce": self.info_nce.weight, "mid_info_nce": self.mid_layer.weight}
+    def active(self) -> dict[str, Any]:
+        """Return the settings of the losses that are on, by name."""
+        parts = {name: getattr(self.parts, name) for name in STS_LOSSES}
+        return {name: settings for name, settings in parts.items() if settings and settings.weight > 0}
 
 
 class MatryoshkaParams(Section):

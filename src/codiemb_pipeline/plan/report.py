@@ -60,7 +60,9 @@ def report_lines(params: Params, written: Mapping[str, Any], root: Path) -> Iter
             yield _line("unknown", str(error))
             continue
         yield from _budget_lines(budget, train, size, processes, exact=all(count.lengths for count in counts))
-        checkpoints += -(-budget.steps // (train.checkpoint_every or max(budget.steps_per_epoch, 1))) + 1  # checkpoint 0
+        checkpoints += (
+            -(-budget.steps // (train.checkpoint_every or max(budget.steps_per_epoch, 1))) + 1
+        )  # checkpoint 0
     if checkpoints:
         yield _disk_line(size, checkpoints, len(params.merge.recipes))
     yield "needed"

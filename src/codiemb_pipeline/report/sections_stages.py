@@ -12,6 +12,7 @@ import pandas as pd
 
 from codiemb_pipeline.artifacts.merge import MergeSummary, Provenance
 from codiemb_pipeline.params import run_params
+from codiemb_pipeline.params.objectives import STS_LOSSES
 from codiemb_pipeline.report.figures import delta_norms_chart, merge_weights_chart, mining_chart
 from codiemb_pipeline.report.figures_training import (
     TASK_WORDS,
@@ -28,12 +29,7 @@ from codiemb_pipeline.report.tables import metric_word
 
 PART_WORDS = {
     "info_nce": "InfoNCE",
-    "pearson": "Pearson",
-    "rank_kl": "RankKL",
-    "pro": "PRO",
-    "mid_info_nce": "Mid-layer InfoNCE",
-    "cosent": "CoSENT",
-    "cosine": "Cosine regression",
+    **{name: loss.label for name, loss in STS_LOSSES.items()},
     "symmetric": "InfoNCE to queries",
 }
 PACE = ("learning_rate", "gradient_norm", "tokens_per_second", "padding", "loader_share")
@@ -142,9 +138,8 @@ def _part_charts(task: str, curve: pd.DataFrame, task_params: dict[str, Any]) ->
 
 
 def _weight_note(part: str, task_params: dict[str, Any]) -> str:
-    sections = {"mid_info_nce": "mid_layer", "info_nce": "info_nce"}
-    weight = task_params.get(sections.get(part, part))
-    weight = weight.get("weight") if isinstance(weight, dict) else weight
+    settings = (task_params.get("parts") or {}).get(part)
+    weight = settings["weight"] if settings else task_params.get(part)
     return f"weight {weight:g}" if isinstance(weight, (int, float)) else ""
 
 

@@ -110,9 +110,8 @@ def run_steps(run: Run, *, done: int, steps_per_epoch: int) -> None:
 
 
 def _objective(run: Run) -> Objective:
-    mid = run.params.sts.mid_layer
     layer = None
-    if mid.weight > 0:
+    if mid := run.params.sts.active().get("mid_info_nce"):
         layer = run.encoder.model.layers // 2 if mid.layer is None else mid.layer
     for dimensions in run.params.matryoshka.dimensions if run.params.matryoshka else ():
         if dimensions >= (width := run.encoder.model.width):
