@@ -121,6 +121,7 @@ STS_LOSSES = {
     "pro": STSLoss(ScaledPartParams, "pro:pro", "cosines", "PRO"),
     "mid_info_nce": STSLoss(MidInfoNCEParams, "pair_info_nce:pair_info_nce_sum", "good pairs", "Mid-layer InfoNCE"),
     "cosent": STSLoss(ScaledPartParams, "cosent:cosent", "cosines", "CoSENT"),
+    "angle": STSLoss(ScaledPartParams, "angle:angle", "embeddings", "AnglE"),
     "cosine": STSLoss(PartParams, "cosine:cosine_regression", "cosines", "Cosine regression"),
     "info_nce": STSLoss(PairInfoNCEParams, "pair_info_nce:pair_info_nce_sum", "good pairs", "InfoNCE"),
 }
