@@ -1,4 +1,5 @@
 # make quickstart   set up, run the whole pipeline on the committed params.yaml, show the results
+# make check        lint, and the tests that are neither slow nor start several processes
 # make test         set up, lint and test
 # make profile      the settings for known encoders; with PROFILE=<name>, put one into params.yaml
 # make plan         what the present params.yaml takes (steps, tokens, memory, disk), and what can't be reached
@@ -15,18 +16,25 @@ export TOKENIZERS_PARALLELISM := false
 export DVC_NO_ANALYTICS := 1
 DVC := dvc
 
-.PHONY: quickstart test lint profile plan bundle bench ablation ablation-queue install clean
+.PHONY: quickstart check test lint profile plan bundle bench ablation ablation-queue install clean
 
 quickstart: .venv/ready
 	@echo "== pipeline: ingest, mine, assemble, train, merge, evaluate, report"
 	@python -m codiemb_pipeline.quickstart
+
+check: .venv/ready
+	@echo "== lint"
+	@ruff check src tests perf
+	@ruff format --check src tests perf
+	@echo "== fast tests"
+	@python -m pytest -n auto --maxprocesses 8 --dist loadfile -m "not slow and not dist"
 
 test: .venv/ready
 	@echo "== lint"
 	@ruff check src tests perf
 	@ruff format --check src tests perf
 	@echo "== test"
-	@python -m pytest --cov
+	@python -m pytest --cov -n auto --maxprocesses 8 --dist loadfile
 
 lint: .venv/ready
 	@ruff check --fix src tests perf

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from source_files import SHARES, beir_source, flag_source, ingest, pairs_source, table, write_beir, write_lines
 
-from codiemb_pipeline import source_tables
+from codiemb_pipeline.artifacts import ingest as source_tables
 from codiemb_pipeline.artifacts.ingest import PAIR_SCHEMA, TableWriter, keep_rows, read_pairs, read_retrieval
 from codiemb_pipeline.ingest import splits
 from codiemb_pipeline.ingest.digests import digest_of

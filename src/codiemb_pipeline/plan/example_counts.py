@@ -152,7 +152,7 @@ def _bytes_of(source: SourceParams) -> float:
         path = resolve(source.path, field="path")
     except InputError:
         return math.inf
-    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    files = [path] if path.is_file() else [file for file in sorted(path.rglob("*")) if file.is_file()]
     return sum(file.stat().st_size * PACKED.get(file.suffix, 1) for file in files)
 
 
