@@ -12,6 +12,7 @@ import pytest
 
 from codiemb_pipeline.artifacts.train import TrainedRun
 from codiemb_pipeline.catalog_types import RunFolder
+from codiemb_pipeline.params import Params
 from codiemb_pipeline.pipelines.assemble.nodes import assemble
 from codiemb_pipeline.pipelines.evaluate.nodes import evaluate
 from codiemb_pipeline.pipelines.ingest.nodes import ingest
@@ -32,24 +33,21 @@ def test_the_seven_stages_run_from_raw_files_to_the_report(tmp_path, tiny_encode
     values["runs"] = {"main": {}, "hot": {"learning_rate": 1.0e-3, "sampler": {"steps_per_task": {"ir": 1, "sts": 1}}}}
     fusion = values["merge"]["recipes"]["delta_guided"]
     values["merge"]["recipes"] |= {"across": {**fusion, "levels": 2}}
-    common, runs = {"encoder": values["encoder"], "work": work}, values["runs"]
-    sources = ingest(values["ingest"], work)
-    negatives = mine(values["mine"], assemble=values["assemble"], sources=sources, **common)
-    made = {"sources": sources, "hard_negatives": negatives}
-    examples, contamination = assemble(values["assemble"], evaluate=values["evaluate"], **made, **common)
+    params = Params.parse(values)
+    encoder, runs = params.encoder, params.trainings
+    sources = ingest(params.ingest, work)
+    negatives = mine(params.mine, encoder, params.assemble, sources, work)
+    examples, contamination = assemble(params.assemble, encoder, params.evaluate, sources, negatives, work)
     checkpoints, curves = tmp_path / "checkpoints", tmp_path / "training"
     for run in runs:
-        parameters = {**values, "run": run}
-        finished = train(values["train"], runs, parameters=parameters, model_input=examples, **common)
+        finished = train(runs, run, encoder, examples, work)
         for folder, place in zip(finished, (checkpoints, curves), strict=True):
             RunFolder(str(place), run).save(folder)
-    made = {"checkpoints": checkpoints, "model_input": examples, "runs": runs}
-    merged = merge(values["merge"], train=values["train"], **made, **common)
-    models = {"checkpoints": checkpoints, "merged": merged, "sources": sources}
-    evaluation = evaluate(values["evaluate"], runs=runs, **models, **common)
+    merged = merge(params.merge, encoder, params.train, runs, checkpoints, examples, work)
+    evaluation = evaluate(params.evaluate, encoder, runs, checkpoints, merged, sources, work)
     folders = {"hard_negatives": negatives, "model_input": examples, "contamination": contamination}
     folders |= {"training_curves": curves, "merged": merged, "sources": sources}
-    page, metrics, results = report(values["report"], values, work, evaluation=evaluation, **folders)
+    page, metrics, results = report(params.report, values, work, evaluation=evaluation, **folders)
 
     for run in runs:
         names = [entry.name for entry in TrainedRun.of(checkpoints / run).checkpoints]

@@ -13,8 +13,8 @@ import yaml
 
 from codiemb_pipeline.ablation.rows import read_rows
 from codiemb_pipeline.params import Params, run_params
+from codiemb_pipeline.params_loader import DEFAULT_RUN
 from codiemb_pipeline.pipeline_registry import STAGES
-from codiemb_pipeline.pipelines.rim import DEFAULT_RUN
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "codiemb_pipeline"
@@ -54,12 +54,15 @@ def test_params_yaml_in_the_root_is_valid():
 def test_dvc_tracks_the_sections_outputs_and_inputs_of_the_node(stage: str):
     declared, pipeline = declared_of(stage), pipeline_of(stage)
     assert declared["cmd"] == f"kedro run --pipelines={stage}" + f" --params=run={RUN}" * (stage == "train")
-    sections = {name.removeprefix("params:") for name in pipeline.inputs() if name.startswith("params:")}
+    sections = {name.removeprefix("params:") for name in pipeline.inputs() if name.startswith("params:")} - {
+        "run",
+        "values",
+    }
     assert sections <= {str(name).split(".")[0] for name in declared["params"]}
     outs = {path.removesuffix(f"/{RUN}") for path in paths(declared.get("outs", []) + declared.get("metrics", []))}
     assert outs == {CATALOG[name]["filepath"] for name in pipeline.outputs()}
     for name in pipeline.inputs() - {"work"}:
-        if not name.startswith("params:") and name != "parameters":
+        if not name.startswith("params:"):
             folder = CATALOG[name]["filepath"]
             assert any(path == folder or path.startswith(f"{folder}/") for path in paths(declared["deps"])), name
 

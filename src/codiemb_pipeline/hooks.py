@@ -1,4 +1,4 @@
-"""What happens around every Kedro run: params.yaml is checked whole, and the seconds of each stage are kept."""
+"""What happens around every Kedro run: missing inputs are reported first, and the seconds of each stage are kept."""
 
 from __future__ import annotations
 
@@ -7,35 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from click import ClickException
-from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
 from codiemb_pipeline.catalog_types import Folder, WorkFolder
-from codiemb_pipeline.errors import InputError, nearest
 from codiemb_pipeline.jsonl import write_json
-from codiemb_pipeline.params import Params
-
-
-class CheckParams:
-    """Refuses a params.yaml with an unknown, missing or wrong key anywhere, whatever stage is run."""
-
-    @hook_impl
-    def after_context_created(self, context: KedroContext) -> None:
-        """Check all sections, with run-time overrides in, and the name of the run where one is given."""
-        try:
-            values = dict(context.params)
-            run = values.pop("run", None)
-            known = Params.parse(values).runs
-        except InputError as error:
-            raise ClickException(str(error)) from None
-        if run is not None and run not in known:
-            raise ClickException(f"--params=run={run}: no run of that name in params.yaml{nearest(str(run), known)}")
 
 
 class RequireInputs:
-    """Says in one line which folder is missing and which stage writes it, before any node runs."""
+    """Reports in one line which folder is missing, before any node runs."""
 
     @hook_impl
     def before_pipeline_run(self, pipeline: Pipeline, catalog: Any) -> None:

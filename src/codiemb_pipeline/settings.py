@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from codiemb_pipeline.hooks import CheckParams, RecordDurations, RequireInputs
+from codiemb_pipeline.hooks import RecordDurations, RequireInputs
 from codiemb_pipeline.params_loader import ParamsLoader
 
 CONFIG_LOADER_CLASS = ParamsLoader
@@ -14,5 +14,5 @@ CONFIG_LOADER_ARGS = {
     "config_patterns": {"parameters": ["../../params.yaml"]},
     "ignore_hidden": False,
 }
-HOOKS = (CheckParams(), RequireInputs(), RecordDurations())
+HOOKS = (RequireInputs(), RecordDurations())
 DISABLE_HOOKS_FOR_PLUGINS = ("kedro-viz",)  # it would write .viz/ into the project on every run

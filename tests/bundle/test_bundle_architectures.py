@@ -25,6 +25,7 @@ from codiemb_pipeline.benchmarks.registry import BENCHMARKS, METRICS, names_of
 from codiemb_pipeline.bundle.gather import gather
 from codiemb_pipeline.bundle.use import with_bundle
 from codiemb_pipeline.jsonl import read_json
+from codiemb_pipeline.params import Params
 from codiemb_pipeline.pipelines.evaluate.nodes import evaluate
 from codiemb_pipeline.pipelines.merge.nodes import merge
 from codiemb_pipeline.pipelines.train.nodes import train
@@ -85,11 +86,12 @@ def run_stages(values: dict[str, Any], root: Path) -> tuple[Path, Path]:
     """Run all stages; return the folders of merged encoders and of results."""
     root.mkdir()
     model_input, work, checkpoints = make_model_input(values, root), root / "work", root / "checkpoints"
-    runs, encoder = values["runs"], values["encoder"]
-    trained, _ = train(values["train"], runs, encoder, {"run": "main"}, model_input, work)
+    params = Params.parse(values)
+    encoder, runs = params.encoder, params.trainings
+    trained, _ = train(runs, "main", encoder, model_input, work)
     shutil.copytree(trained, checkpoints / "main")
-    merged = merge(values["merge"], encoder, values["train"], runs, checkpoints, model_input, work)
-    return merged, evaluate(values["evaluate"], encoder, runs, checkpoints, merged, root / "sources", work)
+    merged = merge(params.merge, encoder, params.train, runs, checkpoints, model_input, work)
+    return merged, evaluate(params.evaluate, encoder, runs, checkpoints, merged, root / "sources", work)
 
 
 @pytest.fixture(scope="module", params=SETTINGS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from codiemb_pipeline.params.assemble import AssembleParams
 from codiemb_pipeline.params.base import Section
@@ -53,6 +53,8 @@ class Params(Section):
     evaluate: EvaluateParams
     report: ReportParams
 
+    _trainings: dict[str, TrainParams] = PrivateAttr(default_factory=dict)
+
     @classmethod
     def parse(cls, values: Mapping[str, Any], name: str = "") -> Self:
         """Check all of params.yaml, the runs too.
@@ -62,5 +64,10 @@ class Params(Section):
         """
         parsed = super().parse(values, name)
         for run, overrides in parsed.runs.items():
-            run_params(values["train"], overrides, run)
+            parsed._trainings[run] = run_params(values["train"], overrides, run)
         return parsed
+
+    @property
+    def trainings(self) -> dict[str, TrainParams]:
+        """The parameters of each run, by its name."""
+        return self._trainings

@@ -1,4 +1,4 @@
-"""What all stage nodes share: a place to write, and errors a person can read."""
+"""What all stage nodes share: a place to write, and readable errors."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ from kedro.pipeline import Pipeline, node
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from codiemb_pipeline.errors import PipelineError
-
-DEFAULT_RUN = "main"  # the run of a plain ``kedro run``; the same in conf/base/catalog.yml
 
 
 def stage_pipeline(function: Callable[..., Any], inputs: dict[str, str], outputs: Any) -> Pipeline:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from codiemb_pipeline.params import AssembleParams, EncoderParams, EvaluateParams
 from codiemb_pipeline.pipelines.rim import draft
 
 
 def assemble(
-    params: dict[str, Any],
-    encoder: dict[str, Any],
-    evaluate: dict[str, Any],
+    params: AssembleParams,
+    encoder: EncoderParams,
+    evaluate: EvaluateParams,
     sources: Path,
     hard_negatives: Path,
     work: Path,
@@ -34,7 +33,6 @@ def assemble(
     from codiemb_pipeline.assemble.run import assemble as assemble_examples
 
     out = draft(work, "model_input")
-    values, encoder_params = AssembleParams.parse(params, "assemble"), EncoderParams.parse(encoder, "encoder")
-    audit = open_audit(values.audit, EvaluateParams.parse(evaluate, "evaluate").benchmarks, sources)
-    assemble_examples(values, encoder_params, sources, hard_negatives, out, audit)
+    audit = open_audit(params.audit, evaluate.benchmarks, sources)
+    assemble_examples(params, encoder, sources, hard_negatives, out, audit)
     return out, write_contamination(audit, draft(work, "contamination") / "contamination.json")

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from codiemb_pipeline.params import EncoderParams, EvaluateParams
+from codiemb_pipeline.params import EncoderParams, EvaluateParams, TrainParams
 from codiemb_pipeline.pipelines.rim import draft
 
 
 def evaluate(
-    params: dict[str, Any],
-    encoder: dict[str, Any],
-    runs: dict[str, Any],
+    params: EvaluateParams,
+    encoder: EncoderParams,
+    runs: dict[str, TrainParams],
     checkpoints: Path,
     merged: Path,
     sources: Path,
     work: Path,
 ) -> Path:
-    """Judge base, checkpoints and merged encoders with mteb.
+    """Evaluate base, checkpoints and merged encoders with mteb.
 
     Args:
         params: the ``evaluate`` section.
         encoder: the ``encoder`` section.
-        runs: the ``runs`` section, for the names.
+        runs: for the runs' names.
         checkpoints: what ``train`` wrote.
         merged: what ``merge`` wrote.
         sources: what ``ingest`` wrote; holds the test splits.
@@ -36,7 +35,6 @@ def evaluate(
     from codiemb_pipeline.evaluate.run import evaluate_models, select_models
 
     out = draft(work, "evaluation")
-    values, encoder_params = EvaluateParams.parse(params, "evaluate"), EncoderParams.parse(encoder, "encoder")
-    models = select_models(values.models, base_folder(encoder_params), list(runs), checkpoints, merged)
-    evaluate_models(values, encoder_params, models, sources, work, out)
+    models = select_models(params.models, base_folder(encoder), list(runs), checkpoints, merged)
+    evaluate_models(params, encoder, models, sources, work, out)
     return out

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from codiemb_pipeline.params import IngestParams
 from codiemb_pipeline.pipelines.rim import draft
 
 
-def ingest(params: dict[str, Any], work: Path) -> Path:
+def ingest(params: IngestParams, work: Path) -> Path:
     """Read the sources into normalised tables.
 
     Args:
@@ -22,5 +21,5 @@ def ingest(params: dict[str, Any], work: Path) -> Path:
     from codiemb_pipeline.ingest.run import ingest_sources
 
     out = draft(work, "sources")
-    ingest_sources(IngestParams.parse(params, "ingest"), out)
+    ingest_sources(params, out)
     return out

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from codiemb_pipeline.params import EncoderParams, MergeParams, TrainParams
 from codiemb_pipeline.pipelines.rim import draft
 
 
 def merge(
-    params: dict[str, Any],
-    encoder: dict[str, Any],
-    train: dict[str, Any],
-    runs: dict[str, Any],
+    params: MergeParams,
+    encoder: EncoderParams,
+    train: TrainParams,
+    runs: dict[str, TrainParams],
     checkpoints: Path,
     model_input: Path,
     work: Path,
@@ -24,7 +23,7 @@ def merge(
         params: the ``merge`` section.
         encoder: the ``encoder`` section.
         train: the ``train`` section, for the size of a forward pass.
-        runs: the ``runs`` section, for the runs' names and order.
+        runs: for the runs' names and order.
         checkpoints: what ``train`` wrote, a folder per run.
         model_input: what ``assemble`` wrote; holds the dev sets.
         work: folder for work in progress.
@@ -37,11 +36,9 @@ def merge(
     from codiemb_pipeline.scoring.dev import score_encoder
 
     out = draft(work, "merged")
-    encoder_params = EncoderParams.parse(encoder, "encoder")
-    tokens = TrainParams.parse(train, "train").chunk.tokens
 
     def score(folder: Path) -> float:
-        return score_encoder(load_encoder(encoder_params, folder), model_input, tokens_per_chunk=tokens)["mean"]
+        return score_encoder(load_encoder(encoder, folder), model_input, tokens_per_chunk=train.chunk.tokens)["mean"]
 
-    merge_checkpoints(MergeParams.parse(params, "merge"), list(runs), checkpoints, score, out)
+    merge_checkpoints(params, list(runs), checkpoints, score, out)
     return out

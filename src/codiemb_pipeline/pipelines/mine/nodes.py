@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from codiemb_pipeline.params import AssembleParams, EncoderParams, MineParams
 from codiemb_pipeline.pipelines.rim import draft
 
 
-def mine(params: dict[str, Any], encoder: dict[str, Any], assemble: dict[str, Any], sources: Path, work: Path) -> Path:
+def mine(params: MineParams, encoder: EncoderParams, assemble: AssembleParams, sources: Path, work: Path) -> Path:
     """Mine hard negatives for the retrieval sources trained on.
 
     Args:
@@ -26,9 +25,6 @@ def mine(params: dict[str, Any], encoder: dict[str, Any], assemble: dict[str, An
     from codiemb_pipeline.mine.run import mine_hard_negatives
 
     out = draft(work, "hard_negatives")
-    trained = AssembleParams.parse(assemble, "assemble").train_sources
-    names = [name for name in trained if task_of(sources, name) == "ir"]
-    mine_hard_negatives(
-        MineParams.parse(params, "mine"), EncoderParams.parse(encoder, "encoder"), sources, names, out, work
-    )
+    names = [name for name in assemble.train_sources if task_of(sources, name) == "ir"]
+    mine_hard_negatives(params, encoder, sources, names, out, work)
     return out

@@ -9,12 +9,12 @@ from codiemb_pipeline.params import ReportParams
 from codiemb_pipeline.pipelines.rim import draft
 
 
-def report(params: dict[str, Any], parameters: dict[str, Any], work: Path, **folders: Path) -> tuple[Path, Path, Path]:
+def report(params: ReportParams, values: dict[str, Any], work: Path, **folders: Path) -> tuple[Path, Path, Path]:
     """Write the report page, the headline metrics and the table of results.
 
     Args:
         params: the ``report`` section.
-        parameters: all of params.yaml, to be shown.
+        values: all of params.yaml as written, to be shown.
         work: folder for work in progress; holds the durations of the stages.
         folders: what the earlier stages wrote, by catalog name.
 
@@ -26,6 +26,6 @@ def report(params: dict[str, Any], parameters: dict[str, Any], work: Path, **fol
     from codiemb_pipeline.report.report import write_report
 
     out = draft(work, "report")
-    facts = collect_run_facts(parameters, Path.cwd(), work / "durations")
-    write_report(ReportParams.parse(params, "report"), facts, ReportInputs(**folders), out)
+    facts = collect_run_facts(values, Path.cwd(), work / "durations")
+    write_report(params, facts, ReportInputs(**folders), out)
     return out / "report.html", out / "metrics.json", out / "results.csv"

@@ -14,7 +14,7 @@ def create_pipeline(**_: object) -> Pipeline:
         report,
         {
             "params": "params:report",
-            "parameters": "parameters",
+            "values": "params:values",
             "sources": "sources",
             "hard_negatives": "hard_negatives",
             "model_input": "model_input",

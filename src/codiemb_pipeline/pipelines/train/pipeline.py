@@ -13,10 +13,9 @@ def create_pipeline(**_: object) -> Pipeline:
     return stage_pipeline(
         train,
         {
-            "params": "params:train",
             "runs": "params:runs",
+            "run": "params:run",
             "encoder": "params:encoder",
-            "parameters": "parameters",
             "model_input": "model_input",
             "work": "work",
         },
