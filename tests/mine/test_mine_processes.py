@@ -16,7 +16,6 @@ from codiemb_pipeline.encoder.encode import encode_texts
 from codiemb_pipeline.errors import InputError, PipelineError
 from codiemb_pipeline.launch.local import count_processes
 from codiemb_pipeline.mine import prepare, vectors
-from codiemb_pipeline.mine.judgements import read_judgements
 from codiemb_pipeline.mine.layout import lay_out
 from codiemb_pipeline.mine.run import mine_hard_negatives
 from codiemb_pipeline.mine.vectors import encode_source, finished_blocks, read_vectors
@@ -92,7 +91,7 @@ def test_a_process_that_fails_is_told_with_its_log_and_what_was_encoded_is_kept(
 
 
 def laid_out(sources: Path, name: str, folder: Path) -> Path:
-    lay_out(read_judgements(read_retrieval(sources, name), name), make_params(1), folder)
+    lay_out(read_retrieval(sources, name), name, make_params(1), folder)
     return folder
 
 
@@ -121,12 +120,12 @@ def test_what_is_finished_is_not_encoded_again(tiny_encoder_params, sources, tmp
 
 
 def test_the_vectors_are_those_of_encode_texts_at_length_one(tiny_encoder_params, sources, tmp_path):
-    source = read_judgements(read_retrieval(sources, "many"), "many")
+    source = read_retrieval(sources, "many")
     encoder = load_encoder(tiny_encoder_params)
     encode_source(laid_out(sources, "many", tmp_path), "many", encoder, tokens_per_chunk=512)
     queries, documents = read_vectors(tmp_path)
-    plain = encode_texts(encoder, source.document_texts, tokens_per_chunk=512)
-    prefixed = encode_texts(encoder, source.query_texts, prefix="query: ", tokens_per_chunk=512)
+    plain = encode_texts(encoder, list(source.document_texts()), tokens_per_chunk=512)
+    prefixed = encode_texts(encoder, source.queries["text"].tolist(), prefix="query: ", tokens_per_chunk=512)
     assert (documents[:] - plain).abs().max() < 1e-6
     assert (queries[:] - prefixed).abs().max() < 1e-6
     assert documents[:].norm(dim=1).sub(1).abs().max() < 1e-6

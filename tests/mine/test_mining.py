@@ -1,5 +1,10 @@
 """Mining on embeddings made by hand: neighbours, blocks, sampling, and counts that add up."""
 
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,11 +12,11 @@ import torch
 from torch.nn.functional import normalize
 
 from codiemb_pipeline.artifacts.ingest import RetrievalTables
-from codiemb_pipeline.mine.audit import EDGES, Audit, histogram
-from codiemb_pipeline.mine.judgements import MiningSource, read_judgements
-from codiemb_pipeline.mine.layout import query_blocks, wanted
+from codiemb_pipeline.mine.audit import EDGES, AuditCollector, histogram
+from codiemb_pipeline.mine.layout import Texts, laid_out, lay_out, query_blocks, wanted
 from codiemb_pipeline.mine.mining import mine_source
 from codiemb_pipeline.mine.neighbours import share_of
+from codiemb_pipeline.mine.relevance import MiningSource
 from codiemb_pipeline.params import MineParams
 from codiemb_pipeline.scoring.search import TopKeys, best_of, scores_and_indices
 
@@ -34,12 +39,27 @@ def make_params(**changes) -> MineParams:
     return MineParams.parse({**values, **changes}, "mine")
 
 
-def make_source(
+@pytest.fixture
+def make_source(tmp_path: Path) -> Callable[..., MiningSource]:
+    """Make a source, laid out in a folder of its own.
+
+    Query i is called qi and has the documents i, i + 1, ... as positives; document 0 has a twin, the last one.
+    """
+    numbers = itertools.count()
+
+    def make(*sizes: int, **options: Any) -> MiningSource:
+        tables, folder = make_tables(*sizes, **options), tmp_path / str(next(numbers))
+        lay_out(tables, "s", make_params(), folder)
+        return laid_out(tables, "s", folder)
+
+    return make
+
+
+def make_tables(
     queries: int, documents: int, *, positives: int = 2, first: int = 0, named: dict[int, list[int]] | None = None
-):
-    """Query i is called qi and has the documents i, i + 1, ... as positives; document 0 has a twin, the last one."""
+) -> RetrievalTables:
     texts = [f"text {number}" for number in range(documents - 1)] + ["Text 0."]
-    tables = RetrievalTables(
+    return RetrievalTables(
         pd.DataFrame(
             [(f"q{i}", f"question {i}", "train") for i in range(first, queries)], columns=["query_id", "text", "split"]
         ),
@@ -52,7 +72,6 @@ def make_source(
             [(f"q{i}", f"d{j}") for i, rows in (named or {}).items() for j in rows], columns=["query_id", "doc_id"]
         ),
     )
-    return read_judgements(tables, "s")
 
 
 def mine(source: MiningSource, queries: torch.Tensor, documents: torch.Tensor, params: MineParams, shares: int = 1):
@@ -71,6 +90,11 @@ def mine(source: MiningSource, queries: torch.Tensor, documents: torch.Tensor, p
     return mine_source(source, queries, documents, neighbours, params)
 
 
+def audit_of(source: MiningSource, params: MineParams, root: Path) -> AuditCollector:
+    """Return the collector for the one source that was made."""
+    return AuditCollector(source, Texts(root / "0", "query"), Texts(root / "0", "document"), params)
+
+
 def embeddings(rows: int, seed: int) -> torch.Tensor:
     return torch.randn(rows, 6, generator=torch.Generator().manual_seed(seed))
 
@@ -84,7 +108,7 @@ def negatives(source: MiningSource, params: MineParams, queries=None, documents=
     }
 
 
-def test_the_nearest_documents_that_are_no_positives_are_taken_with_their_cosine():
+def test_the_nearest_documents_that_are_no_positives_are_taken_with_their_cosine(make_source):
     source = make_source(1, 5, positives=1)  # d0 is the positive, d4 its twin in text
     documents = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.8, 0.6], [0.0, 1.0], [1.0, 0.0]])
     (mined,) = mine(source, torch.tensor([[2.0, 0.0]]), documents * 3, make_params(rank_to=2))
@@ -94,7 +118,7 @@ def test_the_nearest_documents_that_are_no_positives_are_taken_with_their_cosine
 
 
 @pytest.mark.parametrize(("block_queries", "block_documents"), [(1, 1), (2, 3), (7, 40), (5, 7)])
-def test_block_sizes_change_nothing(block_queries, block_documents):
+def test_block_sizes_change_nothing(make_source, block_queries, block_documents):
     source = make_source(7, 40)
     params = make_params(rank_from=2, rank_to=12, relative_margin=0.9, negatives_per_query=4)
     blocks = make_params(**{**params.model_dump(), "block_queries": block_queries, "block_documents": block_documents})
@@ -103,7 +127,7 @@ def test_block_sizes_change_nothing(block_queries, block_documents):
 
 
 @pytest.mark.parametrize("shares", [2, 3, 9])
-def test_shares_of_the_corpus_searched_apart_give_the_same(shares):
+def test_shares_of_the_corpus_searched_apart_give_the_same(make_source, shares):
     source, params = make_source(7, 40), make_params(rank_to=12, negatives_per_query=4, block_documents=6)
     queries, documents = embeddings(7, 1), embeddings(40, 2)
     documents[30] = documents[3]  # a tie across two shares
@@ -124,7 +148,7 @@ def test_shares_are_whole_blocks_and_hold_every_document_once(documents, block, 
     assert max(blocks) - min(blocks) <= 1
 
 
-def test_no_negative_is_ever_a_positive_or_equal_to_one_in_text():
+def test_no_negative_is_ever_a_positive_or_equal_to_one_in_text(make_source):
     source = make_source(30, 40, positives=3)
     found = negatives(source, make_params(negatives_per_query=40, rank_to=40))
     assert {len(rows) for rows in found.values()} == {40 - 3 - 1}  # one of the twins at most
@@ -134,7 +158,7 @@ def test_no_negative_is_ever_a_positive_or_equal_to_one_in_text():
         assert len({"d0", "d39"} & set(rows)) == (0 if number == 0 else 1)
 
 
-def test_the_sample_of_a_query_stays_when_other_queries_are_added():
+def test_the_sample_of_a_query_stays_when_other_queries_are_added(make_source):
     params = make_params(negatives_per_query=3, rank_to=20)
     few = negatives(make_source(12, 40, first=8), params, queries=embeddings(12, 1)[8:])
     many = negatives(make_source(12, 40), params, queries=embeddings(12, 1))
@@ -142,7 +166,7 @@ def test_the_sample_of_a_query_stays_when_other_queries_are_added():
     assert {query: many[query] for query in few} == few
 
 
-def test_another_seed_samples_other_negatives_from_the_same_window():
+def test_another_seed_samples_other_negatives_from_the_same_window(make_source):
     source = make_source(10, 40)
     wide = negatives(source, make_params(negatives_per_query=40, rank_to=20))
     first, second = (negatives(source, make_params(seed=seed, negatives_per_query=5, rank_to=20)) for seed in (1, 2))
@@ -153,7 +177,7 @@ def test_another_seed_samples_other_negatives_from_the_same_window():
             assert chosen == [row for row in rows if row in chosen]  # by rank
 
 
-def test_named_negatives_come_first_beyond_window_and_margin():
+def test_named_negatives_come_first_beyond_window_and_margin(make_source):
     source = make_source(1, 6, positives=1, named={0: [3, 0, 5]})  # d0 is its positive, d5 the positive's twin
     documents = torch.tensor([[1.0, 0.0], [0.9, 0.1], [0.8, 0.2], [-1.0, 0.0], [0.7, 0.3], [1.0, 0.0]])
     params = make_params(negatives_per_query=3, rank_to=2)
@@ -162,19 +186,19 @@ def test_named_negatives_come_first_beyond_window_and_margin():
     assert mined.negatives()[0][1] == pytest.approx(-1.0)
 
 
-def test_more_named_negatives_than_asked_leave_no_room_for_mined_ones():
+def test_more_named_negatives_than_asked_leave_no_room_for_mined_ones(make_source):
     source = make_source(1, 9, positives=1, named={0: [2, 3, 4, 5]})
     rows = negatives(source, make_params(negatives_per_query=2))["q0"]
     assert len(rows) == 2
     assert set(rows) < {"d2", "d3", "d4", "d5"}
 
 
-def test_a_query_without_positives_gets_no_negatives():
+def test_a_query_without_positives_gets_no_negatives(make_source):
     source = make_source(3, 10, positives=0)
     assert negatives(source, make_params(relative_margin=0.95)) == {"q0": [], "q1": [], "q2": []}
 
 
-def test_margins_keep_negatives_below_the_best_positive_s_bound():
+def test_margins_keep_negatives_below_the_best_positive_s_bound(make_source):
     source, params = make_source(20, 60), make_params(negatives_per_query=60, rank_to=60, relative_margin=0.8)
     seen = 0
     for mined in mine(source, embeddings(20, 1), embeddings(60, 2), params):
@@ -184,54 +208,54 @@ def test_margins_keep_negatives_below_the_best_positive_s_bound():
     assert seen > 0
 
 
-def test_the_counts_of_the_audit_add_up():
+def test_the_counts_of_the_audit_add_up(make_source, tmp_path):
     source = make_source(20, 60, named={3: [3, 30, 31, 32, 59], 4: [40]})
     params = make_params(negatives_per_query=3, rank_from=3, rank_to=15, absolute_margin=0.05, relative_margin=0.9)
-    audit, kept, weighed = Audit(source, params), 0, 0
+    audit, kept, weighed = audit_of(source, params, tmp_path), 0, 0
     for mined in mine(source, embeddings(20, 1), embeddings(60, 2), params):
         audit.add(mined)
         kept += len(mined.negatives())
         weighed += len(mined.neighbours.rows)
-    result = audit.to_dict()
-    counts, neighbours, named, bins = result["counts"], result["neighbours"], result["named"], result["histogram"]
+    result = audit.audit()
+    counts, neighbours, named, bins = result.counts, result.neighbours, result.named, result.histogram
     assert counts["queries"] == 20
     assert counts["documents"] == 60
-    assert counts["positives"] == sum(bins["positives"]) == 40
-    assert counts["negatives"] == neighbours["kept"] + named["kept"] == sum(bins["kept"]) == kept
+    assert counts["positives"] == sum(bins.positives) == 40
+    assert counts["negatives"] == neighbours["kept"] + named["kept"] == sum(bins.kept) == kept
     assert sum(neighbours.values()) == weighed
     assert sum(named.values()) == 6
     assert named["own_positive"] == 1
     assert neighbours["outside_window"] == 20 * 2
     dropped = ("outside_window", "absolute_margin", "relative_margin", "repeated_text")
-    assert sum(bins["dropped"]) == sum(part[reason] for part in (neighbours, named) for reason in dropped)
-    assert sum(bins["not_sampled"]) == neighbours["not_sampled"] + named["not_sampled"]
+    assert sum(bins.dropped) == sum(part[reason] for part in (neighbours, named) for reason in dropped)
+    assert sum(bins.not_sampled) == neighbours["not_sampled"] + named["not_sampled"]
     ranked = sum(neighbours.values()) - neighbours["own_positive"] - neighbours["equal_text"]
     assert ranked == 20 * 15
 
 
-def test_queries_that_got_fewer_negatives_than_asked_are_counted():
+def test_queries_that_got_fewer_negatives_than_asked_are_counted(make_source, tmp_path):
     source, params = make_source(4, 10), make_params(negatives_per_query=3, rank_to=2)
-    audit = Audit(source, params)
+    audit = audit_of(source, params, tmp_path)
     for mined in mine(source, embeddings(4, 1), embeddings(10, 2), params):
         audit.add(mined)
-    counts = audit.to_dict()["counts"]
+    counts = audit.audit().counts
     assert (counts["queries_with_fewer"], counts["queries_without_negatives"]) == (4, 0)
 
 
-def test_samples_show_texts_and_scores_in_the_order_of_the_queries():
+def test_samples_show_texts_and_scores_in_the_order_of_the_queries(make_source, tmp_path):
     source, params = make_source(9, 30), make_params(audit_samples=4)
-    audit = Audit(source, params)
+    audit = audit_of(source, params, tmp_path)
     for mined in mine(source, embeddings(9, 1), embeddings(30, 2), params):
         audit.add(mined)
-    samples = audit.to_dict()["samples"]
-    ids = [sample["query_id"] for sample in samples]
+    samples = audit.audit().samples
+    ids = [sample.query_id for sample in samples]
     assert len(ids) == 4
     assert ids == sorted(ids)
     for sample in samples:
-        scores = [document["score"] for document in sample["positives"]]
+        scores = [document.score for document in sample.positives]
         assert scores == sorted(scores, reverse=True)
-        assert len(sample["negatives"]) == 2
-        assert sample["negatives"][0]["text"].lower().startswith("text ")
+        assert len(sample.negatives) == 2
+        assert sample.negatives[0].text.lower().startswith("text ")
 
 
 def test_the_histogram_counts_every_score_those_beyond_its_ends_too():

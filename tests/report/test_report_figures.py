@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from codiemb_pipeline.artifacts.merge import Layer
+from codiemb_pipeline.artifacts.mine import CosineHistogram
 from codiemb_pipeline.report.figures import delta_norms_chart, gains_chart, merge_weights_chart, mining_chart
 from codiemb_pipeline.report.figures_style import chart, name_ends, to_svg
 from codiemb_pipeline.report.figures_training import learning_rate_chart, loss_chart, running_mean
@@ -23,7 +24,9 @@ STEPS = ["step-000010", "step-000020"]
 
 
 def test_the_same_numbers_give_the_same_bytes() -> None:
-    histogram = {"edges": [0.0, 0.5, 1.0], "positives": [1, 9], "kept": [5, 5], "dropped": [0, 2]}
+    histogram = CosineHistogram(
+        edges=[0.0, 0.5, 1.0], positives=[1, 9], kept=[5, 5], dropped=[0, 2], not_sampled=[0, 0]
+    )
     draws = [
         lambda: loss_chart(CURVE, "loss", "ir"),
         lambda: mining_chart("semanlink", histogram),

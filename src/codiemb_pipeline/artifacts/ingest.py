@@ -7,7 +7,9 @@ relevance) and ``negatives`` (query_id, doc_id; those the source itself names, o
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -30,6 +32,7 @@ PAIR_SCHEMA = pa.schema([(name, pa.float64() if name == "gold" else pa.large_str
 
 # A row group ends at the first of the two; it is what a writer holds in memory.
 GROUP_ROWS, GROUP_CHARACTERS = 50_000, 2**24
+BATCH_ROWS = 4096  # documents read at a time
 
 
 class TableWriter:
@@ -90,7 +93,7 @@ def keep_rows(path: Path, keep: np.ndarray) -> None:
     shorter.replace(path)
 
 
-@dataclass(frozen=True)
+@dataclass
 class RetrievalTables:
     """A retrieval source. All ids are text; ``relevance`` is a whole number, 1 or more; ``title`` may be empty."""
 
@@ -111,9 +114,42 @@ class RetrievalTables:
         """Return the queries of ``split``."""
         return self.queries[self.queries["split"] == split].reset_index(drop=True)
 
-    def document_texts(self) -> pd.Series:
-        """Return the text of every document as it is fed to an encoder: title and text joined by a space."""
-        return (self.corpus["title"].str.strip() + " " + self.corpus["text"].str.strip()).str.strip()
+    @property
+    def document_ids(self) -> list[str]:
+        """The ids of all documents, in the order of the corpus."""
+        return self.corpus["doc_id"].tolist()
+
+    def document_texts(self) -> Iterator[str]:
+        """Yield the text of every document as it is fed to an encoder."""
+        yield from _document_texts(self.corpus)
+
+
+class StoredRetrieval(RetrievalTables):
+    """A retrieval source on disk: tables are read when they are first asked for, document texts a batch at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    queries = cached_property(lambda self: pd.read_parquet(self._folder / "queries.parquet"))
+    corpus = cached_property(lambda self: pd.read_parquet(self._folder / "corpus.parquet"))
+    qrels = cached_property(lambda self: pd.read_parquet(self._folder / "qrels.parquet"))
+    negatives = cached_property(lambda self: pd.read_parquet(self._folder / "negatives.parquet"))
+
+    @property
+    def document_ids(self) -> list[str]:
+        """The ids of all documents, in the order of the corpus."""
+        return pd.read_parquet(self._folder / "corpus.parquet", columns=["doc_id"])["doc_id"].tolist()
+
+    def document_texts(self) -> Iterator[str]:
+        """Yield the text of every document as it is fed to an encoder."""
+        with pq.ParquetFile(self._folder / "corpus.parquet") as file:
+            for batch in file.iter_batches(BATCH_ROWS, columns=["title", "text"]):
+                yield from _document_texts(batch.to_pandas())
+
+
+def _document_texts(corpus: pd.DataFrame) -> pd.Series:
+    """Return title and text of each document joined by a space."""
+    return (corpus["title"].str.strip() + " " + corpus["text"].str.strip()).str.strip()
 
 
 @dataclass(frozen=True)
@@ -132,15 +168,13 @@ class PairTables:
         return self.pairs[self.pairs["split"] == split].reset_index(drop=True)
 
 
-def read_retrieval(sources: Path, name: str) -> RetrievalTables:
-    """Read retrieval source ``name`` from the folder of all sources.
+def read_retrieval(sources: Path, name: str) -> StoredRetrieval:
+    """Open retrieval source ``name`` from the folder of all sources.
 
     Raises:
         InputError: ``ingest`` has written no such retrieval source.
     """
-    folder = _folder(sources, name, "queries.parquet", "ir")
-    tables = ("queries", "corpus", "qrels", "negatives")
-    return RetrievalTables(*(pd.read_parquet(folder / f"{table}.parquet") for table in tables))
+    return StoredRetrieval(_folder(sources, name, "queries.parquet", "ir"))
 
 
 def read_pairs(sources: Path, name: str) -> PairTables:

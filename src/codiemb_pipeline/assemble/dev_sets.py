@@ -49,7 +49,7 @@ def _dev_retrieval(
     queries = dev[dev["query_id"].isin(qrels["query_id"])]
     _check_rows(name, len(queries))
     corpus = _dev_corpus(name, tables, set(qrels["doc_id"]), params)
-    document_texts = tables.document_texts().tolist()
+    document_texts = list(tables.document_texts())
     query_prefix, document_prefix = (prompts.prefix("ir", role, name) for role in ("query", "document"))
     held_out = DevRetrieval(
         name,

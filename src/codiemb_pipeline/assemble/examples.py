@@ -64,7 +64,7 @@ class RetrievalExamples:
         """
         self._name, self._tables = name, tables
         self._row_of = {document_id: row for row, document_id in enumerate(tables.corpus["doc_id"])}
-        self._texts = tables.document_texts().tolist()
+        self._texts = list(tables.document_texts())
         self.dropped: Counter[str] = Counter(dict.fromkeys(IR_REASONS, 0))
         self._questions = self._read_questions(negatives_file)
 

@@ -1,71 +1,81 @@
-"""What the processes need of a source, on disk, so that none holds all texts or judgements.
+"""The texts of a source on disk, in blocks to encode, so that no process holds a corpus.
 
-query.arrow, document.arrow             the different texts, a record batch for each block to encode
-query.place.npy, document.place.npy     int64, for each query or document the row of its text there
-layout.json                             {"wanted": neighbours asked for, of each block of queries}; written last
+query.txt, document.txt     the texts of the training queries and of the documents, one after the other, UTF-8
+<role>.ends.npy             int64 (n,), the byte behind each text
+<role>.order.npy            int64 (u,), the different texts from short to long: the rows of the embeddings
+<role>.row.npy              int64 (n,), the row of each text's embedding
+groups.npy                  int64 (N + Q,), text group of each document, then of each training query; written last
+wanted.json                 neighbours asked for, of each block of queries
 """
 
 from __future__ import annotations
 
-from functools import cached_property
+import hashlib
+from array import array
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 
-from codiemb_pipeline.encoder.encode import TextBlocks
+from codiemb_pipeline.artifacts.ingest import RetrievalTables
+from codiemb_pipeline.encoder.encode import TEXTS_PER_BLOCK
 from codiemb_pipeline.jsonl import read_json, write_json
-from codiemb_pipeline.mine.judgements import MiningSource
+from codiemb_pipeline.mine.relevance import MiningSource, read_relevance
 from codiemb_pipeline.params.mine import MineParams
+from codiemb_pipeline.texts import text_key
 
-LAYOUT, PLACE = "layout.json", "{}.place.npy"
+GROUPS, WANTED = "groups.npy", "wanted.json"
 
 
 class Texts:
-    """The texts of one role (``query`` or ``document``), mapped from disk.
+    """The texts of one role, read from disk as they are asked for.
 
     Args:
         folder: of the source.
         role: ``query`` or ``document``.
+
+    Attributes:
+        row: the row of each text's embedding, int64 (n,).
+        bounds: the row each block begins with, and the number of rows, int64 (blocks + 1,).
     """
 
     def __init__(self, folder: Path, role: str) -> None:
-        self._batches = pa.ipc.open_file(pa.memory_map(str(folder / f"{role}.arrow")))
-        self._place = folder / PLACE.format(role)
+        self._file = (folder / f"{role}.txt").open("rb")
+        self._ends = np.load(folder / f"{role}.ends.npy", mmap_mode="r")
+        self._order = np.load(folder / f"{role}.order.npy")
+        self.row = np.load(folder / f"{role}.row.npy")
+        self.bounds = np.append(np.arange(0, len(self._order), TEXTS_PER_BLOCK), len(self._order))
 
     @property
     def blocks(self) -> int:
         """Number of blocks."""
-        return self._batches.num_record_batches
+        return len(self.bounds) - 1
 
-    @cached_property
-    def bounds(self) -> np.ndarray:
-        """Row each block begins with, and the number of rows; int64 (blocks + 1,)."""
-        sizes = [self._batches.get_batch(number).num_rows for number in range(self.blocks)]
-        return np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
-
-    @cached_property
-    def place(self) -> np.ndarray:
-        """Row of each query's or document's text, int64 (n,)."""
-        return np.load(self._place)
+    def __getitem__(self, number: int) -> str:
+        """Return one text."""
+        start = int(self._ends[number - 1]) if number else 0
+        self._file.seek(start)
+        return self._file.read(int(self._ends[number]) - start).decode()
 
     def block(self, number: int) -> list[str]:
-        """Return the texts of a block."""
-        return self._batches.get_batch(number).column(0).to_pylist()
+        """Return the different texts of a block."""
+        return [self[int(text)] for text in self._order[self.bounds[number] : self.bounds[number + 1]]]
 
 
-def lay_out(source: MiningSource, params: MineParams, folder: Path) -> None:
-    """Write the layout of a source; texts that are there stay."""
+def lay_out(tables: RetrievalTables, name: str, params: MineParams, folder: Path) -> None:
+    """Write the layout of source ``name``; texts that are there stay."""
     folder.mkdir(parents=True, exist_ok=True)
-    for role, texts in (("query", source.query_texts), ("document", source.document_texts)):
-        if not (folder / PLACE.format(role)).exists():
-            _write_texts(folder, role, TextBlocks(texts))
-    write_json(folder / LAYOUT, {"wanted": wanted(source, params)})
+    if not (folder / GROUPS).exists():
+        keys = _write_texts(folder, "document", tables.document_texts())
+        keys += _write_texts(folder, "query", tables.of_split("train")["text"])
+        np.save(folder / f".{GROUPS}", number_digests(keys)[1])
+        (folder / f".{GROUPS}").rename(folder / GROUPS)
+    write_json(folder / WANTED, wanted(laid_out(tables, name, folder), params))
 
 
-def read_wanted(folder: Path) -> list[int]:
-    """Return how many neighbours are asked for, for the queries of each block."""
-    return read_json(folder / LAYOUT)["wanted"]
+def laid_out(tables: RetrievalTables, name: str, folder: Path) -> MiningSource:
+    """Return source ``name``, whose texts :func:`lay_out` wrote to ``folder``."""
+    return read_relevance(tables, name, np.load(folder / GROUPS))
 
 
 def query_blocks(queries: int, params: MineParams) -> list[range]:
@@ -83,13 +93,48 @@ def wanted(source: MiningSource, params: MineParams) -> list[int]:
     return [params.rank_to + source.most_excluded(block) for block in blocks]
 
 
-def _write_texts(folder: Path, role: str, parts: TextBlocks) -> None:
-    schema = pa.schema([("text", pa.string())])
-    with pa.OSFile(str(folder / f"{role}.arrow"), "wb") as file, pa.ipc.new_file(file, schema) as writer:
-        for number in range(len(parts.blocks)):
-            writer.write_batch(pa.record_batch([pa.array(parts.texts_of(number), pa.string())], schema=schema))
-    rows = np.empty(len(parts.unique), dtype=np.int64)
-    rows[np.concatenate(parts.blocks)] = np.arange(len(rows))
-    # Last, and whole: it says that the texts are there.
-    np.save(folder / f".{role}.npy", rows[parts.place])
-    (folder / f".{role}.npy").rename(folder / PLACE.format(role))
+def read_wanted(folder: Path) -> list[int]:
+    """Return how many neighbours are asked for, for the queries of each block."""
+    return read_json(folder / WANTED)
+
+
+def digest(text: str) -> bytes:
+    """Return 16 bytes that tell texts apart."""
+    return hashlib.blake2b(text.encode(), digest_size=16).digest()
+
+
+def number_digests(digests: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """Number different digests in the order of their first occurrence.
+
+    Args:
+        digests: n of 16 bytes, joined.
+
+    Returns:
+        The first place of each different one, int64 (u,), and the number of each, int64 (n,).
+    """
+    values = np.frombuffer(digests, dtype=np.uint64).reshape(-1, 2)
+    _, first, inverse = np.unique(values, axis=0, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    number = np.empty_like(order)
+    number[order] = np.arange(len(order))
+    return first[order], number[inverse]
+
+
+def _write_texts(folder: Path, role: str, texts: Iterable[str]) -> bytearray:
+    """Write the texts of one role; return the digests of their keys, joined."""
+    digests, keys, ends, lengths = bytearray(), bytearray(), array("q"), array("q")
+    position = 0
+    with (folder / f"{role}.txt").open("wb") as file:
+        for text in texts:
+            position += file.write(text.encode())
+            ends.append(position)
+            lengths.append(len(text))
+            digests += digest(text)
+            keys += digest(text_key(text))
+    first, number = number_digests(digests)
+    by_length = np.argsort(np.frombuffer(lengths, dtype=np.int64)[first], kind="stable")  # as of encode.TextBlocks
+    row = np.empty_like(by_length)
+    row[by_length] = np.arange(len(by_length))
+    for name, values in (("ends", ends), ("order", first[by_length]), ("row", row[number])):
+        np.save(folder / f"{role}.{name}.npy", np.asarray(values, dtype=np.int64))
+    return keys

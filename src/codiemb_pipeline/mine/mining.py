@@ -1,7 +1,4 @@
-"""From embeddings and neighbours to the hard negatives of every training query of one source.
-
-Knows nothing of how texts became vectors, or how neighbours were found.
-"""
+"""From embeddings and neighbours to the hard negatives of every training query of one source."""
 
 from __future__ import annotations
 
@@ -12,24 +9,24 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from codiemb_pipeline.mine.judgements import MiningSource
-from codiemb_pipeline.mine.negatives import Limits, Verdict, judge_named, judge_neighbours, sample
+from codiemb_pipeline.mine.negatives import Limits, Outcome, filter_named, filter_neighbours, sample
+from codiemb_pipeline.mine.relevance import MiningSource
 from codiemb_pipeline.mine.vectors import Vectors
 from codiemb_pipeline.params.mine import MineParams
 from codiemb_pipeline.texts import hash_share
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judged:
-    """Documents weighed for one query: row in the corpus, cosine and verdict of each, arrays of one length."""
+class Filtered:
+    """Documents considered for one query: row in the corpus, cosine and outcome of each, arrays of one length."""
 
     rows: np.ndarray
     scores: np.ndarray
-    verdicts: np.ndarray
+    outcomes: np.ndarray
 
     def kept(self) -> list[tuple[int, float]]:
         """Return row and score of those kept, in order."""
-        keep = self.verdicts == Verdict.KEPT
+        keep = self.outcomes == Outcome.KEPT
         return list(zip(self.rows[keep].tolist(), self.scores[keep].tolist(), strict=True))
 
 
@@ -38,7 +35,7 @@ class MinedQuery:
     """What mining found for one query.
 
     Attributes:
-        query: its place among the training queries.
+        query: its index among the training queries.
         positives: rows of its positives, int64 (P,).
         positive_scores: their cosines, float32 (P,).
         named: the negatives that the source names; they come first and pass no window or margin.
@@ -48,8 +45,8 @@ class MinedQuery:
     query: int
     positives: np.ndarray
     positive_scores: np.ndarray
-    named: Judged
-    neighbours: Judged
+    named: Filtered
+    neighbours: Filtered
 
     def negatives(self) -> list[tuple[int, float]]:
         """Return row and cosine of its hard negatives: those named, then those mined by rank."""
@@ -66,7 +63,7 @@ def mine_source(
     """Yield what was found for each training query, in order.
 
     Args:
-        source: judgements of the Q training queries and N documents.
+        source: relevance of the Q training queries and N documents.
         queries: embeddings (Q, D) of length one.
         documents: embeddings (N, D) of length one.
         neighbours: cosines and rows (B, k) of the documents nearest to the queries of each block, best first; so many
@@ -91,38 +88,38 @@ def _mine_query(
     documents: Vectors | torch.Tensor,
     params: MineParams,
 ) -> MinedQuery:
-    """Judge the named negatives and the neighbours of one query; one without positives gets no negatives."""
-    truth, named_rows = source.truths[query], source.named[query]
-    if not len(truth.positives):
+    """Filter the named negatives and the neighbours of one query; one without positives gets no negatives."""
+    known, named_rows = source.known[query], source.named[query]
+    if not len(known.positives):
         rows, scores, named_rows = rows[:0], scores[:0], named_rows[:0]
-    positive_scores = (documents[truth.positives] @ embedding).numpy()
+    positive_scores = (documents[known.positives] @ embedding).numpy()
     named_scores = (documents[named_rows] @ embedding).numpy()
-    verdicts = judge_named(named_rows, source.groups[named_rows], truth)
-    verdicts = sample(verdicts, _draws(source, query, named_rows, params.seed), params.negatives_per_query)
-    named = Judged(rows=named_rows, scores=named_scores, verdicts=verdicts)
+    outcomes = filter_named(named_rows, source.groups[named_rows], known)
+    outcomes = sample(outcomes, _draws(source, query, named_rows, params.seed), params.negatives_per_query)
+    named = Filtered(rows=named_rows, scores=named_scores, outcomes=outcomes)
     taken = np.array([row for row, _ in named.kept()], dtype=np.int64)
-    verdicts = judge_neighbours(
+    outcomes = filter_neighbours(
         rows,
         source.groups[rows],
         scores,
-        truth=truth,
+        known=known,
         taken=source.groups[taken],
         best_positive=float(positive_scores.max(initial=-np.inf)),
         limits=Limits(**params.model_dump(include=set(Limits.__dataclass_fields__))),
     )
-    rows, scores = rows[: len(verdicts)], scores[: len(verdicts)]
+    rows, scores = rows[: len(outcomes)], scores[: len(outcomes)]
     draws = _draws(source, query, rows, params.seed)
-    verdicts = sample(verdicts, draws, params.negatives_per_query - len(taken))
-    neighbours = Judged(rows=rows, scores=scores, verdicts=verdicts)
+    outcomes = sample(outcomes, draws, params.negatives_per_query - len(taken))
+    neighbours = Filtered(rows=rows, scores=scores, outcomes=outcomes)
     return MinedQuery(
-        query=query, positives=truth.positives, positive_scores=positive_scores, named=named, neighbours=neighbours
+        query=query, positives=known.positives, positive_scores=positive_scores, named=named, neighbours=neighbours
     )
 
 
 def _draws(source: MiningSource, query: int, rows: np.ndarray, seed: int) -> np.ndarray:
     """Return a random number for each document that depends on seed, query and document alone.
 
-    So a query's sample stays what it is when queries are added, and all but stays when documents are.
+    So a query's sample is unaffected by new queries, and nearly so by new documents.
     """
     query_id = source.query_ids[query]
     return np.array([hash_share(seed, "mine", query_id, source.document_ids[row]) for row in rows], dtype=np.float64)

@@ -1,7 +1,4 @@
-"""Which neighbours of one query become its hard negatives: ranks, margins and a draw, each step with its reason.
-
-Arrays in, arrays out. Knows nothing of texts, files, encoders or how neighbours were found.
-"""
+"""Which neighbours of one query become its hard negatives: ranks, margins and a draw, each step with its reason."""
 
 from __future__ import annotations
 
@@ -11,8 +8,8 @@ from enum import IntEnum
 import numpy as np
 
 
-class Verdict(IntEnum):
-    """What became of a neighbour: the first filter that drops it, or ``KEPT``."""
+class Outcome(IntEnum):
+    """The first filter that drops a neighbour, or ``KEPT``."""
 
     OWN_POSITIVE = 0
     EQUAL_TEXT = 1
@@ -35,49 +32,49 @@ class Limits:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Truth:
-    """What is known to be no negative of a query.
+class Known:
+    """What cannot be a negative of a query.
 
     Attributes:
         positives: rows of its own positives in the corpus, int64.
-        groups: text groups (see ``mine.judgements``) of its positives and of its own text, int64.
+        groups: text groups (see ``mine.relevance``) of its positives and of its own text, int64.
     """
 
     positives: np.ndarray
     groups: np.ndarray
 
 
-def judge_truth(rows: np.ndarray, groups: np.ndarray, truth: Truth) -> np.ndarray:
-    """Return ``OWN_POSITIVE`` or ``EQUAL_TEXT`` for documents that can be no negatives, ``KEPT`` for all others.
+def filter_known(rows: np.ndarray, groups: np.ndarray, known: Known) -> np.ndarray:
+    """Return ``OWN_POSITIVE`` or ``EQUAL_TEXT`` for documents that cannot be negatives, ``KEPT`` for all others.
 
     Args:
         rows: documents by row in the corpus, int64 (n,).
         groups: their text groups, int64 (n,).
-        truth: of the query.
+        known: of the query.
 
     Returns:
-        Verdicts, int8 (n,).
+        Outcomes, int8 (n,).
     """
-    verdicts = np.full(len(rows), Verdict.KEPT, dtype=np.int8)
-    verdicts[np.isin(groups, truth.groups)] = Verdict.EQUAL_TEXT
-    verdicts[np.isin(rows, truth.positives)] = Verdict.OWN_POSITIVE
-    return verdicts
+    outcomes = np.full(len(rows), Outcome.KEPT, dtype=np.int8)
+    outcomes[np.isin(groups, known.groups)] = Outcome.EQUAL_TEXT
+    outcomes[np.isin(rows, known.positives)] = Outcome.OWN_POSITIVE
+    return outcomes
 
 
-def judge_neighbours(
+def filter_neighbours(
     rows: np.ndarray,
     groups: np.ndarray,
     scores: np.ndarray,
     *,
-    truth: Truth,
+    known: Known,
     taken: np.ndarray,
     best_positive: float,
     limits: Limits,
 ) -> np.ndarray:
-    """Return a verdict for each neighbour up to ``limits.rank_to``; those that qualify are ``KEPT``.
+    """Return a outcome for each neighbour up to ``limits.rank_to``; those that qualify are ``KEPT``.
 
     Ranks count from 1 over the neighbours that are neither own positives nor equal in text to one or to the query. The
-    verdicts end with the neighbour of rank ``rank_to``, so they do not depend on how many neighbours were searched.
+    outcomes end with the neighbour of rank ``rank_to``, so they do not depend on how many neighbours were searched.
     Margins are measured from the *best* positive. From the weakest they would be stricter, but among dozens of
     positives the weakest is often one the encoder fails on (or a wrong judgement), and then nothing would qualify.
 
@@ -85,25 +82,25 @@ def judge_neighbours(
         rows: neighbours by row in the corpus, best first, int64 (n,).
         groups: their text groups, int64 (n,).
         scores: their similarities, falling, float (n,).
-        truth: of the query.
+        known: of the query.
         taken: text groups of the negatives it has already, int64.
         best_positive: the highest similarity of its positives.
         limits: ranks and margins.
 
     Returns:
-        Verdicts, int8 (m,), m at most n.
+        Outcomes, int8 (m,), m at most n.
     """
-    verdicts = judge_truth(rows, groups, truth)
-    ranks = np.cumsum(verdicts == Verdict.KEPT)
+    outcomes = filter_known(rows, groups, known)
+    ranks = np.cumsum(outcomes == Outcome.KEPT)
     end = int(np.searchsorted(ranks, limits.rank_to)) + 1
-    verdicts, ranks, scores, groups = verdicts[:end], ranks[:end], scores[:end], groups[:end]
+    outcomes, ranks, scores, groups = outcomes[:end], ranks[:end], scores[:end], groups[:end]
     absolute, relative = score_bounds(best_positive, limits)
-    _drop(verdicts, ranks < limits.rank_from, Verdict.OUTSIDE_WINDOW)
-    _drop(verdicts, scores >= absolute, Verdict.ABSOLUTE_MARGIN)
-    _drop(verdicts, scores >= relative, Verdict.RELATIVE_MARGIN)
-    _drop(verdicts, np.isin(groups, taken), Verdict.REPEATED_TEXT)
-    _drop_repeats(verdicts, groups)
-    return verdicts
+    _drop(outcomes, ranks < limits.rank_from, Outcome.OUTSIDE_WINDOW)
+    _drop(outcomes, scores >= absolute, Outcome.ABSOLUTE_MARGIN)
+    _drop(outcomes, scores >= relative, Outcome.RELATIVE_MARGIN)
+    _drop(outcomes, np.isin(groups, taken), Outcome.REPEATED_TEXT)
+    _drop_repeats(outcomes, groups)
+    return outcomes
 
 
 def score_bounds(best_positive: float, limits: Limits) -> tuple[float, float]:
@@ -118,47 +115,47 @@ def score_bounds(best_positive: float, limits: Limits) -> tuple[float, float]:
     return float(absolute), float(relative)
 
 
-def sample(verdicts: np.ndarray, draws: np.ndarray, count: int) -> np.ndarray:
-    """Return ``verdicts`` with all but ``count`` of the ``KEPT`` turned to ``NOT_SAMPLED``.
+def sample(outcomes: np.ndarray, draws: np.ndarray, count: int) -> np.ndarray:
+    """Return ``outcomes`` with all but ``count`` of the ``KEPT`` turned to ``NOT_SAMPLED``.
 
     Args:
-        verdicts: int8 (n,).
+        outcomes: int8 (n,).
         draws: a random number for each, float (n,); the lowest win, whatever their rank.
         count: how many may stay, 0 or more.
 
     Returns:
-        Verdicts, int8 (n,); the argument is left as it is.
+        Outcomes, int8 (n,); the argument is left as it is.
     """
-    qualified = np.flatnonzero(verdicts == Verdict.KEPT)
+    qualified = np.flatnonzero(outcomes == Outcome.KEPT)
     losers = qualified[np.argsort(draws[qualified], kind="stable")[count:]]
-    sampled = verdicts.copy()
-    sampled[losers] = Verdict.NOT_SAMPLED
+    sampled = outcomes.copy()
+    sampled[losers] = Outcome.NOT_SAMPLED
     return sampled
 
 
-def judge_named(rows: np.ndarray, groups: np.ndarray, truth: Truth) -> np.ndarray:
-    """Return a verdict for each negative the source itself names: no window, no margin, each text once.
+def filter_named(rows: np.ndarray, groups: np.ndarray, known: Known) -> np.ndarray:
+    """Return a outcome for each negative the source itself names: no window, no margin, each text once.
 
     Args:
         rows: documents by row in the corpus, int64 (n,).
         groups: their text groups, int64 (n,).
-        truth: of the query.
+        known: of the query.
 
     Returns:
-        Verdicts, int8 (n,).
+        Outcomes, int8 (n,).
     """
-    verdicts = judge_truth(rows, groups, truth)
-    _drop_repeats(verdicts, groups)
-    return verdicts
+    outcomes = filter_known(rows, groups, known)
+    _drop_repeats(outcomes, groups)
+    return outcomes
 
 
-def _drop(verdicts: np.ndarray, fails: np.ndarray, reason: Verdict) -> None:
+def _drop(outcomes: np.ndarray, fails: np.ndarray, reason: Outcome) -> None:
     """Give those that failed, and had no reason yet, their reason."""
-    verdicts[(verdicts == Verdict.KEPT) & fails] = reason
+    outcomes[(outcomes == Outcome.KEPT) & fails] = reason
 
 
-def _drop_repeats(verdicts: np.ndarray, groups: np.ndarray) -> None:
+def _drop_repeats(outcomes: np.ndarray, groups: np.ndarray) -> None:
     """Keep the first document of each text."""
-    kept = np.flatnonzero(verdicts == Verdict.KEPT)
+    kept = np.flatnonzero(outcomes == Outcome.KEPT)
     first = np.unique(groups[kept], return_index=True)[1]
-    verdicts[np.delete(kept, first)] = Verdict.REPEATED_TEXT
+    outcomes[np.delete(kept, first)] = Outcome.REPEATED_TEXT

@@ -19,7 +19,6 @@ from codiemb_pipeline.launch.local import Progress, count_processes, run_here
 from codiemb_pipeline.launch.torchrun import Work
 from codiemb_pipeline.launch.work_dir import fingerprint, locked
 from codiemb_pipeline.locations import folder_digest
-from codiemb_pipeline.mine.judgements import read_judgements
 from codiemb_pipeline.mine.layout import lay_out
 from codiemb_pipeline.mine.neighbours import search_source
 from codiemb_pipeline.mine.vectors import encode_source, finished_blocks
@@ -48,7 +47,7 @@ def prepared(
     folder = work / "mine" / _key(params, values["encoder"], base_folder(encoder_params), sources, names)
     with locked(folder, "mining") as lock:
         for name in names:
-            _lay_out(params, sources, name, folder)
+            lay_out(read_retrieval(sources, name), name, params, folder / name)
         if processes == 1:
             search_all(params, load_encoder(encoder_params), names, folder)
         else:
@@ -69,10 +68,6 @@ def _key(params: MineParams, encoder: dict[str, Any], base: Path, sources: Path,
     )
 
 
-def _lay_out(params: MineParams, sources: Path, name: str, folder: Path) -> None:
-    lay_out(read_judgements(read_retrieval(sources, name), name), params, folder / name)
-
-
 def search_all(params: MineParams, encoder: Encoder, names: list[str], folder: Path) -> None:
     """Encode and search each source, laid out in its folder; called by all processes together."""
     how = {"tokens_per_chunk": params.tokens_per_chunk, "bf16": params.precision == "bf16"}
@@ -88,7 +83,7 @@ def _work(config: Path, folder: Path) -> Work:
         config=config,
         folder=folder,
         to_lower="mine.tokens_per_chunk, mine.block_queries or mine.block_documents",
-        kept="what is encoded is kept; the next run goes on from there",
+        kept="what is encoded is kept; the next run continues from there",
     )
 
 

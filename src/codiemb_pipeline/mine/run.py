@@ -1,10 +1,10 @@
 """The stage: encodes queries and corpus of each source, mines, writes hard negatives and the audit.
 
     <source>.jsonl   {"query_id", "negatives": [doc_id], "scores": [cosine]}, a line per training query in their order
-    audit.json       {"sources": {<source>: see mine.audit}}
+    audit.json       see artifacts.mine
     made_under.json  what the similarities depend on beside the texts (encoder.compatibility), if any source was mined
 
-Embeddings lie on disk (4 · D bytes per text); what is held are texts, the queries' embeddings and blocks.
+Embeddings lie on disk (4 · D bytes per text); what is held are ids, the queries' embeddings and blocks.
 """
 
 from __future__ import annotations
@@ -14,15 +14,17 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from codiemb_pipeline.artifacts.ingest import read_retrieval
+from codiemb_pipeline.artifacts.ingest import RetrievalTables, read_retrieval
+from codiemb_pipeline.artifacts.mine import MiningAudit, SourceAudit
 from codiemb_pipeline.encoder.checkpoint import base_folder, load_tokenizer, weights_digest
 from codiemb_pipeline.encoder.compatibility import SETTINGS_FINGERPRINT, settings_fingerprint
 from codiemb_pipeline.jsonl import write_json, write_jsonl
-from codiemb_pipeline.mine.audit import Audit
-from codiemb_pipeline.mine.judgements import MiningSource, check_minable, read_judgements
+from codiemb_pipeline.mine.audit import AuditCollector
+from codiemb_pipeline.mine.layout import Texts, laid_out
 from codiemb_pipeline.mine.mining import MinedQuery, mine_source
 from codiemb_pipeline.mine.neighbours import read_neighbours
 from codiemb_pipeline.mine.prepare import prepared
+from codiemb_pipeline.mine.relevance import MiningSource, check_minable
 from codiemb_pipeline.mine.vectors import read_vectors
 from codiemb_pipeline.params.encoder import EncoderParams
 from codiemb_pipeline.params.mine import MineParams
@@ -49,40 +51,40 @@ def mine_hard_negatives(
     """
     for name in names:  # before the first is encoded, which may take hours
         check_minable(read_retrieval(sources, name), name)
-    audits: dict[str, Any] = {}
+    audits: dict[str, SourceAudit] = {}
     if names:
         with prepared(params, encoder_params, sources, names, work) as folder:
             for name in names:
-                audits[name] = _judge(read_judgements(read_retrieval(sources, name), name), folder / name, params, out)
+                audits[name] = _mine_source(read_retrieval(sources, name), name, folder / name, params, out)
         base = weights_digest(base_folder(encoder_params))
         write_json(out / SETTINGS_FINGERPRINT, settings_fingerprint(load_tokenizer(encoder_params), base))
-    write_json(out / "audit.json", {"sources": audits})
+    MiningAudit(sources=audits).write(out / "audit.json")
 
 
-def _judge(source: MiningSource, folder: Path, params: MineParams, out: Path) -> dict[str, Any]:
+def _mine_source(tables: RetrievalTables, name: str, folder: Path, params: MineParams, out: Path) -> SourceAudit:
     """Write the hard negatives of one source and return its audit."""
-    audit = Audit(source, params)
+    source = laid_out(tables, name, folder)
+    collector = AuditCollector(source, Texts(folder, "query"), Texts(folder, "document"), params)
     queries, documents = read_vectors(folder)
-    found = mine_source(source, queries, documents, read_neighbours(folder), params)
-    write_jsonl(out / f"{source.name}.jsonl", _rows(source, found, audit))
-    result = audit.to_dict()
-    counts = result["counts"]
+    mined = mine_source(source, queries, documents, read_neighbours(folder), params)
+    write_jsonl(out / f"{name}.jsonl", _rows(source, mined, collector))
+    audit = collector.audit()
     logger.info(
         "mined %s: %d negatives for %d queries from %d documents; %d queries got fewer than %d",
-        source.name,
-        counts["negatives"],
-        counts["queries"],
-        counts["documents"],
-        counts["queries_with_fewer"],
+        name,
+        audit.counts["negatives"],
+        audit.counts["queries"],
+        audit.counts["documents"],
+        audit.counts["queries_with_fewer"],
         params.negatives_per_query,
     )
-    return result
+    return audit
 
 
-def _rows(source: MiningSource, found: Iterable[MinedQuery], audit: Audit) -> Iterator[dict[str, Any]]:
-    """Yield the row of each training query, and count it in ``audit``."""
+def _rows(source: MiningSource, found: Iterable[MinedQuery], collector: AuditCollector) -> Iterator[dict[str, Any]]:
+    """Yield the row of each training query, and count it."""
     for mined in found:
-        audit.add(mined)
+        collector.add(mined)
         negatives = mined.negatives()
         yield {
             "query_id": source.query_ids[mined.query],

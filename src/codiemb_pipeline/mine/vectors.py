@@ -1,7 +1,7 @@
 """The embeddings of a source's queries and documents, on disk: made by one process or several, of length one.
 
 query.npy, document.npy   float32, a row for each different text (mine.layout)
-done.npy                  uint8, 1 for each block of texts that is finished; an interrupted mining goes on there
+done.npy                  uint8, 1 for each block of texts that is finished; an interrupted mining continues there
 claims                    see launch.claims
 """
 
@@ -33,19 +33,19 @@ class Vectors:
 
     Args:
         path: of the file, a row for each different text.
-        place: row of each query or document, int64 (n,).
+        row: the row of each query or document, int64 (n,).
     """
 
-    def __init__(self, path: Path, place: np.ndarray) -> None:
-        self._rows, self._place = np.load(path, mmap_mode="r"), place
+    def __init__(self, path: Path, row: np.ndarray) -> None:
+        self._vectors, self._row = np.load(path, mmap_mode="r"), row
 
     def __len__(self) -> int:
         """Return n."""
-        return len(self._place)
+        return len(self._row)
 
     def __getitem__(self, index: slice | np.ndarray | int) -> torch.Tensor:
         """Return the embeddings at ``index``, copied: (m, D), or (D,) for one."""
-        return torch.from_numpy(np.array(self._rows[self._place[index]]))
+        return torch.from_numpy(np.array(self._vectors[self._row[index]]))
 
     def blocks(self, rows: range, size: int) -> Iterator[tuple[int, torch.Tensor]]:
         """Yield the embeddings of ``rows``, ``size`` at a time, and the first row of each block."""
@@ -54,7 +54,7 @@ class Vectors:
 
 
 def encode_source(folder: Path, name: str, encoder: Encoder, *, tokens_per_chunk: int, bf16: bool = False) -> None:
-    """Encode a source, all processes together, each the blocks it gets hold of; long texts first.
+    """Encode a source, all processes together, each the blocks that it claims; long texts first.
 
     Args:
         folder: of the source, laid out (``mine.layout``); what is finished there stays as it is.
@@ -96,7 +96,7 @@ def encode_source(folder: Path, name: str, encoder: Encoder, *, tokens_per_chunk
 
 def read_vectors(folder: Path) -> tuple[Vectors, Vectors]:
     """Return the finished vectors of a source's training queries and of its documents."""
-    queries, documents = (Vectors(folder / f"{role}.npy", Texts(folder, role).place) for role in ROLES)
+    queries, documents = (Vectors(folder / f"{role}.npy", Texts(folder, role).row) for role in ROLES)
     return queries, documents
 
 

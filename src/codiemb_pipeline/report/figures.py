@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from codiemb_pipeline.artifacts.merge import Layer, merged_name
+from codiemb_pipeline.artifacts.mine import CosineHistogram
 from codiemb_pipeline.report.figures_style import (
     CHOSEN,
     INK,
@@ -89,20 +90,20 @@ def model_keys(models: Sequence[str]) -> list[tuple[str, Markup]]:
     ]
 
 
-def mining_chart(source: str, histogram: dict[str, list[float]]) -> Markup:
+def mining_chart(source: str, histogram: CosineHistogram) -> Markup:
     """Draw how similar positives, kept and dropped negatives are to their queries, each as a share of its number."""
-    edges = np.asarray(histogram["edges"], dtype=float)
+    edges = np.asarray(histogram.edges)
     looks = [("dropped", STONE, 0.30), ("kept", STS, 0.30), ("positives", IR, 0.25)]
     with chart() as (figure, axes):
         handles = []
         for group, colour, alpha in looks:
-            counts = np.asarray(histogram[group], dtype=float)
+            counts = np.asarray(getattr(histogram, group), dtype=float)
             if counts.sum() == 0:
                 continue
             axes.stairs(counts / counts.sum(), edges, fill=True, color=colour, alpha=alpha)
             axes.stairs(counts / counts.sum(), edges, color=colour, linewidth=1.4)
             handles.append(Line2D([], [], color=colour, linewidth=5, label=f"{group} {int(counts.sum()):,}"))
-        _trim(axes, edges, sum(np.asarray(histogram[group], dtype=float) for group, _, _ in looks))
+        _trim(axes, edges, sum(np.asarray(getattr(histogram, group), dtype=float) for group, _, _ in looks))
         axes.set_ylim(bottom=0)
         axes.yaxis.set_major_locator(MaxNLocator(4))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}%"))

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from codiemb_pipeline.artifacts.merge import MergeSummary, Provenance
+from codiemb_pipeline.artifacts.mine import MiningAudit
 from codiemb_pipeline.params import run_params
 from codiemb_pipeline.params.objectives import STS_LOSSES
 from codiemb_pipeline.report.figures import delta_norms_chart, merge_weights_chart, mining_chart
@@ -23,7 +24,7 @@ from codiemb_pipeline.report.figures_training import (
     loss_chart,
 )
 from codiemb_pipeline.report.formats import listed
-from codiemb_pipeline.report.inputs import AbsentError, ReportInputs, read_artifact, read_curve, read_written
+from codiemb_pipeline.report.inputs import AbsentError, ReportInputs, read_artifact, read_curve
 from codiemb_pipeline.report.metrics import dev_scores
 from codiemb_pipeline.report.tables import metric_word
 
@@ -176,20 +177,20 @@ def mining_content(inputs: ReportInputs, samples: int) -> dict[str, Any]:
     Raises:
         AbsentError: ``mine`` has written no audit, or nothing was mined.
     """
-    audits = read_written(inputs.hard_negatives / "audit.json", "mine")["sources"]
+    audits = read_artifact(MiningAudit, inputs.hard_negatives / "audit.json").sources
     if not audits:
         raise AbsentError("No source was mined: none of assemble.train_sources is a retrieval source.")
     sources = []
     for name, audit in sorted(audits.items()):
-        weighed = {verdict: audit["neighbours"].get(verdict, 0) for verdict in VERDICT_WORDS}
+        weighed = {verdict: audit.neighbours.get(verdict, 0) for verdict in VERDICT_WORDS}
         total = sum(weighed.values())
         sources.append({
             "name": name,
-            "counts": audit["counts"],
-            "svg": mining_chart(name, audit["histogram"]),
+            "counts": audit.counts,
+            "svg": mining_chart(name, audit.histogram),
             "verdicts": [(VERDICT_WORDS[key], number, number / total) for key, number in weighed.items() if number],
-            "named": sum((audit.get("named") or {}).values()),
-            "samples": audit["samples"][:samples],
+            "named": sum(audit.named.values()),
+            "samples": audit.samples[:samples],
         })  # fmt: skip
     return {"sources": sources}
 

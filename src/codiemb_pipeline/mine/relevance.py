@@ -1,4 +1,4 @@
-"""What the tables of a source say of each training query, as rows of its corpus. Knows nothing of vectors or ranks.
+"""The relevance judgements of a source, by training query and as rows of its corpus.
 
 Documents whose texts are the same (``texts.text_key``) form a text group. Queries whose texts are the same share their
 positives, whatever their split: what answers the one answers the other.
@@ -7,7 +7,6 @@ positives, whatever their split: what answers the one answers the other.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +14,7 @@ import pandas as pd
 
 from codiemb_pipeline.artifacts.ingest import RetrievalTables
 from codiemb_pipeline.errors import InputError
-from codiemb_pipeline.mine.negatives import Truth
+from codiemb_pipeline.mine.negatives import Known
 from codiemb_pipeline.texts import text_key
 
 _NONE = np.empty(0, dtype=np.int64)
@@ -28,76 +27,65 @@ class MiningSource:
     Attributes:
         name: of the source.
         query_ids: of the training queries, in the order of the table.
-        query_texts: their texts.
         document_ids: of the whole corpus, by row.
-        document_texts: as fed to the encoder.
         groups: text group of each document, int64 (N,).
         group_sizes: documents in each group, int64.
-        truths: of each training query.
+        known: of each training query, what cannot be a negative of it.
         named: rows of the negatives the source names, for each training query, int64.
     """
 
     name: str
     query_ids: list[str]
-    query_texts: list[str]
     document_ids: list[str]
-    document_texts: list[str]
     groups: np.ndarray
     group_sizes: np.ndarray
-    truths: list[Truth]
+    known: list[Known]
     named: list[np.ndarray]
 
     def most_excluded(self, queries: range) -> int:
         """Return how many documents at most are positives of, or equal in text to one or to, one of ``queries``."""
-        return max((int(self.group_sizes[self.truths[query].groups].sum()) for query in queries), default=0)
+        return max((int(self.group_sizes[self.known[query].groups].sum()) for query in queries), default=0)
 
 
 def check_minable(tables: RetrievalTables, name: str) -> None:
     """Raise InputError when source ``name`` has no training queries or no documents."""
-    for what, table in (("training queries", tables.of_split("train")), ("documents", tables.corpus)):
-        if table.empty:
+    for what, count in (("training queries", len(tables.of_split("train"))), ("documents", len(tables.document_ids))):
+        if not count:
             where = f"params.yaml, ingest.sources.{name}"
             raise InputError(f"source {name!r}: expected {what} to mine, found none; see {where}")
 
 
-def read_judgements(tables: RetrievalTables, name: str) -> MiningSource:
+def read_relevance(tables: RetrievalTables, name: str, groups: np.ndarray) -> MiningSource:
     """Arrange the tables of source ``name`` by training query.
 
+    Args:
+        tables: of the source.
+        name: of the source.
+        groups: text group of each document, then of each training query, int64 (N + Q,).
+
     Raises:
-        InputError: there are no training queries or documents, or a table names an unknown document.
+        InputError: a table names an unknown query or document.
     """
-    check_minable(tables, name)
-    train = tables.of_split("train")
-    texts = tables.document_texts().tolist()
-    groups, group_of = _text_groups(texts)
-    row_of = pd.Index(tables.corpus["doc_id"])
+    train, document_ids = tables.of_split("train"), tables.document_ids
+    row_of = pd.Index(document_ids)
     query_keys = dict(zip(tables.queries["query_id"], map(text_key, tables.queries["text"]), strict=True))
     positives = _rows_by_key(tables.qrels, row_of, query_keys, name, "qrels")
     named = _rows_by_key(tables.negatives, row_of, query_keys, name, "negatives")
     keys = [query_keys[query_id] for query_id in train["query_id"]]
+    documents, queries = groups[: len(document_ids)], groups[len(document_ids) :]
     return MiningSource(
         name=name,
         query_ids=train["query_id"].tolist(),
-        query_texts=train["text"].tolist(),
-        document_ids=tables.corpus["doc_id"].tolist(),
-        document_texts=texts,
-        groups=groups,
-        group_sizes=np.bincount(groups),
-        truths=[_truth(positives.get(key, _NONE), groups, group_of.get(key)) for key in keys],
+        document_ids=document_ids,
+        groups=documents,
+        group_sizes=np.bincount(documents, minlength=int(groups.max()) + 1),
+        known=[_known(positives.get(key, _NONE), documents, own) for key, own in zip(keys, queries, strict=True)],
         named=[named.get(key, _NONE) for key in keys],
     )
 
 
-def _truth(positives: np.ndarray, groups: np.ndarray, own_group: int | None) -> Truth:
-    own = [] if own_group is None else [own_group]
-    return Truth(positives=positives, groups=np.unique(np.append(groups[positives], np.array(own, dtype=np.int64))))
-
-
-def _text_groups(texts: Iterable[str]) -> tuple[np.ndarray, dict[str, int]]:
-    """Return the group of each text, int64 (N,), and the group of each text key."""
-    group_of: dict[str, int] = {}
-    groups = [group_of.setdefault(text_key(text), len(group_of)) for text in texts]
-    return np.array(groups, dtype=np.int64), group_of
+def _known(positives: np.ndarray, groups: np.ndarray, own_group: int) -> Known:
+    return Known(positives=positives, groups=np.unique(np.append(groups[positives], own_group)))
 
 
 def _rows_by_key(
