@@ -27,6 +27,7 @@ RIM = {
     "params_loader",
     "plan",
     "profiles",
+    "watch",
 }
 RIM_LIBRARIES = {"kedro", "dvc", "click"}
 

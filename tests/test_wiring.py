@@ -40,7 +40,7 @@ def paths(entries: list) -> set[str]:
 
 
 def test_every_list_of_stages_is_the_same():
-    assert tuple(DVC["stages"]) == STAGES
+    assert tuple(DVC["stages"]) == ("watch", *STAGES)
     assert set(Params.model_fields) == {*STAGES, "bundle", "encoder", "runs"}
     assert {path.parent.name for path in (PACKAGE / "pipelines").glob("*/nodes.py")} == set(STAGES)
     assert all((PACKAGE / stage).is_dir() and (ROOT / "tests" / stage).is_dir() for stage in STAGES)
