@@ -41,7 +41,7 @@ def spectrum(embeddings: torch.Tensor) -> dict[str, float | int | None]:
 
     With p_i the m singular values divided by their sum: ``svd_entropy`` = -sum p log p / log m, in [0, 1];
     ``effective_rank`` = exp(-sum p log p) (Roy & Vetterli 2007); ``numeric_rank``, the number of values above
-    max(n, D) * eps * the largest; ``condition_number``, largest over smallest, ``None`` when the smallest is below that.
+    max(n, D) * eps * the largest; ``condition_number``, largest over smallest, ``None`` when one is not above it.
     """
     values = torch.linalg.svdvals(embeddings.double())
     shares = values / values.sum()
