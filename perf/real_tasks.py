@@ -22,7 +22,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "evaluate")]
 
-from mteb_by_hand import judge_along_our_path, score_by_hand  # noqa: E402
+from mteb_by_hand import evaluate_along_our_path, score_by_hand  # noqa: E402
 
 from codiemb_pipeline.encoder.checkpoint import load_encoder  # noqa: E402
 from codiemb_pipeline.params import EncoderParams  # noqa: E402
@@ -31,7 +31,7 @@ LIMIT = 1e-6
 
 
 def main() -> None:
-    """Judge, compare, print; exit with 1 when two scores are further apart than the limit."""
+    """Evaluator, compare, print; exit with 1 when two scores are further apart than the limit."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--hub", type=Path, default=ROOT.parent / "shared" / "data" / "hub")
     parser.add_argument("--tasks", nargs="+", default=["STSB", "AFQMC", "QBQTC", "LCQMC"])
@@ -41,7 +41,7 @@ def main() -> None:
     apart = 0.0
     with tempfile.TemporaryDirectory() as root:
         begin = time.perf_counter()
-        summary, calls = judge_along_our_path(given.tasks, given.hub, params, Path(root))
+        summary, calls = evaluate_along_our_path(given.tasks, given.hub, params, Path(root))
         print(f"our path: {time.perf_counter() - begin:.0f} s")
     ours, encoder = summary["models"]["base"], load_encoder(params)
     print(f"{'task':8} {'pairs':>6} {'ours':>9} {'by hand':>11} {'apart':>9}", flush=True)

@@ -114,14 +114,14 @@ ABLATION = yaml.safe_load((ROOT / "conf/ablation/dvc.yaml").read_text())["stages
 def test_the_ablation_trains_each_of_its_rows():
     rows = read_rows(ROOT)
     assert ABLATION["train"]["matrix"]["row"] == list(rows.rows)
-    assert ABLATION["judge"]["matrix"]["seed"] == ABLATION["train"]["matrix"]["seed"]
+    assert ABLATION["evaluate"]["matrix"]["seed"] == ABLATION["train"]["matrix"]["seed"]
     assert len(ABLATION["train"]["matrix"]["seed"]) == 3
     values = yaml.safe_load((ROOT / "params.yaml").read_text())
     for name, row in rows.rows.items():
         run_params(values["train"], row.train, name)
 
 
-@pytest.mark.parametrize(("stage", "parts"), [("train", ["train"]), ("judge", ["merge", "evaluate"])])
+@pytest.mark.parametrize(("stage", "parts"), [("train", ["train"]), ("evaluate", ["merge", "evaluate"])])
 def test_the_ablation_lists_all_the_code_it_runs(stage: str, parts: list[str]):
     listed = {path for path in paths(ABLATION[stage]["deps"]) if path.startswith("src/")}
     needed = {f"src/codiemb_pipeline/{name}" for part in parts for name in reached(PACKAGE / part)}

@@ -9,8 +9,8 @@ import pytest
 
 from codiemb_pipeline.ablation.rows import Rows, flat, read_rows
 from codiemb_pipeline.ablation.table import measure, write_table
+from codiemb_pipeline.artifacts.evaluate import BenchmarkFacts, EvaluationSummary, write_gold, write_items
 from codiemb_pipeline.errors import InputError
-from codiemb_pipeline.jsonl import write_json
 
 ROOT = Path(__file__).parents[2]
 VALUES = {
@@ -23,14 +23,22 @@ GOLD = [0.0, 0.25, 0.5, 0.75, 1.0]
 RIGHT, WRONG = [0.1, 0.2, 0.3, 0.4, 0.5], [0.5, 0.4, 0.3, 0.2, 0.1]
 
 
-def judged(folder: Path, items: dict[str, dict[str, list[float]]], scores: dict[str, dict[str, float]]) -> None:
-    benchmarks = {"Tags": {"type": "retrieval"}, "Words": {"type": "sts"}}
-    write_json(folder / "summary.json", {"benchmarks": benchmarks, "benchmark_order": list(benchmarks)})
-    write_json(folder / "gold/Words.json", GOLD)
+def write_evaluation(
+    folder: Path, items: dict[str, dict[str, list[float]]], scores: dict[str, dict[str, float | None]]
+) -> None:
+    EvaluationSummary(
+        models=scores,
+        benchmarks={
+            "Tags": BenchmarkFacts(type="retrieval", metric="ndcg_at_10", split="test", size={}),
+            "Words": BenchmarkFacts(type="sts", metric="cosine_spearman", split="test", size={}),
+        },
+        model_order=list(scores),
+        benchmark_order=["Tags", "Words"],
+    ).write(folder / "summary.json")
+    write_gold(folder, "Words", GOLD)
     for model, of_model in items.items():
         for name, values in of_model.items():
-            write_json(folder / "items" / model / f"{name}.json", values)
-            write_json(folder / "results" / model / f"{name}.json", {"main_score": scores[model][name]})
+            write_items(folder, model, name, values)
 
 
 @pytest.fixture
@@ -42,7 +50,7 @@ def output(tmp_path: Path) -> Path:
         items = {"base": plain, "codiemb": plain, "merged-soup": plain, "other": other}
         scores = {model: {"Tags": 0.3 + shift, "Words": 1.0} for model in items}
         scores["other"] = {"Tags": 0.5 + shift, "Words": -1.0}
-        judged(tmp_path / "output" / str(seed), items, scores)
+        write_evaluation(tmp_path / "output" / str(seed), items, scores)
     return tmp_path / "output"
 
 

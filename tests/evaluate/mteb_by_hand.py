@@ -94,10 +94,10 @@ def vectors_kept() -> Iterator[dict[str, list[Call]]]:
         MtebEncoder.encode = encode
 
 
-def judge_along_our_path(
+def evaluate_along_our_path(
     names: Sequence[str], hub: Path, params: EncoderParams, root: Path
 ) -> tuple[dict[str, Any], dict[str, list[Call]]]:
-    """Judge the base encoder; return ``summary.json`` and what was encoded. ``root`` receives results and cache."""
+    """Evaluate the base encoder; return ``summary.json`` and what was encoded. ``root`` receives results and cache."""
     entries = {name: {"type": "mteb", "path": str(hub / BENCHMARKS[name].hub_id)} for name in names}
     settings = evaluate_params(entries, tokens_per_chunk=TOKENS)
     with vectors_kept() as calls:

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from codiemb_pipeline.artifacts.ingest import PairTables
 from codiemb_pipeline.encoder.checkpoint import weights_digest
 from codiemb_pipeline.errors import PipelineError
-from codiemb_pipeline.evaluate import judge, mteb_encoder
+from codiemb_pipeline.evaluate import evaluator, mteb_encoder
 from codiemb_pipeline.evaluate.run import evaluate_models
 from codiemb_pipeline.jsonl import read_json
 from codiemb_pipeline.params import EncoderParams, EvaluateParams
@@ -31,7 +31,7 @@ WORDS_ALONE = PARAMS.model_copy(update={"benchmarks": {"Words": PARAMS.benchmark
 def loaded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Record the name of every folder whose weights are loaded."""
     folders: list[str] = []
-    for module in (judge, mteb_encoder):
+    for module in (evaluator, mteb_encoder):
         whole = module.load_encoder
 
         def spy(params: EncoderParams, folder: Path, whole: Callable[..., Any] = whole) -> Any:

@@ -17,9 +17,9 @@ from tiny_encoder import make_tiny_encoder
 from codiemb_pipeline.artifacts.ingest import PairTables
 from codiemb_pipeline.benchmarks.registry import BENCHMARKS
 from codiemb_pipeline.errors import PipelineError
-from codiemb_pipeline.evaluate.judge import Judge
+from codiemb_pipeline.evaluate.evaluator import Evaluator
+from codiemb_pipeline.evaluate.parallel import longest_first
 from codiemb_pipeline.evaluate.run import evaluate_models
-from codiemb_pipeline.evaluate.share import longest_first
 from codiemb_pipeline.params import EncoderParams
 
 HUB = ("STSB", "VideoRetrieval", "LCQMC")
@@ -76,7 +76,7 @@ def test_two_processes_write_the_results_of_one(evaluate, tmp_path, monkeypatch)
     def refuse(*_: Any) -> Any:
         raise AssertionError("this process is to take all from the cache")
 
-    monkeypatch.setattr(Judge, "_run", refuse)
+    monkeypatch.setattr(Evaluator, "_run", refuse)
     two = evaluate(tmp_path / "two", 2)
     assert {name: without_times(two[name]) for name in two} == {name: without_times(one[name]) for name in one}
     left = [path.suffix for path in (tmp_path / "two/work/evaluate").iterdir()]

@@ -31,7 +31,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def evaluate(root: Path, name: str, params: EncoderParams, encoder: Path) -> Path:
-    """Judge two models of the same weights with a cache of their own."""
+    """Evaluate two models of the same weights with a cache of their own."""
     entries = {entry: {"type": "mteb", "path": str(root / "hub" / BENCHMARKS[entry].hub_id)} for entry in NAMES}
     models = {"base": encoder, "main/step-000010": encoder}
     settings = evaluate_params(entries)

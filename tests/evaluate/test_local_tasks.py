@@ -13,7 +13,7 @@ from codiemb_pipeline.encoder.checkpoint import load_encoder
 from codiemb_pipeline.encoder.encode import encode_texts
 from codiemb_pipeline.encoder.text_encoder import Encoder
 from codiemb_pipeline.errors import InputError
-from codiemb_pipeline.evaluate.local_tasks import BenchmarkData, make_task, read_benchmark
+from codiemb_pipeline.evaluate.local_tasks import BenchmarkData, read_benchmark
 from codiemb_pipeline.params import EncoderParams
 from codiemb_pipeline.params.evaluate import LocalRetrieval, LocalSTS
 from codiemb_pipeline.scoring.metrics import ndcg_at_k, spearman
@@ -63,7 +63,7 @@ def mteb_score(encoder: Encoder, benchmark: BenchmarkData, folder: Path) -> floa
     from codiemb_pipeline.evaluate.mteb_encoder import MtebEncoder
 
     model = MtebEncoder("tiny", folder, encoder.params, revision="none", tokens_per_chunk=256)
-    found = mteb.evaluate(model, make_task(benchmark), cache=None, show_progress_bar=False, co2_tracker=False)
+    found = mteb.evaluate(model, benchmark.make_task(), cache=None, show_progress_bar=False, co2_tracker=False)
     return found.task_results[0].scores["test"][0]["main_score"]
 
 

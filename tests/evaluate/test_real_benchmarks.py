@@ -11,7 +11,7 @@ from pathlib import Path
 import frozen_params
 import pytest
 from mini_benchmarks import block_sockets, keep_prepared_copies_in
-from mteb_by_hand import judge_along_our_path, score_by_hand
+from mteb_by_hand import evaluate_along_our_path, score_by_hand
 
 from codiemb_pipeline.benchmarks.registry import BENCHMARKS
 from codiemb_pipeline.encoder.checkpoint import load_encoder
@@ -43,7 +43,7 @@ def test_the_real_tasks_score_as_mteb_by_hand_on_the_same_vectors(
     params, names = params_of(kind, tiny_encoder_params), CASES[kind]
     block_sockets(monkeypatch)
     keep_prepared_copies_in(tmp_path / "prepared", monkeypatch)
-    summary, calls = judge_along_our_path(names, HUB, params, tmp_path)
+    summary, calls = evaluate_along_our_path(names, HUB, params, tmp_path)
     encoder = load_encoder(params)
     for name in names:
         expected, pairs = score_by_hand(name, HUB, encoder, calls[name])

@@ -9,6 +9,7 @@ import frozen_params
 import numpy as np
 from fake_contamination import fake_contamination
 
+from codiemb_pipeline.artifacts.evaluate import BenchmarkFacts, EmbeddingStats, EvaluationSummary, Geometry
 from codiemb_pipeline.artifacts.merge import (
     Base,
     BestCheckpoint,
@@ -22,6 +23,7 @@ from codiemb_pipeline.artifacts.merge import (
 from codiemb_pipeline.jsonl import write_json, write_jsonl
 from codiemb_pipeline.report.facts import GitState, RunFacts
 from codiemb_pipeline.report.inputs import ReportInputs
+from codiemb_pipeline.report.sections_results import MEASURES
 
 STEPS, EVERY = 180, 30
 CANDIDATES = [f"main/step-{step:06d}" for step in range(EVERY, STEPS + 1, EVERY)]
@@ -245,24 +247,30 @@ def _merge(folder: Path) -> None:
     ).write(folder / "summary.json")
 
 
+def benchmark(type: str, source: str | None = None, **more: Any) -> BenchmarkFacts:
+    """Return facts of a benchmark of ``source`` with the metric of its type."""
+    metric = {"retrieval": "ndcg_at_10", "sts": "cosine_spearman"}[type]
+    return BenchmarkFacts(type=type, metric=metric, **{"split": "test", "source": source, "size": {}, **more})
+
+
+def evaluation_summary(
+    models: dict[str, dict[str, float | None]], benchmarks: dict[str, BenchmarkFacts], order: list[str] | None = None
+) -> EvaluationSummary:
+    """Return what ``evaluate`` writes, models in the order given."""
+    return EvaluationSummary(
+        models=models, benchmarks=benchmarks, model_order=list(models), benchmark_order=order or list(benchmarks)
+    )
+
+
 def _evaluate(folder: Path) -> None:
-    names = ["SemanlinkTags", "SimLex999", "WordSim353", "LeeDocuments"]
-    retrieval = {"type": "retrieval", "metric": "ndcg_at_10", "source": "semanlink", "split": "test",
-                 "size": {"queries": 330, "documents": 7128}}  # fmt: skip
-    sources = {"SimLex999": ("simlex999", 306), "WordSim353": ("wordsim353", 291), "LeeDocuments": ("lee", 1225)}
-    pairs = {
-        name: {"type": "sts", "metric": "cosine_spearman", "source": source, "split": "test", "size": {"pairs": size}}
-        for name, (source, size) in sources.items()
+    benchmarks = {
+        "SemanlinkTags": benchmark("retrieval", "semanlink", size={"queries": 330, "documents": 7128}),
+        "SimLex999": benchmark("sts", "simlex999", size={"pairs": 306}),
+        "WordSim353": benchmark("sts", "wordsim353", size={"pairs": 291}),
+        "LeeDocuments": benchmark("sts", "lee", size={"pairs": 1225}),
     }
-    summary = {
-        "models": {model: dict(zip(names, scores, strict=True)) for model, scores in SCORES.items()},
-        "model_order": list(SCORES),
-        "benchmarks": {"SemanlinkTags": retrieval, **pairs},
-        "benchmark_order": names,
-    }
-    write_json(folder / "summary.json", summary)
-    keys = ["anisotropy", "alignment", "uniformity", "effective_rank", "numeric_rank", "svd_entropy"]
-    keys += ["condition_number", "token_similarity"]
+    models = {model: dict(zip(benchmarks, scores, strict=True)) for model, scores in SCORES.items()}
+    evaluation_summary(models, benchmarks).write(folder / "summary.json")
     values = {
         "base": [0.031, 0.842, -3.71, 241.3, 384, 0.921, 38.4, 0.447],
         "main/step-000180": [0.052, 0.611, -3.52, 212.9, 384, 0.899, 71.2, 0.462],
@@ -270,6 +278,8 @@ def _evaluate(folder: Path) -> None:
         "merged-greedy": [0.050, 0.622, -3.55, 215.4, 384, 0.902, 66.0, 0.458],
         "merged-delta_guided": [0.049, 0.628, -3.56, 217.2, 384, 0.903, None, 0.457],
     }
-    models = {model: dict(zip(keys, row, strict=True)) for model, row in values.items()}
-    sizes = {"texts": 2000, "token_texts": 200, "positive_pairs": 1234, "dimension": 384}
-    write_json(folder / "geometry.json", {**sizes, "models": models})
+    keys = [measure.key for measure in MEASURES]
+    stats = {model: EmbeddingStats(dimension=384, **dict(zip(keys, row, strict=True))) for model, row in values.items()}
+    Geometry(texts=2000, token_texts=200, positive_pairs=1234, dimension=384, models=stats).write(
+        folder / "geometry.json"
+    )

@@ -15,7 +15,7 @@ from codiemb_pipeline.params import ReportParams
 from codiemb_pipeline.report.facts import RunFacts
 from codiemb_pipeline.report.inputs import ReportInputs
 from codiemb_pipeline.report.report import write_report
-from codiemb_pipeline.report.sections_data import audit_content
+from codiemb_pipeline.report.sections_stages import audit_content
 
 
 @pytest.fixture
@@ -53,31 +53,32 @@ def test_a_pairing_with_shared_documents_alone_is_clean():
 def test_the_page_shows_counts_and_samples(data_section):
     text = data_section(fake_contamination())
     assert "semanlink SemanlinkTags 4 + 50 0 + 0 0 + 0 0 + 0 1,553 + 21" in text
-    assert "semanlink, query, in SemanlinkTags, queries: 0 equal, 39 nearly; 27 of the benchmark’s 458" in text
+    assert "semanlink, query, in SemanlinkTags, queries: 0 equal, 39 nearly equal; 27 of the benchmark’s 458" in text
     assert (
-        "in SemanlinkTags, documents, shared by design: 1,553 equal, 21 nearly; 1,575 of the benchmark’s 2,350" in text
+        "in SemanlinkTags, documents, shared by design: 1,553 equal, 21 nearly equal; 1,575 of the benchmark’s 2,350"
+        in text
     )
     assert "Deep neural networks Deep social networks 0.52 0.50" in text
     assert "money Money equal –" in text
-    assert "Nothing was taken out of training." in text
-    assert "Taken out " not in text
+    assert "Nothing was removed from training." in text
+    assert "Removed" not in text
 
 
-def test_the_page_shows_what_was_taken_out(data_section):
+def test_the_page_shows_what_was_removed(data_section):
     removed = {"semanlink": {"SemanlinkTags": {"examples": 12, "negatives": 3}}}
     text = data_section(fake_contamination(mode="drop", removed=removed))
-    assert "What was found among queries, documents and pairs was taken out of training." in text
+    assert "The queries, documents and pairs found were removed from training." in text
     assert "semanlink SemanlinkTags 12 0 3" in text
 
 
-def test_nothing_found_is_said(data_section):
+def test_the_page_counts_combinations_without_a_finding(data_section):
     text = data_section(fake_contamination(findings=[]))
-    assert "For 8 of the pairings of source and benchmark nothing was found." in text
+    assert "8 combinations of source and benchmark have no finding." in text
     assert "with samples" not in text
 
 
-def test_an_audit_that_is_off_is_said_to_be(data_section):
-    assert "Not looked for: assemble.audit.mode is off." in data_section({"mode": "off"})
+def test_the_page_shows_that_the_audit_was_off(data_section):
+    assert "Not checked, because assemble.audit.mode is off." in data_section({"mode": "off"})
 
 
 def test_a_missing_audit_is_shown_as_absent_within_the_section(data_section):

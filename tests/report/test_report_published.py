@@ -1,42 +1,48 @@
-"""Published scores beside ours, and the means over the paper's tasks: numbers of the reference, and honest counts."""
+"""Published scores beside ours, and the means over the paper's tasks."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
+from fake_report_run import benchmark, evaluation_summary
 
+from codiemb_pipeline.artifacts.evaluate import BenchmarkFacts, EvaluationSummary
 from codiemb_pipeline.benchmarks.registry import BENCHMARKS
-from codiemb_pipeline.jsonl import read_json, write_json
+from codiemb_pipeline.jsonl import read_json
 from codiemb_pipeline.params import ReportParams
 from codiemb_pipeline.report.facts import RunFacts
 from codiemb_pipeline.report.inputs import ReportInputs
-from codiemb_pipeline.report.metrics import Choice, headline_metrics
-from codiemb_pipeline.report.published import published_notes, published_rows
 from codiemb_pipeline.report.report import write_report
+from codiemb_pipeline.report.results import (
+    Choice,
+    Results,
+    headline_metrics,
+    published_notes,
+    published_rows,
+    read_results,
+    with_means,
+)
 from codiemb_pipeline.report.sections_results import results_content
-from codiemb_pipeline.report.tables import Results, read_results, with_means
 
 MINI = {"retrieval": {"queries": 12, "documents": 40}, "sts": {"pairs": 30}}
 MODELS = ["base", "main/step-000180", "merged-uniform", "merged-greedy", "merged-delta_guided"]
+TAGS = benchmark("retrieval", "semanlink")
 
 
-def summary(names: list[str], full: set[str], **local: dict[str, Any]) -> dict[str, Any]:
-    """Return what ``evaluate`` says of ``names``, of which ``full`` were run whole: base 0.5, the others 0.6."""
-    facts: dict[str, Any] = {}
+def summary(names: list[str], full: set[str], **local: BenchmarkFacts) -> EvaluationSummary:
+    """Return the evaluation of ``names``, of which ``full`` were run on all rows: base scores 0.5, the others 0.6."""
+    facts: dict[str, BenchmarkFacts] = {}
     for name in names:
         spec = BENCHMARKS[name]
         size = spec.size if name in full else MINI[spec.type]
-        facts[name] = {"type": spec.type, "metric": spec.metric, "split": spec.split, "hub_id": spec.hub_id}
-        facts[name] |= {"revision": spec.revision, "full": name in full, "size": size}
+        facts[name] = benchmark(spec.type, hub_id=spec.hub_id, revision=spec.revision, full=name in full, size=size)
     facts |= local
-    scores = {model: dict.fromkeys(facts, 0.5 if model == "base" else 0.6) for model in MODELS}
-    return {"models": scores, "model_order": MODELS, "benchmarks": facts, "benchmark_order": list(facts)}
+    return evaluation_summary({m: dict.fromkeys(facts, 0.5 if m == "base" else 0.6) for m in MODELS}, facts)
 
 
-def results(names: list[str], full: set[str], **local: dict[str, Any]) -> Results:
+def results(names: list[str], full: set[str], **local: BenchmarkFacts) -> Results:
     return read_results(summary(names, full, **local), ["semanlink"])
 
 
@@ -66,7 +72,7 @@ def test_beside_cut_data_nothing_published_is_shown_and_the_page_says_why():
     assert table["mean of tasks"].isna().all()
     shown, why = published_notes(found)
     assert "bge-large-zh-v1.5 and Youtu-Embedding" in shown
-    assert "beside DuRetrieval:" in why
+    assert "DuRetrieval" in why
     assert "DuRetrieval: 12 of 2,000 queries, 40 of 100,001 documents" in why
     assert "AFQMC" not in why
 
@@ -78,9 +84,8 @@ def test_without_full_data_there_is_no_row():
     assert all(name in why for name in ALL)
 
 
-def test_benchmarks_of_sources_alone_say_nothing_of_the_paper():
-    tags = {"type": "retrieval", "metric": "ndcg_at_10", "source": "semanlink", "split": "test", "size": {}}
-    found = results([], set(), Tags=tags)
+def test_benchmarks_of_sources_alone_show_nothing_of_the_paper():
+    found = results([], set(), Tags=TAGS)
     assert published_rows(found).empty
     assert published_notes(found) == []
     assert "mean of tasks" not in with_means(found)
@@ -95,20 +100,19 @@ def test_benchmarks_of_sources_alone_say_nothing_of_the_paper():
         (["BQ"], ["similarity, 1 of 7 tasks", "all, 1 of 15 tasks"]),
     ],
 )  # fmt: skip
-def test_a_mean_says_over_how_many_of_the_paper_s_tasks_it_is(names: list[str], labels: list[str]):
+def test_a_mean_is_labelled_with_the_number_of_the_paper_s_tasks(names: list[str], labels: list[str]):
     content = results_content(results(names, set()), None, None)
     assert [column["below"] for column in content["columns"] if column["mean"]] == labels
 
 
-def test_a_mean_that_counts_other_benchmarks_too_does_not_pose_as_the_paper_s():
-    tags = {"type": "retrieval", "metric": "ndcg_at_10", "source": "semanlink", "split": "test", "size": {}}
-    content = results_content(results(["DuRetrieval"], set(), Tags=tags), None, None)
+def test_a_mean_over_other_benchmarks_too_is_not_labelled_as_the_paper_s():
+    content = results_content(results(["DuRetrieval"], set(), Tags=TAGS), None, None)
     assert [column["below"] for column in content["columns"] if column["mean"]] == ["retrieval", "all, 1 of 15 tasks"]
 
 
 def test_the_mean_of_tasks_weighs_every_task_alike():
     values = summary(["DuRetrieval", "BQ", "STSB"], set())
-    values["models"]["base"] = {"DuRetrieval": 0.9, "BQ": 0.3, "STSB": 0.6}
+    values.models["base"] |= {"DuRetrieval": 0.9, "BQ": 0.3, "STSB": 0.6}
     table = with_means(read_results(values, []))
     assert table.at["base", "mean of tasks"] == pytest.approx(0.6)
     assert table.at["base", "mean both"] == pytest.approx((0.9 + 0.45) / 2)
@@ -123,7 +127,7 @@ def test_the_headline_numbers_have_the_mean_of_tasks():
 def test_the_page_shows_published_rows_muted_and_out_of_the_contest(
     inputs: ReportInputs, facts: RunFacts, params: ReportParams, tmp_path: Path
 ):
-    write_json(inputs.evaluation / "summary.json", summary(ALL, set(ALL)))
+    summary(ALL, set(ALL)).write(inputs.evaluation / "summary.json")
     write_report(params, facts, inputs, tmp_path)
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     rows = re.findall(r'<tr class="published">(.*?)</tr>', page, flags=re.DOTALL)
@@ -133,7 +137,6 @@ def test_the_page_shows_published_rows_muted_and_out_of_the_contest(
     ]
     assert "0.840" in rows[0]
     assert "score best" not in "".join(rows)
-    assert "Published: the scores of bge-large-zh-v1.5 and Youtu-Embedding" in page
     lines = (tmp_path / "results.csv").read_text(encoding="utf-8").splitlines()
     assert len(lines) == 1 + len(MODELS) * 15  # ours alone
     assert read_json(tmp_path / "metrics.json")["mean_of_15"] == pytest.approx(0.6)

@@ -1,4 +1,4 @@
-"""``python -m codiemb_pipeline.ablation``: ``train <row> <seed>``, ``judge <seed>``, ``table``, ``queue <seeds>``."""
+"""``python -m codiemb_pipeline.ablation``: ``train <row> <seed>``, ``evaluate <seed>``, ``table`` or ``queue``."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ def train(row: str, seed: int) -> None:
 
 @main.command()
 @click.argument("seed", type=int)
-def judge(seed: int) -> None:
-    """Merge and judge all models of a seed."""
-    from codiemb_pipeline.ablation.run import judge_seed
+def evaluate(seed: int) -> None:
+    """Merge and evaluate all models of a seed."""
+    from codiemb_pipeline.ablation.run import evaluate_seed
 
-    judge_seed(seed)
+    evaluate_seed(seed)
 
 
 @main.command()
 def table() -> None:
-    """Write the table of all seeds judged."""
+    """Write the table of all evaluated seeds."""
     from codiemb_pipeline.ablation.run import OUTPUT
     from codiemb_pipeline.ablation.table import measure, write_table
 

@@ -1,4 +1,4 @@
-"""Trains one row with one seed, and judges all models of a seed. Composes the stages; holds no maths.
+"""Trains one row with one seed, and evaluates all models of a seed.
 
 Works on the folders of the pipeline in the current directory: run ``dvc repro assemble`` first, or let
 ``conf/ablation/dvc.yaml`` do it.
@@ -48,8 +48,8 @@ def train_row(row: str, seed: int) -> None:
     _put(draft, MODELS / str(seed) / row)
 
 
-def judge_seed(seed: int) -> None:
-    """Merge and judge all models of ``seed`` into ``data/07_model_output/ablation/<seed>``."""
+def evaluate_seed(seed: int) -> None:
+    """Merge and evaluate all models of ``seed`` into ``data/07_model_output/ablation/<seed>``."""
     values, rows = Params.parse(_params()), read_rows(Path())
     runs, draft = MODELS / str(seed), _draft(f"ablation-{seed}")
     base = base_folder(values.encoder)

@@ -10,9 +10,9 @@ from statistics import mean, stdev
 
 import numpy as np
 
+from codiemb_pipeline.ablation.bootstrap import interval, resampled_scores
 from codiemb_pipeline.ablation.rows import BootstrapParams, Rows
-from codiemb_pipeline.evaluate.bootstrap import interval, resampled_scores
-from codiemb_pipeline.jsonl import read_json
+from codiemb_pipeline.artifacts.evaluate import EvaluationSummary, read_gold, read_items
 
 # model -> benchmark or mean -> one score per seed, or per seed and resample
 Scores = dict[str, dict[str, np.ndarray]]
@@ -30,7 +30,7 @@ class Measured:
 
 
 def measure(rows: Rows, output: Path) -> Measured:
-    """Read what was judged below ``output`` (a folder per seed) and resample it.
+    """Read the evaluations below ``output`` (a folder per seed) and resample their items.
 
     The resamples of a benchmark's items are the same for all models and seeds, so that differences are paired.
     """
@@ -47,9 +47,9 @@ def measure(rows: Rows, output: Path) -> Measured:
 
 
 def _benchmarks(folder: Path) -> dict[str, str]:
-    """Return ``retrieval`` or ``sts`` by benchmark, in the order judged."""
-    summary = read_json(folder / "summary.json")
-    return {name: summary["benchmarks"][name]["type"] for name in summary["benchmark_order"]}
+    """Return ``retrieval`` or ``sts`` by benchmark, in the order evaluated."""
+    summary = EvaluationSummary.of(folder)
+    return {name: summary.benchmarks[name].type for name in summary.benchmark_order}
 
 
 def _of_seed(
@@ -57,12 +57,12 @@ def _of_seed(
 ) -> dict[str, tuple[float, np.ndarray]]:
     """Return a model's score and its resampled scores (R,) by column: each benchmark, then the means."""
     found: dict[str, tuple[float, np.ndarray]] = {}
+    scores = EvaluationSummary.of(folder).models[model]
     for number, (name, kind) in enumerate(kinds.items()):
-        items = np.array(read_json(folder / "items" / model / f"{name}.json"))
-        gold = np.array(read_json(folder / "gold" / f"{name}.json")) if kind == "sts" else None
+        items = read_items(folder, model, name)
+        gold = read_gold(folder, name) if kind == "sts" else None
         draws = np.random.default_rng((params.seed, number)).integers(0, len(items), (params.resamples, len(items)))
-        score = read_json(folder / "results" / model / f"{name}.json")["main_score"]
-        found[name] = (score, resampled_scores(items, gold, draws))
+        found[name] = (scores[name], resampled_scores(items, gold, draws))
     by_task = {task: [found[name] for name, kind in kinds.items() if kind == task] for task in ("retrieval", "sts")}
     means = {task: tuple(sum(part) / len(part) for part in zip(*parts, strict=True)) for task, parts in by_task.items()}
     both = tuple((ir + sts) / 2 for ir, sts in zip(means["retrieval"], means["sts"], strict=True))

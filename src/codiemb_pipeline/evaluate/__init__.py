@@ -1,1 +1,1 @@
-"""Stage ``evaluate``: models by benchmarks through mteb, cached result by result, and the geometry of their spaces."""
+"""Stage ``evaluate``: scores models on benchmarks through mteb, caches every result, and measures embedding spaces."""

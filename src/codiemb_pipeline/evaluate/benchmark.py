@@ -1,18 +1,21 @@
-"""What the stage asks of a benchmark, whether it is made of a source or one of the paper's 15."""
+"""The interface of a benchmark, made of a source or one of the paper's 15."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any, Protocol
 
+GOOD_GOLD = 0.8
+"""Pairs with this gold score or more count as positive pairs."""
+
 
 class Benchmark(Protocol):
-    """A benchmark that models are judged on.
+    """A benchmark that models are evaluated on.
 
     Attributes:
-        name: of the benchmark, and of its mteb task.
+        name: of the benchmark and of its mteb task.
         kind: ``retrieval`` or ``sts``.
-        split: the one that is scored.
+        split: the split that is scored.
         revision: changes whenever the data does.
     """
 
@@ -27,14 +30,14 @@ class Benchmark(Protocol):
 
     @property
     def definition(self) -> dict[str, Any]:
-        """What a result depends on beside the data and the model."""
+        """What a result depends on besides the data and the model."""
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What the results say of the benchmark."""
+        """What the results record about the benchmark, except its size: fields of ``BenchmarkFacts``."""
 
     def open(self) -> None:
-        """Make sure that the data can be read."""
+        """Check that the data can be read; download it where it is missing from the hub's cache."""
 
     def make_task(self) -> Any:
         """Return the mteb task."""
@@ -49,4 +52,4 @@ class Benchmark(Protocol):
         """Yield every text."""
 
     def positive_pairs(self) -> Iterator[tuple[str, str]]:
-        """Yield texts that belong together: a query and a relevant document, or a pair of high gold."""
+        """Yield texts that belong together: a query and a relevant document, or a pair of high gold score."""

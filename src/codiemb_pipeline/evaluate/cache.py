@@ -1,6 +1,6 @@
-"""Finished results by what they depend on. mteb's own cache is keyed by names, so it would serve stale scores.
+"""A cache of results, keyed by everything a result depends on; mteb's own cache is keyed by names and can be stale.
 
-A file is written whole or not at all; one that can't be read is dropped, said so, and computed again.
+Files are written atomically. A damaged file is deleted, logged and computed again.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class ResultCache:
         self._folder = folder
 
     def get(self, key: dict[str, Any], compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """Return the result for ``key``, computed only when it is not there."""
+        """Return the result for ``key``, computing it only when it is missing."""
         path = self._path(key)
         found = self._read(path)
         if found is not None:
@@ -37,7 +37,7 @@ class ResultCache:
         return result
 
     def holds(self, key: dict[str, Any]) -> bool:
-        """Return whether there is a result for ``key``."""
+        """Return whether the result for ``key`` is stored."""
         return self._read(self._path(key)) is not None
 
     def _path(self, key: dict[str, Any]) -> Path:
@@ -52,7 +52,7 @@ class ResultCache:
         except (json.JSONDecodeError, UnicodeDecodeError):
             found = None
         if not isinstance(found, dict):
-            logger.info("dropped a damaged result, %s; computing it again", path.name)
+            logger.info("deleted the damaged result %s; it is computed again", path.name)
             path.unlink()
             return None
         return found

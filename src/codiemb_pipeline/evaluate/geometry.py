@@ -1,4 +1,4 @@
-"""How embeddings lie in their space: formulas over tensors. Knows nothing of models or texts."""
+"""Formulas that measure the geometry of embeddings."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 
 
 def anisotropy(embeddings: torch.Tensor) -> float:
-    """Return the mean cosine over all pairs of different rows (n, D): near 0 spread out, 1 collapsed.
+    """Return the mean cosine over all pairs of different rows (n, D): near 0 when spread out, 1 when collapsed.
 
     Source: Ethayarajh 2019 (arXiv 1909.00512), over all pairs instead of sampled ones.
     """
@@ -28,7 +28,7 @@ def alignment(first: torch.Tensor, second: torch.Tensor) -> float | None:
 
 
 def uniformity(embeddings: torch.Tensor) -> float:
-    """Return log of the mean of exp(-2 d^2) over pairs of different rows (n, D); about -4 at the best, 0 at worst.
+    """Return log of the mean of exp(-2 d^2) over pairs of different rows (n, D); about -4 at best, 0 at worst.
 
     Source: Wang & Isola 2020 (arXiv 2005.10242), t = 2.
     """
@@ -37,11 +37,11 @@ def uniformity(embeddings: torch.Tensor) -> float:
 
 
 def spectrum(embeddings: torch.Tensor) -> dict[str, float | int | None]:
-    """Return what the singular values of (n, D) say of the space that is used.
+    """Return measures of the singular values of the embeddings (n, D).
 
-    With p_i the singular values divided by their sum: ``svd_entropy`` = -sum p log p / log(their number), in [0, 1];
-    ``effective_rank`` = exp(-sum p log p) (Roy & Vetterli 2007); ``numeric_rank``, those above max(n, D) * eps * the
-    largest; ``condition_number``, largest by smallest, ``None`` when the smallest counts as zero.
+    With p_i the m singular values divided by their sum: ``svd_entropy`` = -sum p log p / log m, in [0, 1];
+    ``effective_rank`` = exp(-sum p log p) (Roy & Vetterli 2007); ``numeric_rank``, the number of values above
+    max(n, D) * eps * the largest; ``condition_number``, largest over smallest, ``None`` when one is not above it.
     """
     values = torch.linalg.svdvals(embeddings.double())
     shares = values / values.sum()
@@ -58,7 +58,7 @@ def spectrum(embeddings: torch.Tensor) -> dict[str, float | int | None]:
 
 
 def token_similarity(states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Return the mean cosine of different tokens of one text, (n,); high means over-smoothed; NaN for a single token.
+    """Return the mean cosine of different tokens of one text, (n,); high means over-smoothing, NaN a single token.
 
     Args:
         states: token states (n, T, D).
@@ -67,7 +67,7 @@ def token_similarity(states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     unit = _unit(states) * mask.unsqueeze(-1)
     counts = mask.sum(dim=1).double()
     similarity = (unit.sum(dim=1).square().sum(dim=-1) - counts) / (counts * (counts - 1))
-    return similarity.masked_fill(counts < 2, torch.nan)  # by itself, rounding over zero is infinite as well
+    return similarity.masked_fill(counts < 2, torch.nan)  # 0 / 0 with rounding could be infinite
 
 
 def _unit(embeddings: torch.Tensor) -> torch.Tensor:

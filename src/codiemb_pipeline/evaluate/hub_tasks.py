@@ -1,7 +1,7 @@
 """The paper's 15 benchmarks as mteb's own tasks, read from the hub at the pinned revision or from a folder.
 
-Only the pinned split is scored. What is needed beside the scores (sizes, gold) is kept in the cache, so that finished
-results need neither the data nor mteb.
+Only the pinned split is scored. The cache also keeps sizes and gold scores, so that finished results need neither the
+data nor mteb.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from typing import Any
 
 from codiemb_pipeline.benchmarks.places import Place, place_of
 from codiemb_pipeline.benchmarks.tables import PairRows, RetrievalRows, open_rows
+from codiemb_pipeline.evaluate.benchmark import GOOD_GOLD
 from codiemb_pipeline.evaluate.cache import ResultCache
-from codiemb_pipeline.evaluate.items import rounded
-from codiemb_pipeline.evaluate.local_tasks import GOOD_GOLD
+from codiemb_pipeline.evaluate.per_item_scores import rounded
 from codiemb_pipeline.params.evaluate import MtebBenchmark
 
 SCORES_AT_ONCE = 2**28
 """Similarities held at a time while a corpus is searched: 1 GiB."""
 DOCUMENTS_AT_ONCE = 50_000
-"""Documents encoded at a time at most; mteb's own."""
+"""mteb's own limit of documents encoded at a time."""
 
 
 class HubBenchmark:
-    """One of the paper's benchmarks; see :class:`codiemb_pipeline.evaluate.benchmark.Benchmark`.
+    """One of the paper's benchmarks; the methods are described in ``Benchmark``.
 
     Raises:
         InputError: its folder does not exist.
@@ -60,12 +60,12 @@ class HubBenchmark:
 
     @property
     def definition(self) -> dict[str, Any]:
-        """What a result depends on beside the data and the model; where the data lies is no part of it."""
+        """The definition leaves out the place of the data: a moved folder gives the same results."""
         return {"type": "mteb", "split": self.split, "metric": self.place.spec.metric}
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What the results say of the benchmark; ``full`` when it has as many rows as the registry knows of."""
+        """The facts; ``full`` means that the data has as many rows as the registry records."""
         spec = self.place.spec
         return {
             "type": spec.type,
@@ -77,7 +77,7 @@ class HubBenchmark:
         }
 
     def open(self) -> None:
-        """Make sure that the data can be read; downloads it where it is not in the hub's cache."""
+        """Check that the data can be read; download it where it is missing from the hub's cache."""
         _ = self.rows
 
     def make_task(self) -> Any:
@@ -106,7 +106,7 @@ class HubBenchmark:
         yield from (text for _, text in self.rows.judged_queries)
 
     def positive_pairs(self) -> Iterator[tuple[str, str]]:
-        """Yield a query and a relevant document, or a pair of high gold."""
+        """Yield a query and a relevant document, or a pair of high gold score."""
         if isinstance(self.rows, PairRows):
             golds = self.rows.gold()
             yield from (pair for pair, gold in zip(self.rows.texts(), golds, strict=True) if gold >= GOOD_GOLD)
@@ -122,7 +122,7 @@ class HubBenchmark:
 
 
 def searching(model: Any, benchmark: HubBenchmark) -> Any:
-    """Return ``model`` as mteb searches with it: so many documents at a time that the similarities stay in bounds."""
+    """Return ``model`` wrapped for mteb's search, with a chunk of documents that bounds the similarities in memory."""
     from mteb.models import SearchEncoderWrapper
 
     documents = max(1, SCORES_AT_ONCE // benchmark.size["queries"])

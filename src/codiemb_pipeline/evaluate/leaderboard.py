@@ -1,6 +1,6 @@
-"""Results as mteb writes them, for its leaderboard: one file a task, and one that tells of the model.
+"""Results in mteb's format, for its leaderboard: one file per task, and one that describes the model.
 
-The same run gives the same bytes: no date, no duration. Needs no mteb once a result is made.
+Files hold no date and no duration, so the same run gives the same bytes. Writing them does not import mteb.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from codiemb_pipeline.params.encoder import EncoderParams
 DIGITS = 6  # mteb's own
 TASK_FIELDS = ("dataset_revision", "task_name", "mteb_version", "scores", "evaluation_time", "kg_co2_emissions", "date",
                "evaluation_phases")  # fmt: skip
-"""Of mteb's ``TaskResult``, in the order in which it writes them."""
+"""The fields of mteb's ``TaskResult``, in the order in which it writes them."""
 CHANGING = ("evaluation_time", "kg_co2_emissions", "date", "evaluation_phases")
 
 
 def task_entry(found: Any) -> dict[str, Any]:
-    """Return mteb's ``TaskResult`` as JSON types, rounded, less what changes from run to run."""
+    """Return mteb's ``TaskResult`` as JSON types, rounded, without what changes between runs."""
     entry = {**found.model_dump(), **dict.fromkeys(CHANGING)}
     return _rounded({name: entry[name] for name in TASK_FIELDS})
 
 
 def model_entry(model: Any, encoder: Encoder, params: EncoderParams) -> dict[str, Any]:
-    """Return mteb's ``ModelMeta`` of a model of ours as JSON types, with what is known of the encoder.
+    """Return mteb's ``ModelMeta`` of a model as JSON types, with what we know about the encoder.
 
     Args:
         model: our encoder behind mteb's protocol.
@@ -52,7 +52,7 @@ def write_entries(folder: Path, model: str, entries: dict[str, Any]) -> None:
 
     Args:
         folder: of the model.
-        model: its name; models of equal weights share their results, but not this.
+        model: its name; models of equal weights share results but not the name.
         entries: ``task`` and ``model``, from the two functions above.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -64,7 +64,7 @@ def write_entries(folder: Path, model: str, entries: dict[str, Any]) -> None:
 
 
 def name_for_mteb(model: str) -> str:
-    """Return a model's name with one slash in it, as mteb wants names."""
+    """Return a model's name with exactly one slash, as mteb requires."""
     return f"codiemb/{model.replace('/', '__')}"
 
 
@@ -77,7 +77,7 @@ def _rounded(value: Any) -> Any:
 
 
 def _sorted(value: Any) -> Any:
-    """Return ``value`` with the keys of every map in order: the same whether it comes from mteb or from the cache."""
+    """Return ``value`` with sorted keys: the same for a result of mteb and one of the cache."""
     if isinstance(value, dict):
         return {key: _sorted(value[key]) for key in sorted(value)}
     return [_sorted(entry) for entry in value] if isinstance(value, list) else value

@@ -1,4 +1,4 @@
-"""Benchmarks made of a source's own split, as mteb tasks. Reads what ``ingest`` wrote, nothing from a hub."""
+"""Benchmarks made of a source's own split, as mteb tasks. The data comes from ``ingest``, never from a hub."""
 
 from __future__ import annotations
 
@@ -15,16 +15,14 @@ from codiemb_pipeline.artifacts.ingest import read_retrieval
 from codiemb_pipeline.benchmarks.registry import METRICS
 from codiemb_pipeline.benchmarks.texts import pairs_of
 from codiemb_pipeline.errors import InputError
-from codiemb_pipeline.evaluate.items import rounded
+from codiemb_pipeline.evaluate.benchmark import GOOD_GOLD
+from codiemb_pipeline.evaluate.per_item_scores import rounded
 from codiemb_pipeline.params.evaluate import LocalRetrieval, LocalSTS
-
-GOOD_GOLD = 0.8
-"""Pairs with this gold or more belong together."""
 
 
 @dataclass(frozen=True)
 class BenchmarkData:
-    """The rows a benchmark is scored on.
+    """The rows of a benchmark; the methods are described in ``Benchmark``.
 
     Attributes:
         name: of the benchmark, and of its mteb task.
@@ -56,29 +54,29 @@ class BenchmarkData:
 
     @property
     def definition(self) -> dict[str, Any]:
-        """What a result depends on beside the data and the model."""
+        """What a result depends on besides the data and the model."""
         return self.params.model_dump()
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What the results say of the benchmark."""
+        """What the results record about the benchmark, except its size."""
         params = self.params
         return {"type": params.type, "metric": METRICS[params.type], "source": params.source, "split": params.split}
 
     def open(self) -> None:
-        """Do nothing: the rows are here."""
+        """Do nothing: the rows are in memory."""
 
     def make_task(self) -> Any:
         """Return the benchmark as an mteb task with its data loaded."""
-        return make_task(self)
+        return _retrieval_task(self) if self.params.type == "retrieval" else _sts_task(self)
 
     def query_ids(self) -> list[str]:
-        """Return the ids of the queries that have a judgement, in order."""
+        """Return the ids of the queries with a relevance judgement, in order."""
         judged = set(self.tables["qrels"]["query_id"])
         return [query for query in self.tables["queries"]["query_id"] if query in judged]
 
     def gold(self) -> list[float] | None:
-        """Return the human scores of the pairs, in order; ``None`` for retrieval."""
+        """Return the human scores of the pairs in [0, 1], in order; ``None`` for retrieval."""
         return rounded(self.tables["pairs"]["gold"].tolist()) if self.kind == "sts" else None
 
     def texts(self) -> Iterator[str]:
@@ -91,7 +89,7 @@ class BenchmarkData:
             yield from self.tables["queries"]["text"]
 
     def positive_pairs(self) -> Iterator[tuple[str, str]]:
-        """Yield a query and a relevant document, or a pair of high gold."""
+        """Yield a query and a relevant document, or a pair of high gold score."""
         tables = self.tables
         if self.kind == "sts":
             good = tables["pairs"][tables["pairs"]["gold"] >= GOOD_GOLD]
@@ -118,7 +116,7 @@ def read_benchmark(name: str, params: LocalRetrieval | LocalSTS, sources: Path) 
         tables = {"pairs": pairs_of(params, sources)}
     if any(table.empty for table in tables.values()):
         raise InputError(
-            f"params.yaml: evaluate.benchmarks.{name}: source {params.source!r} has nothing in split {params.split!r}; "
+            f"params.yaml: evaluate.benchmarks.{name}: source {params.source!r} has no rows in split {params.split!r}; "
             f"give it a share in ingest.sources.{params.source}.splits"
         )
     return BenchmarkData(name, params, tables, _revision(tables))
@@ -129,11 +127,6 @@ def _revision(tables: dict[str, pd.DataFrame]) -> str:
     for name, table in tables.items():
         digest.update(name.encode() + hash_pandas_object(table, index=False).to_numpy().tobytes())
     return digest.hexdigest()
-
-
-def make_task(benchmark: BenchmarkData) -> Any:
-    """Return the benchmark as an mteb task with its data loaded."""
-    return _retrieval_task(benchmark) if benchmark.params.type == "retrieval" else _sts_task(benchmark)
 
 
 def _metadata(benchmark: BenchmarkData, kind: str) -> Any:
@@ -161,7 +154,7 @@ def _retrieval_task(benchmark: BenchmarkData) -> Any:
         judgements.setdefault(query_id, {})[doc_id] = int(relevance)
     data = {
         "queries": Dataset.from_dict({"id": queries["query_id"].tolist(), "text": queries["text"].tolist()}),
-        # Joined here by the rule every stage uses, so that mteb has nothing to join.
+        # Title and text are joined here, as in every stage, so that mteb does not join them.
         "corpus": Dataset.from_dict({"id": corpus["doc_id"].tolist(), "text": _joined(corpus)}),
         "relevant_docs": judgements,
         "top_ranked": None,

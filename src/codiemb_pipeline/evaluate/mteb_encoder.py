@@ -1,4 +1,4 @@
-"""Our encoder behind mteb's encoder protocol: weights are loaded at the first text, equal texts encoded once."""
+"""Our encoder behind mteb's encoder protocol; weights are loaded on first use, and equal texts are encoded once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from codiemb_pipeline.params.encoder import EncoderParams
 
 
 class MtebEncoder(AbsEncoder):
-    """One model of ours as mteb sees it."""
+    """A model of ours for mteb."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class MtebEncoder(AbsEncoder):
 
     @property
     def encoder(self) -> Encoder:
-        """The encoder, loaded when first asked for."""
+        """The encoder, loaded on first use."""
         if self._encoder is None:
             self._encoder = load_encoder(self._params, self._folder)
         return self._encoder
@@ -53,7 +53,7 @@ class MtebEncoder(AbsEncoder):
         prompt_type: PromptType | None = None,
         **_: Any,
     ) -> np.ndarray:
-        """Return the embeddings of all texts of a loader, float32 (n, D), under the benchmark's prompts."""
+        """Return the embeddings of all texts of a loader, float32 (n, D), with the benchmark's prompts."""
         texts = [text for batch in inputs for text in batch["text"]]
         prefix = self._prefix(task_metadata, prompt_type)
         label = f"{self._name} {task_metadata.name}"

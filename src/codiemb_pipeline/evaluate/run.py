@@ -1,4 +1,4 @@
-"""The evaluate stage: which models, on what, each result from the cache or from mteb. A missing result is an error."""
+"""The evaluate stage: selects models, evaluates each on every benchmark and writes the files of ``artifacts``."""
 
 from __future__ import annotations
 
@@ -6,17 +6,25 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from codiemb_pipeline.artifacts.evaluate import (
+    BenchmarkFacts,
+    BenchmarkResult,
+    EvaluationSummary,
+    PaperMeans,
+    write_gold,
+    write_items,
+)
 from codiemb_pipeline.artifacts.merge import MergeSummary, merged_name
 from codiemb_pipeline.artifacts.train import TrainedRun
+from codiemb_pipeline.benchmarks.registry import BENCHMARKS, names_of
 from codiemb_pipeline.errors import InputError, PipelineError, nearest
 from codiemb_pipeline.evaluate.benchmark import Benchmark
 from codiemb_pipeline.evaluate.cache import ResultCache
+from codiemb_pipeline.evaluate.evaluator import Evaluator
 from codiemb_pipeline.evaluate.hub_tasks import HubBenchmark
-from codiemb_pipeline.evaluate.judge import Judge
 from codiemb_pipeline.evaluate.leaderboard import write_entries
-from codiemb_pipeline.evaluate.means import paper_means
-from codiemb_pipeline.evaluate.share import judge_in_processes, read_benchmarks
-from codiemb_pipeline.jsonl import write_json
+from codiemb_pipeline.evaluate.parallel import evaluate_in_processes, read_benchmarks
+from codiemb_pipeline.evaluate.per_item_scores import DIGITS
 from codiemb_pipeline.params.encoder import EncoderParams
 from codiemb_pipeline.params.evaluate import EvaluateParams
 
@@ -24,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 
 def select_models(wanted: list[str], base: Path, runs: list[str], checkpoints: Path, merged: Path) -> dict[str, Path]:
-    """Return the folders of the models asked for, by name: base first, checkpoints by step, merged ones last.
+    """Return the folders of the wanted models by name: base first, then checkpoints by step, then merged models.
 
     Args:
         wanted: ``base``, ``last``, ``checkpoints``, ``merged``, or a model's own name.
@@ -34,7 +42,7 @@ def select_models(wanted: list[str], base: Path, runs: list[str], checkpoints: P
         merged: what ``merge`` wrote: a folder per recipe.
 
     Raises:
-        InputError: a name is no model of these runs.
+        InputError: no model of these runs has that name.
     """
     steps = {run: [f"{run}/{entry.name}" for entry in TrainedRun.of(checkpoints / run).checkpoints] for run in runs}
     known = {"base": base, **{name: checkpoints / name for names in steps.values() for name in names}}
@@ -61,68 +69,95 @@ def evaluate_models(
     work: Path,
     out: Path,
 ) -> None:
-    """Judge every model on every benchmark.
+    """Evaluate every model on every benchmark.
 
     Args:
         params: the ``evaluate`` section.
         encoder_params: the ``encoder`` section, the same for all models.
         models: encoder folders by name.
         sources: what ``ingest`` wrote.
-        work: folder of work in progress; ``results`` keeps what is finished, between runs and after a crash.
-        out: receives ``results/<model>/<benchmark>.json``, ``items/`` likewise with the number of each query or pair,
-            ``gold/<benchmark>.json``, ``summary.json`` and ``geometry.json``; of the paper's benchmarks also
-            ``mteb/<model>/<benchmark>.json`` as mteb writes it.
+        work: folder of work in progress; ``results`` keeps finished results between runs and after a crash.
+        out: receives the files of ``artifacts.evaluate``, and for the paper's benchmarks
+            ``mteb/<model>/<benchmark>.json`` in mteb's format.
 
     Raises:
-        InputError: a benchmark has no data; before anything is encoded.
-        PipelineError: a benchmark failed; names model and benchmark. Results that were finished are kept.
+        InputError: a benchmark has no data; raised before anything is encoded.
+        PipelineError: a benchmark failed; names model and benchmark. Finished results are kept.
     """
     store = ResultCache(work / "results")
-    judge = Judge(params, encoder_params, store)
+    evaluator = Evaluator(params, encoder_params, store)
     benchmarks = read_benchmarks(params, sources, store)
-    pending = _open_pending(benchmarks, models, judge)
-    failed = judge_in_processes(params, encoder_params, models, sources, work, pending, judge)
-    summary: dict[str, dict[str, float]] = {}
+    pending = _open_pending(benchmarks, models, evaluator)
+    failed = evaluate_in_processes(params, encoder_params, models, sources, work, pending, evaluator)
+    scores: dict[str, dict[str, float]] = {}
     for name, folder in models.items():
-        summary[name] = {}
+        scores[name] = {}
         for benchmark in benchmarks:
             if (name, benchmark.name) in failed:
                 continue
             try:
-                result = judge.judge(name, folder, benchmark)
-            except PipelineError as error:  # the others are still worth having: they go to the cache
+                result = evaluator.evaluate(name, folder, benchmark)
+            except PipelineError as error:  # go on: the other results go to the cache
                 failed[name, benchmark.name] = str(error)
                 continue
             _write_result(out, name, benchmark.name, result)
-            summary[name][benchmark.name] = result["main_score"]
-        logger.info("%s: %s", name, ", ".join(f"{key} {score:.4f}" for key, score in summary[name].items()))
+            scores[name][benchmark.name] = result["main_score"]
+        logger.info("%s: %s", name, ", ".join(f"{key} {score:.4f}" for key, score in scores[name].items()))
     if failed:
-        more = "all other results are kept; run evaluate again for these alone"
+        more = "all other results are kept; run evaluate again to compute only these"
         raise PipelineError("\n".join([*failed.values(), more]))
     if params.geometry is not None:
-        write_json(out / "geometry.json", judge.geometry(models, benchmarks, params.geometry))
-    _write_summary(out, summary, benchmarks, list(models))
+        evaluator.geometry(models, benchmarks, params.geometry).write(out / "geometry.json")
+    _write_summary(out, scores, benchmarks)
 
 
-def _write_summary(
-    out: Path, scores: dict[str, dict[str, float]], benchmarks: list[Benchmark], order: list[str]
-) -> None:
+def _write_summary(out: Path, scores: dict[str, dict[str, float]], benchmarks: list[Benchmark]) -> None:
     for benchmark in benchmarks:
         if (gold := benchmark.gold()) is not None:
-            write_json(out / "gold" / f"{benchmark.name}.json", gold)
-    facts = {entry.name: {**entry.facts, "size": entry.size} for entry in benchmarks}
+            write_gold(out, benchmark.name, gold)
     paper = paper_means(scores, [entry.name for entry in benchmarks if isinstance(entry, HubBenchmark)])
-    summary = {"models": scores, "benchmarks": facts, "model_order": order, "benchmark_order": list(facts)}
-    write_json(out / "summary.json", {**summary, **({"paper": paper} if paper else {})})
+    EvaluationSummary(
+        models=scores,
+        benchmarks={entry.name: BenchmarkFacts(**entry.facts, size=entry.size) for entry in benchmarks},
+        model_order=list(scores),
+        benchmark_order=[entry.name for entry in benchmarks],
+        **({"paper": paper} if paper else {}),
+    ).write(out / "summary.json")
 
 
-def _open_pending(benchmarks: list[Benchmark], models: dict[str, Path], judge: Judge) -> list[tuple[str, Benchmark]]:
-    """Return model and benchmark of each result that is not there yet, the data of those benchmarks within reach.
+def paper_means(scores: dict[str, dict[str, float]], evaluated: list[str]) -> PaperMeans | None:
+    """Return the means of every model over ``evaluated``, names of the paper's benchmarks; ``None`` without any.
 
-    Folders are looked at before anything is asked of the hub.
+    Args:
+        scores: main score by model and benchmark.
+        evaluated: names of the benchmarks of type ``mteb``.
+    """
+    groups = {"retrieval": names_of("retrieval"), "sts": names_of("sts"), "all": list(BENCHMARKS)}
+    present = {kind: [name for name in names if name in evaluated] for kind, names in groups.items()}
+    if not present["all"]:
+        return None
+
+    def means(row: dict[str, float]) -> dict[str, float]:
+        return {
+            kind: round(sum(row[n] for n in names) / len(names), DIGITS) for kind, names in present.items() if names
+        }
+
+    return PaperMeans(
+        tasks={kind: len(names) for kind, names in present.items()},
+        of={kind: len(names) for kind, names in groups.items()},
+        means={model: means(row) for model, row in scores.items()},
+    )
+
+
+def _open_pending(
+    benchmarks: list[Benchmark], models: dict[str, Path], evaluator: Evaluator
+) -> list[tuple[str, Benchmark]]:
+    """Return model and benchmark of each missing result, after opening the data of those benchmarks.
+
+    Local folders are opened before anything is requested from the hub.
     """
     pending = [
-        (name, entry) for entry in benchmarks for name, folder in models.items() if not judge.holds(folder, entry)
+        (name, entry) for entry in benchmarks for name, folder in models.items() if not evaluator.holds(folder, entry)
     ]
     wanted = {entry.name: entry for _, entry in pending}.values()
     for benchmark in sorted(wanted, key=lambda entry: isinstance(entry, HubBenchmark) and entry.place.folder is None):
@@ -132,7 +167,7 @@ def _open_pending(benchmarks: list[Benchmark], models: dict[str, Path], judge: J
 
 def _write_result(out: Path, model: str, benchmark: str, result: dict[str, Any]) -> None:
     items, entry = result.pop("items"), result.pop("mteb_format", None)
-    write_json(out / "results" / model / f"{benchmark}.json", {"model": model, **result})
-    write_json(out / "items" / model / f"{benchmark}.json", items)
+    BenchmarkResult(model=model, **result).write(out / "results" / model / f"{benchmark}.json")
+    write_items(out, model, benchmark, items)
     if entry is not None:
         write_entries(out / "mteb" / model, model, entry)

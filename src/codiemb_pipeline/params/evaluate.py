@@ -1,4 +1,4 @@
-"""The ``evaluate`` section: which models are judged, and on what."""
+"""The ``evaluate`` section: which models are evaluated, and on which benchmarks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class LocalRetrieval(Section):
     Attributes:
         type: ``retrieval``.
         source: name of an ``ir`` source in section ``ingest``.
-        split: whose queries are asked.
+        split: the split of the queries.
     """
 
     type: Literal["retrieval"]
@@ -32,7 +32,7 @@ class LocalSTS(Section):
     Attributes:
         type: ``sts``.
         source: name of an ``sts`` source in section ``ingest``.
-        split: whose pairs are scored.
+        split: the split of the pairs.
         without_pairs_of: names of ``sts`` sources whose pairs (of any split, in either order) are left out.
     """
 
@@ -81,7 +81,7 @@ class EvaluateParams(Section):
         tokens_per_chunk: padded tokens per forward pass.
         precision: ``fp32`` or ``bf16`` (autocast) of the encoder; cosines are of float32 vectors, and geometry
             is always measured in ``fp32``.
-        processes: that judge, each a model on a benchmark at a time; see ``params.launch``.
+        processes: processes that evaluate, each one model on one benchmark at a time; see ``params.launch``.
         benchmarks: by name; the name is mteb's task name.
         geometry: measurements of the embedding space; ``null`` for none.
     """

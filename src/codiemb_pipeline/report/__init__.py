@@ -1,1 +1,1 @@
-"""The report: what the other stages wrote, as one page to look at, a few headline numbers and a table."""
+"""The report: the results of all stages as one page, a few headline numbers and a table."""

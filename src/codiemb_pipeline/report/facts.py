@@ -1,7 +1,4 @@
-"""What was run, where and how long: parameters, versions, git, durations, hardware.
-
-Reads the machine and the project's folder; knows nothing of results or of the page. Shows no absolute path.
-"""
+"""Facts of the run besides its results: parameters, versions, git, durations, hardware. No absolute path is shown."""
 
 from __future__ import annotations
 
@@ -21,12 +18,12 @@ PACKAGES = (
     "kedro", "dvc", "matplotlib",
 )  # fmt: skip
 CODE = ("src", "conf", "params.yaml", "dvc.yaml")
-"""What "uncommitted changes" looks at: outputs change while the pipeline runs and say nothing of what was run."""
+"""Where uncommitted changes count; outputs are ignored because they change while the pipeline runs."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class GitState:
-    """The commit the project stands at, and whether code or parameters differ from it."""
+    """The checked-out commit, and whether code or parameters differ from it."""
 
     commit: str
     dirty: bool
@@ -34,12 +31,12 @@ class GitState:
 
 @dataclass(frozen=True, kw_only=True)
 class RunFacts:
-    """What was run.
+    """Facts of the run.
 
     Attributes:
         params: all of params.yaml.
         versions: of the main packages that are installed, by name.
-        git: ``None`` when the project is in no git repository, or has no commit.
+        git: ``None`` when the project is not in a git repository or has no commit.
         durations: seconds by stage, in the order of the stages; empty when unknown.
         hardware: one line: cores, memory, Python.
     """
@@ -52,7 +49,7 @@ class RunFacts:
 
 
 def collect_run_facts(params: dict[str, Any], project: Path, durations: Path) -> RunFacts:
-    """Look up everything about the run that is not a result.
+    """Collect the facts of the run.
 
     Args:
         params: all of params.yaml.
@@ -60,7 +57,7 @@ def collect_run_facts(params: dict[str, Any], project: Path, durations: Path) ->
         durations: folder with ``<stage>.json``, each ``{"seconds": float}``; may be missing.
 
     Raises:
-        InputError: a file of durations is no JSON.
+        InputError: a file of durations is not JSON.
     """
     return RunFacts(
         params=params,
@@ -96,7 +93,7 @@ def _hardware() -> str:
 
 
 def _git_state(project: Path) -> GitState | None:
-    """Return the commit of ``project``, if its params.yaml is tracked: it may merely lie in someone's repository."""
+    """Return the commit of ``project`` if its params.yaml is tracked; the folder may lie inside another repository."""
     if _git(project, "ls-files", "--error-unmatch", "params.yaml") is None:
         return None
     commit = _git(project, "rev-parse", "--short=12", "HEAD")
@@ -106,7 +103,7 @@ def _git_state(project: Path) -> GitState | None:
 
 
 def _git(project: Path, *arguments: str) -> str | None:
-    """Return what git prints; ``None`` when there is no git, or it fails."""
+    """Return the output of git; ``None`` when git is missing or fails."""
     environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
     try:
         result = subprocess.run(

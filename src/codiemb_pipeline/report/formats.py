@@ -1,4 +1,4 @@
-"""Numbers and names as the page writes them. Knows nothing of what they mean."""
+"""How the page formats numbers and names."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Any
 
 import yaml
 
-from codiemb_pipeline.report.tables import DECIMALS
-
+DECIMALS = 3
+"""Scores are shown, and called equal, at this many decimals."""
 MINUS, NOTHING = "\N{MINUS SIGN}", "\N{EN DASH}"
 
 
 def number(value: float | None, decimals: int = DECIMALS) -> str:
-    """Return ``0.583``, with a true minus; a dash for what is missing."""
+    """Return ``0.583``, with a typographic minus; a dash for a missing value."""
     if _missing(value):
         return NOTHING
     return _no_negative_zero(f"{value:,.{decimals}f}").replace("-", MINUS)
 
 
 def signed(value: float | None, decimals: int = DECIMALS) -> str:
-    """Return ``+0.071``, or ``±0.000`` for what rounds to nothing; a dash for what is missing."""
+    """Return ``+0.071``, or ``±0.000`` if it rounds to zero; a dash for a missing value."""
     if _missing(value):
         return NOTHING
     sign = "±" if round(value, decimals) == 0 else "+" if value > 0 else MINUS
@@ -29,23 +29,14 @@ def signed(value: float | None, decimals: int = DECIMALS) -> str:
 
 
 def direction(value: float | None, decimals: int = DECIMALS) -> str:
-    """Return ``up``, ``down`` or ``same``, judged by the decimals shown."""
+    """Return ``up``, ``down`` or ``same`` at the decimals shown."""
     if _missing(value) or round(float(value), decimals) == 0:
         return "same"
     return "up" if value > 0 else "down"
 
 
-def general(value: float | None) -> str:
-    """Return three significant figures, or all of a whole number."""
-    if _missing(value):
-        return NOTHING
-    if float(value).is_integer() or abs(value) >= 1000:
-        return number(value, 0)
-    return number(value, max(0, 2 - math.floor(math.log10(abs(value)))))
-
-
 def count(value: int | None) -> str:
-    """Return ``12,345``; a dash for what is missing."""
+    """Return ``12,345``; a dash for ``None``."""
     return NOTHING if value is None else f"{int(value):,}"
 
 
@@ -66,7 +57,7 @@ def listed(names: list[str]) -> str:
 
 
 def to_yaml(value: Any) -> str:
-    """Return ``value`` as YAML in its own order; absolute paths are cut to their last two parts."""
+    """Return ``value`` as YAML in its own order, with absolute paths cut to their last two parts."""
     return yaml.safe_dump(_without_absolute_paths(value), sort_keys=False, allow_unicode=True, default_flow_style=None)
 
 

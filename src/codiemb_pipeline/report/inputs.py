@@ -1,8 +1,4 @@
-"""Where the report's input lies, and how a part that was never written is told from one that is broken.
-
-A file that is not there makes its section of the page "absent", with the reason; a file that is there and cannot be
-read is an error. Knows nothing of what the files mean.
-"""
+"""The files that the report reads. A missing file makes its section absent; a broken file is an error."""
 
 from __future__ import annotations
 
@@ -18,12 +14,12 @@ from codiemb_pipeline.jsonl import read_json
 
 
 class AbsentError(Exception):
-    """Something the page could show was not written; the message says what, and which stage writes it."""
+    """A file that the page could show is missing; the message names it and the stage that writes it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReportInputs:
-    """What the other stages wrote; any of it may be missing.
+    """Files of the other stages; any of them may be missing.
 
     Attributes:
         sources: of ``ingest``: a folder per source, counts.json, rejects.jsonl.
@@ -48,11 +44,11 @@ Read = TypeVar("Read", bound=Artifact)
 
 
 def read_artifact(kind: type[Read], path: Path) -> Read:
-    """Return the file that a stage wrote, as an object of ``kind``.
+    """Read a file that a stage wrote as an object of ``kind``.
 
     Raises:
-        AbsentError: there is no such file.
-        InputError: the file is no JSON or of another form.
+        AbsentError: the file is missing.
+        InputError: the file is not JSON or lacks a field.
     """
     if not path.exists():
         raise AbsentError(f"{path.parent.name}/{path.name} was not found; stage {kind.written_by} writes it.")
@@ -60,11 +56,11 @@ def read_artifact(kind: type[Read], path: Path) -> Read:
 
 
 def read_written(path: Path, stage: str) -> Any:
-    """Return the JSON that ``stage`` wrote.
+    """Read JSON that ``stage`` wrote.
 
     Raises:
-        AbsentError: there is no such file.
-        InputError: the file is no JSON.
+        AbsentError: the file is missing.
+        InputError: the file is not JSON.
     """
     if not path.exists():
         raise AbsentError(f"{path.parent.name}/{path.name} was not found; stage {stage} writes it.")
@@ -75,8 +71,8 @@ def read_curve(path: Path, required: tuple[str, ...] = ("step",)) -> pd.DataFram
     """Return one curve of training as a table sorted by step, every column a number.
 
     Raises:
-        AbsentError: there is no such file, or it holds no row.
-        InputError: a column is missing or holds something else than numbers; names file and column.
+        AbsentError: the file is missing or has no row.
+        InputError: a column is missing or not numeric; names file and column.
     """
     if not path.exists():
         raise AbsentError(f"{path.parent.name}/{path.name} was not found; stage train writes it.")
@@ -85,7 +81,7 @@ def read_curve(path: Path, required: tuple[str, ...] = ("step",)) -> pd.DataFram
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: expected a table with a header, found {error}") from None
     if curve.empty:
-        raise AbsentError(f"{path.parent.name}/{path.name} holds no row.")
+        raise AbsentError(f"{path.parent.name}/{path.name} has no rows.")
     for column in required:
         if column not in curve:
             raise InputError(f"{path}: expected a column {column!r}, found {', '.join(curve.columns)}")

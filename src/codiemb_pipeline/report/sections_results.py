@@ -1,33 +1,35 @@
-"""What the sections on results show: the result table and the geometry of each model.
-
-From what ``evaluate`` and ``merge`` wrote to plain values for the template; knows nothing of HTML.
-"""
+"""The content of the sections on results and geometry."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
+from codiemb_pipeline.artifacts.evaluate import EmbeddingStats, Geometry
 from codiemb_pipeline.artifacts.merge import MergeSummary
 from codiemb_pipeline.benchmarks.registry import BENCHMARKS, names_of
-from codiemb_pipeline.report.figures import gains_chart, model_keys
+from codiemb_pipeline.report.figures import (
+    gains_chart,
+    model_keys,
+)
 from codiemb_pipeline.report.formats import count
-from codiemb_pipeline.report.inputs import ReportInputs, read_written
-from codiemb_pipeline.report.metrics import Choice, dev_scores
-from codiemb_pipeline.report.published import published_notes, published_rows
-from codiemb_pipeline.report.tables import (
+from codiemb_pipeline.report.inputs import ReportInputs, read_artifact
+from codiemb_pipeline.report.results import (
     BASE,
     MEAN_BOTH,
     MEAN_IR,
     MEAN_STS,
     MEAN_TASKS,
     MEAN_TRANSFER,
+    Choice,
     Results,
     best_of_each_column,
+    dev_scores,
     differences,
-    metric_word,
+    metric_label,
+    published_notes,
+    published_rows,
     with_means,
 )
 
@@ -35,42 +37,39 @@ MEAN_LABELS = {MEAN_IR: "retrieval", MEAN_STS: "similarity", MEAN_BOTH: "both", 
                MEAN_TRANSFER: "transfer"}  # fmt: skip
 
 
-@dataclass(frozen=True, kw_only=True)
-class Measure:
-    """One measure of the embedding space: its key, name, what it says, which way is usual, decimals shown.
+class Measure(NamedTuple):
+    """A measure of the embedding space: a field of ``EmbeddingStats``, its name, the usual aim, decimals, meaning.
 
-    ``usual`` is -1 where a lower value is what fine-tuning usually aims at, 1 where a higher one is.
+    ``usual`` is 1 where fine-tuning usually aims at a higher value, -1 where it aims at a lower one.
     """
 
     key: str
     name: str
-    meaning: str
     usual: int
     decimals: int
+    meaning: str
 
 
 MEASURES = (
-    Measure(key="anisotropy", name="Anisotropy", usual=-1, decimals=3,
-            meaning="Mean cosine of random pairs of texts: 0 when vectors point every way, 1 when all are one."),
-    Measure(key="alignment", name="Alignment", usual=-1, decimals=3,
-            meaning="Mean squared distance between the two texts of a positive pair: how close they lie."),
-    Measure(key="uniformity", name="Uniformity", usual=-1, decimals=3,
-            meaning="How evenly texts spread over the sphere; about −4 is even, 0 is one point."),
-    Measure(key="effective_rank", name="Effective rank", usual=1, decimals=1,
-            meaning="How many directions the texts really use, weighed by how much each is used."),
-    Measure(key="numeric_rank", name="Numeric rank", usual=1, decimals=0,
-            meaning="How many directions are used at all; the embedding size when none is lost."),
-    Measure(key="svd_entropy", name="SVD entropy", usual=1, decimals=3,
-            meaning="Evenness of the singular values, from 0 (one direction has it all) to 1 (all share alike)."),
-    Measure(key="condition_number", name="Condition number", usual=-1, decimals=1,
-            meaning="Largest over smallest singular value: how lopsided the space is."),
-    Measure(key="token_similarity", name="Token similarity", usual=-1, decimals=3,
-            meaning="Mean cosine between the token states of one text: high means they blur (over-smoothing)."),
+    Measure("anisotropy", "Anisotropy", -1, 3,
+            "Mean cosine of random pairs of texts: 0 when vectors point in all directions, 1 when they are equal."),
+    Measure("alignment", "Alignment", -1, 3, "Mean squared distance between the two texts of a positive pair."),
+    Measure("uniformity", "Uniformity", -1, 3,
+            "How evenly texts spread over the sphere: about −4 when even, 0 when all lie on one point."),
+    Measure("effective_rank", "Effective rank", 1, 1,
+            "Number of directions that the texts use, weighted by how much each is used."),
+    Measure("numeric_rank", "Numeric rank", 1, 0,
+            "Number of directions that are used at all; at most the embedding size."),
+    Measure("svd_entropy", "SVD entropy", 1, 3,
+            "Evenness of the singular values: 0 when one direction holds everything, 1 when all are equal."),
+    Measure("condition_number", "Condition number", -1, 1, "Largest over smallest singular value."),
+    Measure("token_similarity", "Token similarity", -1, 3,
+            "Mean cosine between the token states of one text; a high value means over-smoothing."),
 )  # fmt: skip
 
 
 def results_content(results: Results, choice: Choice | None, merged: MergeSummary | None) -> dict[str, Any]:
-    """Return the columns and rows of the result table and the chart of gains."""
+    """Return the columns and rows of the result table, and the chart of differences to base."""
     table = with_means(results)
     change, best = differences(table), best_of_each_column(table)
     devs = dev_scores(merged)
@@ -80,18 +79,13 @@ def results_content(results: Results, choice: Choice | None, merged: MergeSummar
             "role": "base" if model == BASE else "chosen" if choice and model == choice.model else "",
             "dev": devs.get(model),
             "cells": [
-                _cell(
-                    name,
-                    results,
-                    score=table.at[model, name],
-                    gain=None if model == BASE or BASE not in table.index else change.at[model, name],
-                    best=bool(best.at[model, name]) and len(table) > 1,
-                )
+                _cell(name, results, score=table.at[model, name], best=bool(best.at[model, name]) and len(table) > 1,
+                      gain=None if model == BASE or BASE not in table.index else change.at[model, name])
                 for name in table
             ],
         }
         for model in table.index
-    ]
+    ]  # fmt: skip
     return {
         "groups": _groups(table, results),
         "columns": [_column(name, results) for name in table],
@@ -109,7 +103,7 @@ def _cell(name: str, results: Results, *, score: float, gain: float | None, best
 
 
 def _published(results: Results) -> list[dict[str, Any]]:
-    """Return the rows of published scores, below ours: no difference to base, and no part in who is best."""
+    """Return the rows of published scores, without differences to base and never marked as best."""
     table = published_rows(results)
     return [
         {
@@ -123,32 +117,26 @@ def _published(results: Results) -> list[dict[str, Any]]:
 
 
 def _groups(table: pd.DataFrame, results: Results) -> list[dict[str, Any]]:
-    """Return the headings above the columns: what was trained on, and transfer."""
+    """Return the headings above the columns: benchmarks trained on, and transfer."""
     width = len(results.transfer) + (MEAN_TRANSFER in table)
     label = "Sources trained on" if results.transfer else "Benchmarks"
     groups = [{"label": label, "span": table.shape[1] - width, "transfer": False}]
-    return groups + (
-        [{"label": "Transfer: sources never trained on", "span": width, "transfer": True}] if width else []
-    )
+    transfer = {"label": "Transfer: sources not used in training", "span": width, "transfer": True}
+    return [*groups, transfer] if width else groups
 
 
 def _column(name: str, results: Results) -> dict[str, Any]:
     if name in MEAN_LABELS:
-        return {
-            "label": "Mean",
-            "below": _mean_label(name, results),
-            "mean": True,
-            "transfer": name == MEAN_TRANSFER,
-            "size": "",
-        }
+        below = _mean_label(name, results)
+        return {"label": "Mean", "below": below, "mean": True, "transfer": name == MEAN_TRANSFER, "size": ""}
     benchmark = results.benchmarks[name]
-    size = ", ".join(f"{count(amount)} {what}" for what, amount in (benchmark.get("size") or {}).items())
+    size = ", ".join(f"{count(amount)} {what}" for what, amount in benchmark.size.items())
     transfer = name in results.transfer
-    return {"label": name, "below": metric_word(benchmark["metric"]), "mean": False, "transfer": transfer, "size": size}
+    return {"label": name, "below": metric_label(benchmark.metric), "mean": False, "transfer": transfer, "size": size}
 
 
 def _mean_label(name: str, results: Results) -> str:
-    """Return what a mean is over; of the paper's tasks also how many, and of how many."""
+    """Return what a mean covers; for the paper's tasks also how many of them."""
     paper = set(results.paper)
     over = {
         MEAN_IR: (set(results.names("retrieval")), len(names_of("retrieval"))),
@@ -176,25 +164,22 @@ def geometry_content(inputs: ReportInputs, choice: Choice | None, order: list[st
     Raises:
         AbsentError: ``evaluate`` has written no geometry.
     """
-    geometry = read_written(inputs.evaluation / "geometry.json", "evaluate")
-    found = geometry["models"]
+    geometry = read_artifact(Geometry, inputs.evaluation / "geometry.json")
+    found = geometry.models
     models = [name for name in order if name in found] + sorted(set(found) - set(order))
-    base = found.get(BASE, {})
+    base = found.get(BASE)
     rows = [
-        {"measure": measure, "cells": [_geometry_cell(found[name].get(measure.key), base.get(measure.key), measure,
-                                                      is_base=name == BASE) for name in models]}
+        {"measure": measure, "cells": [_geometry_cell(found[name], base, measure) for name in models]}
         for measure in MEASURES
-    ]  # fmt: skip
+    ]
     return {
         "models": [{"name": name, "chosen": bool(choice) and name == choice.model} for name in models],
         "rows": rows,
-        "texts": geometry.get("texts"),
-        "token_texts": geometry.get("token_texts"),
-        "positive_pairs": geometry.get("positive_pairs"),
-        "dimension": geometry.get("dimension"),
+        "geometry": geometry,
     }
 
 
-def _geometry_cell(value: float | None, base: float | None, measure: Measure, *, is_base: bool) -> dict[str, Any]:
-    change = None if is_base or value is None or base is None else value - base
+def _geometry_cell(stats: EmbeddingStats, base: EmbeddingStats | None, measure: Measure) -> dict[str, Any]:
+    value, before = getattr(stats, measure.key), getattr(base, measure.key, None)
+    change = None if stats is base or value is None or before is None else value - before
     return {"value": value, "change": change, "usual": None if change is None else change * measure.usual}

@@ -1,7 +1,4 @@
-"""Dev scores of both tasks from pre-tokenised held-out sets: what checkpoints are watched and chosen by.
-
-Never sees a test split. Knows nothing of training; ``encode`` may be this process alone or all of them together.
-"""
+"""Dev scores of both tasks on tokenised held-out sets, by which checkpoints are compared. Test splits are not used."""
 
 from __future__ import annotations
 
@@ -37,7 +34,7 @@ def score_dev(sets: list[DevRetrieval | DevPairs], encode: Encode) -> dict[str, 
 
     Args:
         sets: of either task.
-        encode: text ids (n,) to embeddings (n, D).
+        encode: maps text ids (n,) to embeddings (n, D), in this process or in all of them together.
 
     Returns:
         ``<source>/ndcg_at_10`` and ``<source>/cosine_spearman``, their means by task as ``ir`` and ``sts``, and

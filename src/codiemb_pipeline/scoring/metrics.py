@@ -1,4 +1,4 @@
-"""nDCG and Spearman on tensors, for dev scores; the benchmarks are scored by mteb. Knows nothing of encoders."""
+"""nDCG and Spearman's correlation on tensors, for dev scores; benchmarks are scored by mteb."""
 
 from __future__ import annotations
 

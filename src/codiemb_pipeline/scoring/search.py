@@ -1,7 +1,4 @@
-"""Exact top-k search by inner product, block by block, so that the score matrix never exists as a whole.
-
-Knows nothing of texts, qrels or what the vectors stand for; vectors of length one make the scores cosines.
-"""
+"""Exact top-k search by inner product, block by block: the whole score matrix is never in memory."""
 
 from __future__ import annotations
 
@@ -15,10 +12,10 @@ _SIGN_FLIP = 0x7FFFFFFF
 
 
 class TopKeys:
-    """The ``k`` best documents of each query, while documents come by block by block.
+    """Collects the ``k`` best documents of each query from blocks of documents.
 
-    A document is kept as a key (see :func:`_keys_of`): no two are equal and none is lost in merging, so that the result
-    is the same whatever the blocks, and whoever searched which of them.
+    Documents are kept as keys (see :func:`_keys_of`). Keys are unique, so the result depends neither on the
+    blocks nor on the process that searched them.
 
     Args:
         queries: blocks of queries, each (B, D) float32, on the device they are scored on.
@@ -30,7 +27,7 @@ class TopKeys:
         self.keys = [torch.empty(len(block), 0, dtype=torch.int64, device=block.device) for block in queries]
 
     def add(self, documents: torch.Tensor, first: int) -> None:
-        """Score one block of documents (N, D), the first of which has index ``first``.
+        """Score one block of documents (N, D), with indices from ``first`` on.
 
         Raises:
             ValueError: a score is NaN.
@@ -43,7 +40,7 @@ class TopKeys:
 
 
 def best_of(parts: Sequence[torch.Tensor], k: int) -> torch.Tensor:
-    """Return the ``k`` highest keys of each row of several arrays of keys (B, n), highest first; all where fewer."""
+    """Return the ``k`` highest keys of each row of several arrays of keys (B, n), highest first."""
     keys = torch.cat(list(parts), dim=1)
     return keys.topk(min(k, keys.shape[1]), dim=1).values
 
@@ -58,14 +55,13 @@ def top_k(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the ``k`` documents with the highest inner product for each query, best first.
 
-    Of documents with exactly the same score the one with the lower index comes first, whatever the block sizes. Beside
-    its arguments and results it needs at most about 32 · block_queries · (block_documents + 2k) bytes, and an eighth of
-    that where few scores tie.
+    Equal scores are ordered by index, whatever the block sizes. Besides arguments and results, the search needs at most
+    about 32 · block_queries · (block_documents + 2k) bytes, and an eighth of that if few scores tie.
 
     Args:
-        queries: (Q, D), any floating type; scored in float32, where they lie.
+        queries: (Q, D), any floating type; scored in float32 on their device.
         documents: (N, D).
-        k: how many; all N where there are fewer.
+        k: number of documents; all N if there are fewer.
         block_queries: queries scored at a time.
         block_documents: documents scored at a time.
 
@@ -85,15 +81,15 @@ def top_k(
 
 
 def _keys_in_block(scores: torch.Tensor, start: int, k: int) -> torch.Tensor:
-    """Return the ``k`` highest keys of each row of ``scores`` (B, N), in any order; all N where there are fewer."""
+    """Return the ``k`` highest keys of each row of ``scores`` (B, N), in any order; all N if there are fewer."""
     count = scores.shape[1]
     values, columns = scores.topk(min(k + 1, count), dim=1)
-    if values.isnan().any():  # topk puts NaN above all numbers, so none hides below
+    if values.isnan().any():  # topk ranks NaN above all numbers, so this finds any NaN
         raise ValueError("a similarity is NaN: an embedding holds NaN or infinite values")
     keys = _keys_of(values, start + columns)[:, :k]
     if count <= k:
         return keys
-    # Only where the last one taken ties with the first one left could topk have taken the wrong one: there, all are
+    # topk may keep the wrong document only if the last one kept ties with the first one dropped. Those rows are
     # compared by key, which costs several times as much.
     tied = values[:, k - 1] == values[:, k]
     if tied.any():
@@ -103,19 +99,19 @@ def _keys_in_block(scores: torch.Tensor, start: int, k: int) -> torch.Tensor:
 
 
 def _keys_of(scores: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-    """Return int64 keys that sort as the scores do, and equal scores by falling index: no two keys are equal.
+    """Return unique int64 keys that sort by score, then by falling index.
 
-    ``topk`` leaves open which of equal values it returns; among keys there is nothing left open. The upper half is the
-    float's bit pattern made monotone (a negative float's bits grow with its size, so they are flipped), the lower half
+    ``topk`` does not define which of several equal values it returns; unique keys do. The upper half is the float's bit
+    pattern made monotone (the bits of a negative float grow with its magnitude, so they are flipped), the lower half
     the index, counted down.
     """
-    bits = (scores + 0.0).view(torch.int32)  # + 0.0 makes -0.0 and 0.0 the same bits, as they are the same score
+    bits = (scores + 0.0).view(torch.int32)  # + 0.0 turns -0.0 into 0.0, since both are the same score
     ordered = torch.where(bits < 0, bits ^ _SIGN_FLIP, bits).to(torch.int64)
     return (ordered << _INDEX_BITS) + (_INDEX_MASK - index)
 
 
 def _scores_of(keys: torch.Tensor) -> torch.Tensor:
-    """Return the float32 scores inside ``keys``, bit for bit."""
+    """Return the float32 scores of ``keys``, bit for bit."""
     ordered = (keys >> _INDEX_BITS).to(torch.int32)
     return torch.where(ordered < 0, ordered ^ _SIGN_FLIP, ordered).view(torch.float32)
 

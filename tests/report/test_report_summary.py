@@ -1,14 +1,14 @@
-"""Which model stands for the run, its headline numbers, and what is said of it."""
+"""The model that represents the run, its headline numbers and its summary."""
 
 from __future__ import annotations
 
 import pytest
+from fake_report_run import benchmark, evaluation_summary
 
 from codiemb_pipeline.artifacts.merge import Base, BestCheckpoint, MergedModel, MergeSummary
 from codiemb_pipeline.report.inputs import AbsentError
-from codiemb_pipeline.report.metrics import Choice, choose_merged, headline_metrics
-from codiemb_pipeline.report.tables import Results, read_results
-from codiemb_pipeline.report.verdict import Verdict, judge
+from codiemb_pipeline.report.results import Choice, Results, choose_merged, headline_metrics, read_results
+from codiemb_pipeline.report.summary import Summary, summarise
 
 SOURCES = {"Tags": "tags", "Words": "words", "Other": "other"}
 
@@ -16,14 +16,8 @@ SOURCES = {"Tags": "tags", "Words": "words", "Other": "other"}
 def results(**scores: list[float]) -> Results:
     """Return models on Tags (ir) and Words (sts), trained on, and Other (sts), transfer."""
     models = {name.replace("_", "-", 1): dict(zip(SOURCES, row, strict=True)) for name, row in scores.items()}
-    benchmarks = {
-        name: {"type": "retrieval", "metric": "ndcg_at_10", "source": source}
-        if name == "Tags"
-        else {"type": "sts", "metric": "cosine_spearman", "source": source}
-        for name, source in SOURCES.items()
-    }
-    order = {"model_order": list(models), "benchmark_order": list(SOURCES)}
-    return read_results({"models": models, "benchmarks": benchmarks, **order}, ["tags", "words"])
+    benchmarks = {name: benchmark("retrieval" if name == "Tags" else "sts", source) for name, source in SOURCES.items()}
+    return read_results(evaluation_summary(models, benchmarks), ["tags", "words"])
 
 
 def merged(best_checkpoint: float = 0.5, **devs: float) -> MergeSummary:
@@ -36,9 +30,9 @@ def merged(best_checkpoint: float = 0.5, **devs: float) -> MergeSummary:
 BOTH_UP = {"base": [0.40, 0.50, 0.70], "merged_uniform": [0.47, 0.65, 0.69], "merged_greedy": [0.60, 0.80, 0.90]}
 
 
-def verdict(*, dev: dict[str, float], best_checkpoint: float = 0.5, **scores: list[float]) -> Verdict:
+def summary_of(*, dev: dict[str, float], best_checkpoint: float = 0.5, **scores: list[float]) -> Summary:
     table, summary = results(**scores), merged(best_checkpoint, **dev)
-    return judge(table, choose_merged(summary, table), summary)
+    return summarise(table, choose_merged(summary, table), summary)
 
 
 def test_the_choice_looks_at_dev_and_not_at_test() -> None:
@@ -80,33 +74,32 @@ def test_without_base_the_gains_are_left_out() -> None:
 @pytest.mark.parametrize(
     ("chosen", "headline"),
     [
-        ([0.47, 0.65, 0.69], "Better at both tasks than base"),
-        ([0.39, 0.49, 0.69], "Worse at both tasks than base"),
-        ([0.47, 0.49, 0.69], "Better at retrieval, worse at similarity than base"),
-        ([0.40, 0.65, 0.69], "Better at similarity, unchanged at retrieval than base"),
-        ([0.4004, 0.4996, 0.69], "No better and no worse than base"),
+        ([0.47, 0.65, 0.69], "Better than base at both tasks"),
+        ([0.39, 0.49, 0.69], "Worse than base at both tasks"),
+        ([0.47, 0.49, 0.69], "Better than base at retrieval, worse than base at similarity"),
+        ([0.40, 0.65, 0.69], "Better than base at similarity, unchanged at retrieval"),
+        ([0.4004, 0.4996, 0.69], "Neither better nor worse than base"),
     ],
 )
 def test_the_headline_is_honest(chosen: list[float], headline: str) -> None:
-    told = verdict(dev={"uniform": 0.6}, base=[0.40, 0.50, 0.70], merged_uniform=chosen)
-    assert told.headline == headline
+    found = summary_of(dev={"uniform": 0.6}, base=[0.40, 0.50, 0.70], merged_uniform=chosen)
+    assert found.headline == headline
 
 
-def test_the_numbers_are_told_in_words() -> None:
-    text = " ".join(verdict(dev={"uniform": 0.6, "greedy": 0.5}, **BOTH_UP).sentences)
-    assert "merged-uniform against base: nDCG@10 +0.070 in retrieval (0.400 → 0.470)" in text
+def test_the_sentences_hold_the_numbers() -> None:
+    text = " ".join(summary_of(dev={"uniform": 0.6, "greedy": 0.5}, **BOTH_UP).sentences)
+    assert "nDCG@10 +0.070 in retrieval (0.400 → 0.470)" in text
     assert "Spearman +0.150 in similarity (0.500 → 0.650)" in text
-    assert "On sources never trained on it loses 0.010: Other −0.010." in text
+    assert "loses 0.010: Other −0.010" in text
 
 
-def test_a_model_that_is_ahead_on_test_is_owned_up_to() -> None:
+def test_a_model_with_a_higher_test_score_is_reported() -> None:
     """Greedy: mean (0.6 + 0.8) / 2 = 0.70; uniform 0.56; 0.14 ahead."""
-    text = " ".join(verdict(dev={"uniform": 0.6, "greedy": 0.5}, **BOTH_UP).sentences)
-    assert "On the test sets merged-greedy is ahead of it by 0.140" in text
+    text = " ".join(summary_of(dev={"uniform": 0.6, "greedy": 0.5}, **BOTH_UP).sentences)
+    assert "merged-greedy scores 0.140 higher" in text
 
 
-def test_it_is_said_when_merging_did_not_pay() -> None:
-    lost = verdict(dev={"uniform": 0.6}, best_checkpoint=0.62, base=[0.4, 0.5, 0.7], merged_uniform=[0.4, 0.5, 0.7])
-    assert lost.sentences[-1] == (
-        "On dev (0.600) it is 0.020 behind the best single checkpoint, step 90: merging did not pay here."
-    )
+def test_a_best_checkpoint_above_the_merged_model_is_reported() -> None:
+    lost = summary_of(dev={"uniform": 0.6}, best_checkpoint=0.62, base=[0.4, 0.5, 0.7], merged_uniform=[0.4, 0.5, 0.7])
+    assert "0.600, is 0.020 below" in lost.sentences[-1]
+    assert "step 90" in lost.sentences[-1]

@@ -1,8 +1,7 @@
-"""Results that are not there yet, made by several processes of this machine: a model on a benchmark at a time.
+"""Evaluates in several processes of this machine; a job is one model on one benchmark.
 
-The benchmarks of most texts come first, so that no process is left with a long one at the end. Results go into the
-cache, from which the stage takes them; what a process leaves of its own is ``finished/<job>.json``, with the reason
-where it failed.
+Benchmarks with the most texts come first, so that no process starts a long job at the end. Results go into the cache.
+For each finished job a process also writes ``finished/<job>.json``, with the reason if the job failed.
 """
 
 from __future__ import annotations
@@ -15,8 +14,8 @@ from typing import Any
 from codiemb_pipeline.errors import PipelineError
 from codiemb_pipeline.evaluate.benchmark import Benchmark
 from codiemb_pipeline.evaluate.cache import ResultCache
+from codiemb_pipeline.evaluate.evaluator import Evaluator
 from codiemb_pipeline.evaluate.hub_tasks import HubBenchmark
-from codiemb_pipeline.evaluate.judge import Judge
 from codiemb_pipeline.evaluate.local_tasks import read_benchmark
 from codiemb_pipeline.jsonl import read_json, write_json
 from codiemb_pipeline.launch.claims import Claims
@@ -42,24 +41,24 @@ def read_benchmarks(params: EvaluateParams, sources: Path, cache: ResultCache) -
     ]
 
 
-def judge_in_processes(
+def evaluate_in_processes(
     params: EvaluateParams,
     encoder_params: EncoderParams,
     models: dict[str, Path],
     sources: Path,
     work: Path,
     pending: list[tuple[str, Benchmark]],
-    judge: Judge,
+    evaluator: Evaluator,
 ) -> dict[tuple[str, str], str]:
-    """Make the results of ``pending``, models and benchmarks, where more than one process is asked for.
+    """Compute the results of ``pending``, models and benchmarks, if params ask for more than one process.
 
     Returns:
-        Why results could not be made, by model and benchmark.
+        The reasons of failed jobs, by model and benchmark.
 
     Raises:
         PipelineError: a process failed as a whole, or the same evaluation is already running.
     """
-    keys = {(name, entry.name): fingerprint(key=judge.key(models[name], entry)) for name, entry in pending}
+    keys = {(name, entry.name): fingerprint(key=evaluator.key(models[name], entry)) for name, entry in pending}
     different = {keys[name, entry.name]: (name, entry) for name, entry in reversed(pending)}  # models may be equal
     processes = min(count_processes(params.processes, "evaluate.processes"), len(different))
     if processes < 2:
@@ -67,7 +66,7 @@ def judge_in_processes(
     config = {
         "evaluate": params.model_dump(mode="json"),
         "encoder": encoder_params.model_dump(mode="json"),
-        "models": {name: [str(path.absolute()), judge.digest(path)] for name, path in models.items()},
+        "models": {name: [str(path.absolute()), evaluator.digest(path)] for name, path in models.items()},
         "jobs": [[name, entry.name] for name, entry in longest_first(list(different.values()))],
         "sources": str(sources.absolute()),
         "work": str(work.absolute()),
@@ -81,7 +80,7 @@ def judge_in_processes(
 
 
 def _run(processes: int, config: dict[str, Any], folder: Path, lock: int) -> list[dict[str, Any]]:
-    """Run the jobs of ``config`` and return how each ended; the folder stays when one failed, for its log."""
+    """Run the jobs of ``config`` and return how each ended; if one failed, the folder is kept for its log."""
     shutil.rmtree(folder / FINISHED, ignore_errors=True)
     (folder / CLAIMS).unlink(missing_ok=True)
     write_json(folder / CONFIG, {**config, "folder": str(folder.absolute())})
@@ -96,7 +95,7 @@ def _run(processes: int, config: dict[str, Any], folder: Path, lock: int) -> lis
 
 
 def longest_first(pending: list[tuple[str, Benchmark]]) -> list[tuple[str, Benchmark]]:
-    """Return the jobs by number of texts, most first; those of equal number stay in order."""
+    """Return the jobs sorted by number of texts, most first; the sort is stable."""
 
     def texts(entry: Benchmark) -> int:
         return sum(TEXTS[what] * count for what, count in entry.size.items())
@@ -104,21 +103,21 @@ def longest_first(pending: list[tuple[str, Benchmark]]) -> list[tuple[str, Bench
     return sorted(pending, key=lambda job: -texts(job[1]))
 
 
-def judge_claimed(config: dict[str, Any]) -> None:
-    """Do one process's part of what :func:`judge_in_processes` resolved: job after job, until none is left."""
+def evaluate_claimed(config: dict[str, Any]) -> None:
+    """Take job after job of :func:`evaluate_in_processes` until none is left."""
     params = EvaluateParams.parse(config["evaluate"], "evaluate")
     store, folder = ResultCache(Path(config["work"]) / "results"), Path(config["folder"])
     models = {name: Path(place) for name, (place, _) in config["models"].items()}
     digests = {Path(place): digest for place, digest in config["models"].values()}
-    judge = Judge(params, EncoderParams.parse(config["encoder"], "encoder"), store, digests)
+    evaluator = Evaluator(params, EncoderParams.parse(config["encoder"], "encoder"), store, digests)
     benchmarks = {entry.name: entry for entry in read_benchmarks(params, Path(config["sources"]), store)}
     for number in Claims(folder / CLAIMS).take(len(config["jobs"])):
         model, benchmark = config["jobs"][number]
         failed = None
         try:
-            judge.judge(model, models[model], benchmarks[benchmark])
-        except PipelineError as error:  # the others are still worth having
-            if "CUDA error" in str(error.__cause__):  # which no later work on this GPU survives
+            evaluator.evaluate(model, models[model], benchmarks[benchmark])
+        except PipelineError as error:  # the other jobs go on
+            if "CUDA error" in str(error.__cause__):  # no later work on this GPU would succeed
                 raise
             traceback.print_exc()
             failed = str(error)

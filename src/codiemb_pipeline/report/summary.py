@@ -1,7 +1,4 @@
-"""The verdict in plain words: the chosen merged model against base, also when it lost.
-
-From tables to sentences; knows nothing of files or of the page.
-"""
+"""The summary at the top of the page: the chosen merged model compared with base, better or worse."""
 
 from __future__ import annotations
 
@@ -12,23 +9,23 @@ import pandas as pd
 from codiemb_pipeline.artifacts.merge import MergeSummary
 from codiemb_pipeline.report.figures import short_step
 from codiemb_pipeline.report.formats import direction, listed, number, signed
-from codiemb_pipeline.report.metrics import Choice
-from codiemb_pipeline.report.tables import (
+from codiemb_pipeline.report.results import (
     BASE,
     MEAN_BOTH,
     MEAN_IR,
     MEAN_STS,
     MEAN_TRANSFER,
+    Choice,
     Results,
     differences,
-    metric_word,
+    metric_label,
     with_means,
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tile:
-    """One large number of the page's head: a mean of the chosen model, and of base."""
+    """One large number at the top of the page: a mean of the chosen model and of base."""
 
     label: str
     metric: str
@@ -39,66 +36,53 @@ class Tile:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """What the page says first."""
+class Summary:
+    """Headline, large numbers and sentences at the top of the page."""
 
     headline: str
     sentences: list[str]
     tiles: list[Tile]
 
 
-def judge(results: Results, choice: Choice, merged: MergeSummary) -> Verdict:
-    """Return the verdict on ``choice``."""
+def summarise(results: Results, choice: Choice, merged: MergeSummary) -> Summary:
+    """Return the summary of ``choice``."""
     table = with_means(results)
     change = differences(table)
     has_base = BASE in table.index
     tiles = [
         Tile(
             label=label,
-            metric=_metric(results, names),
+            metric=listed(list(dict.fromkeys(metric_label(results.benchmarks[name].metric) for name in names))),
             over=listed(names) if len(names) < 4 else f"mean of {len(names)} benchmarks",
             base=float(table.at[BASE, column]) if has_base else None,
             score=float(table.at[choice.model, column]),
             gain=float(change.at[choice.model, column]) if has_base else None,
         )
-        for label, column, names in _means(results)
+        for label, column, names in (
+            ("Retrieval", MEAN_IR, results.names("retrieval")),
+            ("Similarity", MEAN_STS, results.names("sts")),
+            ("Transfer", MEAN_TRANSFER, list(results.transfer)),
+        )
         if column in table
     ]
     sentences = [_comparison(tiles, choice), _transfer(results, change, choice), _test_best(table, choice),
                  _checkpoint(merged, choice)]  # fmt: skip
-    return Verdict(
-        headline=_headline(change.loc[choice.model]) if has_base else "Base was not evaluated: nothing to compare with",
+    return Summary(
+        headline=_headline(change.loc[choice.model]) if has_base else "Base was not evaluated",
         sentences=[sentence for sentence in sentences if sentence],
         tiles=tiles,
     )
 
 
-def _means(results: Results) -> list[tuple[str, str, list[str]]]:
-    return [
-        ("Retrieval", MEAN_IR, results.names("retrieval")),
-        ("Similarity", MEAN_STS, results.names("sts")),
-        ("Transfer", MEAN_TRANSFER, list(results.transfer)),
-    ]
-
-
-def _metric(results: Results, names: list[str]) -> str:
-    return listed(list(dict.fromkeys(metric_word(results.benchmarks[name]["metric"]) for name in names)))
-
-
 def _headline(change: pd.Series) -> str:
-    """Name what went up and what went down, in a few words."""
     tasks = {"retrieval": MEAN_IR, "similarity": MEAN_STS}
     ways = {task: direction(change[column]) for task, column in tasks.items() if column in change}
     up, down, same = ([task for task, way in ways.items() if way == wanted] for wanted in ("up", "down", "same"))
     if not up and not down:
-        text = "No better and no worse than base"
-    else:
-        parts = [f"{word} at {listed(names)}" for word, names in (("better", up), ("worse", down)) if names]
-        parts += [f"unchanged at {listed(same)}"] if same else []
-        text = ", ".join(parts) + " than base"
-    text = text.replace("better at retrieval and similarity than base", "better at both tasks than base")
-    text = text.replace("worse at retrieval and similarity than base", "worse at both tasks than base")
-    return text[0].upper() + text[1:]
+        return "Neither better nor worse than base"
+    words = (("better than base at", up), ("worse than base at", down), ("unchanged at", same))
+    parts = [f"{word} {'both tasks' if len(names) == 2 else names[0]}" for word, names in words if names]
+    return ", ".join(parts).capitalize()
 
 
 def _comparison(tiles: list[Tile], choice: Choice) -> str:
@@ -107,22 +91,22 @@ def _comparison(tiles: list[Tile], choice: Choice) -> str:
         for tile in tiles
         if tile.label != "Transfer"
     ]
-    return f"{choice.model} against base: {listed(parts)}." if parts and tiles[0].gain is not None else ""
+    return f"{choice.model} compared with base: {listed(parts)}." if parts and tiles[0].gain is not None else ""
 
 
 def _transfer(results: Results, change: pd.DataFrame, choice: Choice) -> str:
     if not results.transfer or BASE not in change.index:
         return ""
     row = change.loc[choice.model]
-    way = {"up": "gains", "down": "loses", "same": "neither gains nor loses"}[direction(row[MEAN_TRANSFER])]
-    amount = f" {number(abs(row[MEAN_TRANSFER]))}" if way != "neither gains nor loses" else ""
+    amount = number(abs(row[MEAN_TRANSFER]))
+    change_word = {"up": f"gains {amount}", "down": f"loses {amount}", "same": "neither gains nor loses"}
     each = listed([f"{name} {signed(row[name])}" for name in results.transfer])
     average = " on average" if len(results.transfer) > 1 else ""
-    return f"On sources never trained on it {way}{amount}{average}: {each}."
+    return f"On sources not used in training it {change_word[direction(row[MEAN_TRANSFER])]}{average}: {each}."
 
 
 def _test_best(table: pd.DataFrame, choice: Choice) -> str:
-    """Own up when another model scores higher on the test sets than the one chosen on dev."""
+    """Report another model that scores higher on the test sets than the one chosen on dev."""
     column = next((name for name in (MEAN_BOTH, MEAN_IR, MEAN_STS) if name in table), None)
     if column is None:
         return ""
@@ -130,16 +114,17 @@ def _test_best(table: pd.DataFrame, choice: Choice) -> str:
     best = str(ahead.idxmax())
     if direction(ahead[best]) != "up":
         return ""
-    return f"On the test sets {short_step(best)} is ahead of it by {number(ahead[best])}; the choice was made on dev."
+    return f"On the test sets {short_step(best)} scores {number(ahead[best])} higher, but the model was chosen on dev."
 
 
 def _checkpoint(merged: MergeSummary, choice: Choice) -> str:
-    """Say on dev whether merging paid, against the best single checkpoint."""
+    """Compare the dev score with that of the best single checkpoint."""
     best = merged.best_checkpoint
     gain = choice.dev - best.dev
     name = short_step(best.name)
     if direction(gain) == "same":
-        return f"On dev it equals the best single checkpoint, {name} ({number(best.dev)})."
-    word = "ahead of" if gain > 0 else "behind"
-    lesson = "" if gain > 0 else ": merging did not pay here"
-    return f"On dev ({number(choice.dev)}) it is {number(abs(gain))} {word} the best single checkpoint, {name}{lesson}."
+        return f"Its dev score equals that of the best single checkpoint, {name} ({number(best.dev)})."
+    word = "above" if gain > 0 else "below"
+    lesson = "" if gain > 0 else "; merging did not help here"
+    score = f"Its dev score, {number(choice.dev)}, is {number(abs(gain))} {word}"
+    return f"{score} that of the best single checkpoint, {name}{lesson}."

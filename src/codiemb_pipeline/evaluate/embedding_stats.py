@@ -1,4 +1,4 @@
-"""Measures the embedding space of one encoder on texts of the benchmarks. The formulas are in ``geometry``."""
+"""Measures the embedding space of an encoder on texts of the benchmarks; the formulas are in ``geometry``."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Item = TypeVar("Item", str, tuple[str, str])
 
 @dataclass(frozen=True)
 class Probe:
-    """The texts a space is measured on, the same for every model: any texts, and pairs that belong together."""
+    """The texts that every model is measured on, and pairs of texts that belong together."""
 
     texts: list[str]
     pairs: list[tuple[str, str]]
@@ -40,7 +40,7 @@ def make_probe(benchmarks: Sequence[Benchmark], params: GeometryParams) -> Probe
 
 
 def _drawn(items: Iterable[Item], count: int, seed: int) -> list[Item]:
-    """Return the ``count`` different items of the lowest hash, in its order; holds a few times as many at most."""
+    """Return the ``count`` distinct items of lowest hash, sorted by it; holds at most ``4 * count`` items."""
     kept: dict[Item, tuple[float, str]] = {}
     bound: tuple[float, str] | None = None
     for item in items:
@@ -53,8 +53,8 @@ def _drawn(items: Iterable[Item], count: int, seed: int) -> list[Item]:
     return sorted(kept, key=kept.__getitem__)[:count]
 
 
-def measure_space(encoder: Encoder, probe: Probe, *, tokens_per_chunk: int) -> dict[str, float | int | None]:
-    """Return the measures of one encoder's space; texts bear no prompt."""
+def measure_embeddings(encoder: Encoder, probe: Probe, *, tokens_per_chunk: int) -> dict[str, float | int | None]:
+    """Return the measures of one encoder, fields of ``EmbeddingStats``; texts are encoded without a prompt."""
     embeddings = encode_texts(encoder, probe.texts, tokens_per_chunk=tokens_per_chunk, progress="geometry")
     sides = [[pair[side] for pair in probe.pairs] for side in (0, 1)]
     first, second = (encode_texts(encoder, side, tokens_per_chunk=tokens_per_chunk) for side in sides)

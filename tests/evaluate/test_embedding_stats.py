@@ -10,10 +10,10 @@ from mini_benchmarks import keep_prepared_copies_in, mini_pairs, mini_retrieval,
 from codiemb_pipeline.encoder.checkpoint import load_encoder
 from codiemb_pipeline.encoder.encode import encode_texts
 from codiemb_pipeline.evaluate.cache import ResultCache
+from codiemb_pipeline.evaluate.embedding_stats import Probe, make_probe, measure_embeddings
 from codiemb_pipeline.evaluate.geometry import alignment, anisotropy, spectrum, uniformity
 from codiemb_pipeline.evaluate.hub_tasks import HubBenchmark
 from codiemb_pipeline.evaluate.local_tasks import BenchmarkData
-from codiemb_pipeline.evaluate.space import Probe, make_probe, measure_space
 from codiemb_pipeline.params import EncoderParams
 from codiemb_pipeline.params.evaluate import GeometryParams, LocalRetrieval, LocalSTS, MtebBenchmark
 
@@ -56,7 +56,7 @@ def test_a_probe_depends_on_the_seed_but_not_on_the_order_of_benchmarks() -> Non
 def test_the_measures_are_the_formulas_on_the_encoder_s_vectors(tiny_encoder_params: EncoderParams) -> None:
     encoder = load_encoder(tiny_encoder_params)
     probe = make_probe([TAGS, WORDS], GeometryParams(seed=1, texts=100))
-    measured = measure_space(encoder, probe, tokens_per_chunk=64)
+    measured = measure_embeddings(encoder, probe, tokens_per_chunk=64)
     vectors = encode_texts(encoder, probe.texts, tokens_per_chunk=64)
     first, second = (
         encode_texts(encoder, [pair[side] for pair in probe.pairs], tokens_per_chunk=64) for side in (0, 1)
@@ -79,14 +79,14 @@ def test_the_measures_are_the_formulas_on_the_encoder_s_vectors(tiny_encoder_par
 
 
 def test_without_pairs_there_is_no_alignment(tiny_encoder_params: EncoderParams) -> None:
-    measured = measure_space(load_encoder(tiny_encoder_params), Probe(["dog", "cat"], []), tokens_per_chunk=64)
+    measured = measure_embeddings(load_encoder(tiny_encoder_params), Probe(["dog", "cat"], []), tokens_per_chunk=64)
     assert measured["alignment"] is None
     assert measured["anisotropy"] is not None
 
 
 def test_many_items_are_drawn_as_if_all_were_sorted_at_once() -> None:
     """5,000 texts, each twice, and 40 to draw: what is held is pruned many times over."""
-    from codiemb_pipeline.evaluate.space import _drawn
+    from codiemb_pipeline.evaluate.embedding_stats import _drawn
     from codiemb_pipeline.texts import hash_share
 
     texts = [f"text {number % 5000}" for number in range(10_000)]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from codiemb_pipeline.evaluate.bootstrap import interval, resampled_scores
+from codiemb_pipeline.ablation.bootstrap import interval, resampled_scores
 
 
 def test_means_of_resamples_by_hand():

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import pytest
+from fake_report_run import benchmark, evaluation_summary
 
-from codiemb_pipeline.report.tables import (
+from codiemb_pipeline.artifacts.evaluate import EvaluationSummary
+from codiemb_pipeline.report.results import (
     best_of_each_column,
     differences,
     read_results,
@@ -15,24 +16,22 @@ from codiemb_pipeline.report.tables import (
     with_means,
 )
 
+SCORES = {
+    "base": {"A": 0.40, "B": 0.50, "C": 0.70, "D": 0.30},
+    "merged-uniform": {"A": 0.45, "B": 0.66, "C": 0.68, "D": 0.36},
+    "merged-greedy": {"A": 0.4504, "B": 0.60, "C": 0.70, "D": None},
+}
 
-def summary() -> dict[str, Any]:
+
+def summary(source_of_c: str | None = "three") -> EvaluationSummary:
     """Return three models on two benchmarks of sources trained on (A, B), and two of others (C, D)."""
-    kinds = {"A": ("retrieval", "one"), "B": ("sts", "two"), "C": ("sts", "three"), "D": ("retrieval", "four")}
-    metric = {"retrieval": "ndcg_at_10", "sts": "cosine_spearman"}
-    return {
-        "models": {
-            "base": {"A": 0.40, "B": 0.50, "C": 0.70, "D": 0.30},
-            "merged-uniform": {"A": 0.45, "B": 0.66, "C": 0.68, "D": 0.36},
-            "merged-greedy": {"A": 0.4504, "B": 0.60, "C": 0.70, "D": None},
-        },
-        "model_order": ["base", "merged-uniform", "merged-greedy"],
-        "benchmarks": {
-            name: {"type": kind, "metric": metric[kind], "source": source, "split": "test", "size": {}}
-            for name, (kind, source) in kinds.items()
-        },
-        "benchmark_order": ["C", "A", "B", "D"],
+    benchmarks = {
+        "A": benchmark("retrieval", "one"),
+        "B": benchmark("sts", "two"),
+        "C": benchmark("sts", source_of_c),
+        "D": benchmark("retrieval", "four"),
     }
+    return evaluation_summary(SCORES, benchmarks, ["C", "A", "B", "D"])
 
 
 def test_means_are_over_the_sources_trained_on_and_transfer_stands_apart() -> None:
@@ -61,8 +60,7 @@ def test_differences_are_to_base() -> None:
 
 
 def test_without_base_there_are_no_differences() -> None:
-    values = summary()
-    values["model_order"] = ["merged-uniform"]
+    values = summary().model_copy(update={"model_order": ["merged-uniform"]})
     assert differences(read_results(values, ["one"]).scores).isna().all().all()
 
 
@@ -76,9 +74,7 @@ def test_the_best_is_marked_at_the_decimals_shown() -> None:
 
 
 def test_a_benchmark_without_a_source_is_not_called_transfer() -> None:
-    values = summary()
-    del values["benchmarks"]["C"]["source"]
-    assert read_results(values, ["one", "two"]).transfer == ("D",)
+    assert read_results(summary(source_of_c=None), ["one", "two"]).transfer == ("D",)
 
 
 def test_nothing_is_called_transfer_when_all_would_be() -> None:

@@ -1,4 +1,4 @@
-"""One model on one benchmark: from the cache or from mteb, and the measures of a model's space."""
+"""Evaluates one model on one benchmark, and measures its embedding space; both from the cache where possible."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from codiemb_pipeline.artifacts.evaluate import EmbeddingStats, Geometry
 from codiemb_pipeline.benchmarks.registry import METRICS
 from codiemb_pipeline.encoder.checkpoint import files_digest, load_encoder, weights_digest
 from codiemb_pipeline.encoder.compatibility import embedding_settings
 from codiemb_pipeline.errors import PipelineError
 from codiemb_pipeline.evaluate.benchmark import Benchmark
 from codiemb_pipeline.evaluate.cache import ResultCache
+from codiemb_pipeline.evaluate.embedding_stats import POSITIVE_PAIRS, TOKEN_TEXTS, Probe, make_probe, measure_embeddings
 from codiemb_pipeline.evaluate.hub_tasks import HubBenchmark, searching
-from codiemb_pipeline.evaluate.items import read_cosines, rounded, watch_queries
 from codiemb_pipeline.evaluate.leaderboard import model_entry, task_entry
-from codiemb_pipeline.evaluate.space import POSITIVE_PAIRS, TOKEN_TEXTS, Probe, make_probe, measure_space
+from codiemb_pipeline.evaluate.per_item_scores import read_cosines, rounded, watch_queries
 from codiemb_pipeline.params.encoder import EncoderParams
 from codiemb_pipeline.params.evaluate import EvaluateParams, GeometryParams
 
@@ -26,14 +27,14 @@ SHOWN_SCORES = ("ndcg_at_1", "ndcg_at_3", "ndcg_at_5", "ndcg_at_10", "ndcg_at_10
                 "recall_at_1", "recall_at_10", "recall_at_100", "cosine_spearman", "cosine_pearson")  # fmt: skip
 
 
-class Judge:
-    """Takes results from the cache, or makes them; loads a model only when something is missing, and keeps the last.
+class Evaluator:
+    """Returns results from the cache, or computes them; a model is loaded only then, and the last one stays loaded.
 
     Args:
         params: the ``evaluate`` section.
         encoder_params: the ``encoder`` section.
         cache: of finished results.
-        digests: hashes of models' weights, as far as they are known.
+        digests: known hashes of models' weights, by folder.
     """
 
     def __init__(
@@ -47,16 +48,16 @@ class Judge:
         self._digests: dict[Path, str] = dict(digests or {})
         self._loaded: tuple[str, Any] | None = None
 
-    def judge(self, name: str, folder: Path, benchmark: Benchmark) -> dict[str, Any]:
+    def evaluate(self, name: str, folder: Path, benchmark: Benchmark) -> dict[str, Any]:
         """Return the result of one model on one benchmark.
 
         Raises:
-            PipelineError: it failed; names model and benchmark.
+            PipelineError: the evaluation failed; names model and benchmark.
         """
         return self._cache.get(self.key(folder, benchmark), lambda: self._run(name, folder, benchmark))
 
     def holds(self, folder: Path, benchmark: Benchmark) -> bool:
-        """Return whether the result is finished."""
+        """Return whether the result is in the cache."""
         return self._cache.holds(self.key(folder, benchmark))
 
     def digest(self, folder: Path) -> str:
@@ -65,19 +66,25 @@ class Judge:
             self._digests[folder] = weights_digest(folder)
         return self._digests[folder]
 
-    def geometry(self, models: dict[str, Path], benchmarks: list[Benchmark], params: GeometryParams) -> dict[str, Any]:
-        """Return the measures of every model's space."""
+    def geometry(self, models: dict[str, Path], benchmarks: list[Benchmark], params: GeometryParams) -> Geometry:
+        """Return the measures of every model's embedding space."""
         settings = {"geometry": params.model_dump(), "data": [entry.revision for entry in benchmarks]}
         probe = self._probe(benchmarks, params, settings)
         measures = {
-            name: self._cache.get(
-                {**self._model_key(folder), **settings}, lambda name=name, folder=folder: self._measure(folder, probe)
+            name: EmbeddingStats(
+                **self._cache.get(
+                    {**self._model_key(folder), **settings}, lambda folder=folder: self._measure(folder, probe)
+                )
             )
             for name, folder in models.items()
         }
-        counts = {"texts": len(probe.texts), "token_texts": min(TOKEN_TEXTS, len(probe.texts))}
-        dimension = next(iter(measures.values()))["dimension"] if measures else None
-        return {**counts, "positive_pairs": len(probe.pairs), "dimension": dimension, "models": measures}
+        return Geometry(
+            texts=len(probe.texts),
+            token_texts=min(TOKEN_TEXTS, len(probe.texts)),
+            positive_pairs=len(probe.pairs),
+            dimension=next((stats.dimension for stats in measures.values()), None),
+            models=measures,
+        )
 
     def _probe(self, benchmarks: list[Benchmark], params: GeometryParams, settings: dict[str, Any]) -> Probe:
         def draw() -> dict[str, Any]:
@@ -88,7 +95,7 @@ class Judge:
         return Probe(found["texts"], [(first, second) for first, second in found["pairs"]])
 
     def key(self, folder: Path, benchmark: Benchmark) -> dict[str, Any]:
-        """Return all that the result of a model on a benchmark depends on."""
+        """Return everything that the result of a model on a benchmark depends on."""
         key = {**self._model_key(folder), "benchmark": benchmark.name, "definition": benchmark.definition}
         return key | {"precision": self._params.precision, "data": benchmark.revision, "mteb": version("mteb")}
 
@@ -98,7 +105,7 @@ class Judge:
 
     def _measure(self, folder: Path, probe: Probe) -> dict[str, Any]:
         encoder = load_encoder(self._encoder_params, folder)
-        measures = measure_space(encoder, probe, tokens_per_chunk=self._params.tokens_per_chunk)
+        measures = measure_embeddings(encoder, probe, tokens_per_chunk=self._params.tokens_per_chunk)
         rounded = {name: round(value, 6) if isinstance(value, float) else value for name, value in measures.items()}
         return {**rounded, "dimension": encoder.model.output_width}
 
@@ -141,11 +148,11 @@ class Judge:
 
 
 def _score(model: Any, benchmark: Benchmark) -> tuple[Any, list[float]]:
-    """Return mteb's result of a model on a benchmark, and the number of each item."""
-    import datasets  # both take seconds, and are not needed when everything is in the cache
+    """Return mteb's result of a model on a benchmark, and the score of each item."""
+    import datasets  # both imports take seconds; results in the cache do not need them
     import mteb
 
-    datasets.disable_progress_bars()  # it draws one for every column of a local table
+    datasets.disable_progress_bars()  # it would draw one for every column of a local table
     task = benchmark.make_task()
     options: dict[str, Any] = {"cache": None, "show_progress_bar": False, "co2_tracker": False}
     if benchmark.kind == "sts":

@@ -1,7 +1,7 @@
-"""What a benchmark's score is made of, item by item, so that two models can be compared on the same items.
+"""The scores of a benchmark's items, by which two models are compared on the same items.
 
-For retrieval an item is a query and its number nDCG@10, in the order of the queries; for similarity an item is a pair
-and its number the model's cosine, in the order of the pairs. Knows nothing of encoders.
+In retrieval an item is a query, scored by its nDCG@10; in similarity it is a pair, scored by the model's cosine. Items
+keep the benchmark's order.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Any
 from codiemb_pipeline.jsonl import read_json
 
 DIGITS = 6
-QUERY_METRIC = "ndcg_cut_10"  # as trec_eval calls it
+QUERY_METRIC = "ndcg_cut_10"  # trec_eval's name
 
 
 def watch_queries(task: Any) -> dict[str, float]:
-    """Return a table that scoring ``task``, of retrieval, fills with the nDCG@10 of each query.
+    """Return a dictionary that scoring the retrieval ``task`` fills with the nDCG@10 of each query.
 
-    Through the hook mteb has for a task's own scores: its other way out, a file of every query's 1,000 documents, takes
+    It uses mteb's hook for a task's own scores. The alternative, mteb's file of 1,000 documents per query, takes
     gigabytes for T2Retrieval.
     """
     found: dict[str, float] = {}
@@ -34,10 +34,10 @@ def watch_queries(task: Any) -> dict[str, float]:
 
 
 def read_cosines(predictions: Path, split: str) -> list[float]:
-    """Return the cosine of each pair from the file of predictions that mteb saved."""
+    """Return the cosine of each pair from mteb's file of predictions."""
     return rounded(read_json(predictions)["default"][split]["cosine_scores"])
 
 
 def rounded(numbers: list[float]) -> list[float]:
-    """Return the numbers at the digits they are kept with."""
+    """Return the numbers rounded to the digits that are stored."""
     return [round(float(value), DIGITS) for value in numbers]
