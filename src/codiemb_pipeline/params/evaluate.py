@@ -47,8 +47,7 @@ class MtebBenchmark(Section):
 
     Attributes:
         type: ``mteb``.
-        path: a folder in the layout of the hub's data set; ``null`` for the hub itself, at the pinned revision. DVC
-            sees a change in a folder below ``data/01_raw``, not elsewhere.
+        path: a folder in the layout of the hub's data set; ``null`` for the hub itself, at the pinned revision.
         revision: the commit a folder is known to be a copy of, as a bundle proves it by its manifest; left out, its
             results bear a digest of its files instead.
     """
