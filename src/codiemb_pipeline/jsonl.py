@@ -1,7 +1,4 @@
-"""JSON files, one object a file or one a line, always written the same way: sorted keys, UTF-8, no time stamps.
-
-Knows nothing of what the objects mean.
-"""
+"""JSON files, one object a file or one a line, always written the same way: sorted keys, UTF-8, no time stamps."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""``make quickstart``: runs the pipeline with DVC and shows the results; works without git too.
-
-Knows nothing of the stages.
-"""
+"""``make quickstart``: runs the pipeline with DVC and shows the results; works without git too."""
 
 from __future__ import annotations
 

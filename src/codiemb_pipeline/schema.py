@@ -2,7 +2,7 @@
 
 An IR example is a query, its positives and its hard negatives; ``scores`` is empty. An STS example is a pair: ``query``
 holds one text, ``positives`` *the other, whatever its score* (the one odd name here, kept so that both tasks share a
-form), ``scores`` its gold value in [0, 1], ``negatives`` nothing. Knows nothing of files, tokens or tensors.
+form), ``scores`` its gold value in [0, 1], ``negatives`` nothing.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 All files are plain ``.npy`` arrays, memory-mapped when read and the same bytes whenever the same rows are written (an
 Arrow folder is not). A text is stored once, so two ids are equal exactly when two rendered texts are: that identity is
-what false-negative masks compare. Knows nothing of tokenizers, prompts or sampling.
+what false-negative masks compare.
 
     tokens/     tokens.npy (int32, flat), offsets.npy (int64, texts + 1), prompt_lengths.npy (int32, texts)
     train/      query.npy (int64), positives.npy + positives_offsets.npy, negatives.npy + negatives_offsets.npy (int64),

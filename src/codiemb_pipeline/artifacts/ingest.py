@@ -2,7 +2,7 @@
 
 Retrieval: ``queries`` (query_id, text, split), ``corpus`` (doc_id, title, text), ``qrels`` (query_id, doc_id,
 relevance) and ``negatives`` (query_id, doc_id; those the source itself names, often none). Similarity: ``pairs``
-(pair_id, text_a, text_b, gold, split), gold in [0, 1]. Knows nothing of where the rows came from.
+(pair_id, text_a, text_b, gold, split), gold in [0, 1].
 """
 
 from __future__ import annotations

@@ -7,8 +7,6 @@ thousand texts, training sets tens of millions. What is found twice in one bench
 
 The corpus of a retrieval source serves its training and its own test split alike. That a training document is judged
 in that split is by design and no leak, as long as the queries differ; it is counted apart, as ``shared``.
-
-Knows nothing of where benchmark texts or training examples come from.
 """
 
 from __future__ import annotations

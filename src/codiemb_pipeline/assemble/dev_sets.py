@@ -1,4 +1,4 @@
-"""The dev split of a source as a held-out set of text ids. Knows nothing of training examples or of scores."""
+"""The dev split of a source as a held-out set of text ids."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Rows of a source become training examples: queries, qrels and mined negatives, or scored pairs.
-
-Knows nothing of caps, tokens or other sources. Whatever is left out is counted by reason.
-"""
+"""Rows of a source become training examples: queries, qrels and mined negatives, or scored pairs; the rest is counted."""
 
 from __future__ import annotations
 

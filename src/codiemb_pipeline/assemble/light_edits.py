@@ -1,7 +1,7 @@
 """What of a text survives a light edit: its character n-grams, and when another text is that text lightly edited.
 
 Light edits change one word or a few characters. Those of case, punctuation, spaces and width change nothing here: they
-are gone from a text's key (``texts.text_key``). Knows nothing of training, benchmarks or MinHash.
+are gone from a text's key (``texts.text_key``).
 """
 
 from __future__ import annotations

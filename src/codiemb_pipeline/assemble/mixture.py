@@ -1,7 +1,4 @@
-"""How much of each source enters training: caps, order, the audit, and what the manifest says of it.
-
-Knows nothing of tokens.
-"""
+"""How much of each source enters training: caps, order, the audit, and what the manifest says of it."""
 
 from __future__ import annotations
 

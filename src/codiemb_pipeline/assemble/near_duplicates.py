@@ -4,8 +4,7 @@ Candidates of LSH are compared n-gram by n-gram and, where that leaves a doubt, 
 is not there; that little is missed is up to ``recall``. Texts that ask for much likeness are kept apart from those that
 ask for little: fewer hash tables do for them, and fewer candidates come out.
 
-Memory grows with the index alone, some 10 to 30 KiB a text, however many texts are looked up. Knows nothing of
-training or of benchmarks.
+Memory grows with the index alone, some 10 to 30 KiB a text, however many texts are looked up.
 """
 
 from __future__ import annotations

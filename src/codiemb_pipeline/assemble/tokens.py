@@ -1,4 +1,4 @@
-"""Every text to be fed to the encoder, once, and its token ids. Knows nothing of examples or sources."""
+"""Every text to be fed to the encoder, once, and its token ids."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training examples as text ids, collected source by source. Knows nothing of how examples were made or of tokens."""
+"""Training examples as text ids, collected source by source."""
 
 from __future__ import annotations
 

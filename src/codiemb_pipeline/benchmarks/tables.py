@@ -1,6 +1,6 @@
 """A benchmark's rows, opened through ``datasets`` from the hub or a folder: mapped from disk, never held as a whole.
 
-The same calls as mteb's, so that both share one prepared copy below ``HF_HOME``. Knows nothing of mteb or of models.
+The same calls as mteb's, so that both share one prepared copy below ``HF_HOME``.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The transformer under an encoder: loaded, made bidirectional where asked, and tried out on a few tokens.
 
-What a backbone can do is tested, not guessed from its name (reference, defect 13). Knows nothing of pooling.
+What a backbone can do is tested, not guessed from its name (reference, defect 13).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What an artefact was made under: the settings it depends on beside its data, written into it and checked at each use.
 
 A stamp holds only what matters to its artefact. ``dvc repro`` never meets a wrong one; a folder copied, restored or
-edited by hand may be. Knows nothing of stages.
+edited by hand may be.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The files that make an encoder folder a sentence-transformers model with the same vectors.
 
 Their classic layout is written by hand: versions 5 and 6 both load it, and no import of theirs is needed. What it
-can't say is returned in words, for the folder's ``codiemb.json``. Knows nothing of how weights are saved.
+can't say is returned in words, for the folder's ``codiemb.json``.
 """
 
 from __future__ import annotations

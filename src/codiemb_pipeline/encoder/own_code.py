@@ -1,7 +1,4 @@
-"""Python code that a model brings along: run if params.yaml says so, at a pinned revision, its failures put in words.
-
-Knows nothing of what the code does.
-"""
+"""Python code that a model brings along: run if params.yaml says so, at a pinned revision, its failures put in words."""
 
 from __future__ import annotations
 

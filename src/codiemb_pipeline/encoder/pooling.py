@@ -1,4 +1,4 @@
-"""Token states to one vector per text. Knows nothing of models."""
+"""Token states to one vector per text."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What is put before a text. The only place where a text is altered; mining, training, evaluation and export ask here.
 
-Knows nothing of tokens. The released code words the same instruction in three ways (reference, defect 8); here one book
+The released code words the same instruction in three ways (reference, defect 8); here one book
 renders it, and its digest goes into every artefact.
 """
 

@@ -1,7 +1,4 @@
-"""Backbone, pooling, projection and normalisation as one module, and the encoder that bundles it with its tokenizer.
-
-Knows nothing of losses, files or other processes.
-"""
+"""Backbone, pooling, projection and normalisation as one module, and the encoder that bundles it with its tokenizer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Texts to token ids, and token ids to padded batches. Knows nothing of weights."""
+"""Texts to token ids, and token ids to padded batches."""
 
 from __future__ import annotations
 

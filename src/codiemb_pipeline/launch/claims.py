@@ -1,6 +1,6 @@
 """Jobs that several processes share: each takes the next that none has taken, so that all end at about the same time.
 
-Between processes of one machine there is nothing but a file with a number in it. Knows nothing of what a job is.
+Between processes of one machine there is nothing but a file with a number in it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A process that does not outlive its parent, by Linux's parent-death signal. Knows nothing of what the process does.
+"""A process that does not outlive its parent, by Linux's parent-death signal.
 
 SIGTERM or SIGKILL of dvc, kedro or torchrun alone would leave the processes below running, and the next run would
 start a second set on the same files (feasibility, 6).

@@ -1,7 +1,7 @@
 """One of the processes torchrun starts: reads its configuration, works, and leaves word when it fails.
 
 A failure goes to ``errors/rank-<r>.json`` in the configuration's ``folder`` for the launcher to show; the whole
-traceback goes to the process's log. Knows nothing of what the work is.
+traceback goes to the process's log.
 """
 
 from __future__ import annotations

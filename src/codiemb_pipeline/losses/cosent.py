@@ -1,4 +1,4 @@
-"""CoSENT, the baseline that orders pairs by comparing every two of them. Knows nothing of texts or processes."""
+"""CoSENT, the baseline that orders pairs by comparing every two of them."""
 
 from __future__ import annotations
 

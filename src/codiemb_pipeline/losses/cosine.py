@@ -1,4 +1,4 @@
-"""Plain regression of the cosine on the human score, a baseline. Knows nothing of texts, batches or processes."""
+"""Plain regression of the cosine on the human score, a baseline."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Refuses operands that are not finite, where looking costs nothing: the only file of the losses that reads values.
-
-Knows no formula.
-"""
+"""Refuses operands that are not finite, where looking costs nothing: the only file of the losses that reads values."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 On an accelerator values are never looked at: reading one back would make it wait. So a wrong *shape* is an error
 everywhere, while a NaN or an infinity is one on the CPU; elsewhere it makes the loss NaN or infinite, and the training
-loop stops before anything is saved. Knows no formula.
+loop stops before anything is saved.
 """
 
 from __future__ import annotations

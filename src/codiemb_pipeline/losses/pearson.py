@@ -1,4 +1,4 @@
-"""The Pearson loss over a list of scored pairs. Knows nothing of texts, batches or processes."""
+"""The Pearson loss over a list of scored pairs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PRO: every pair against all pairs that people scored lower. Knows nothing of texts, batches or processes."""
+"""PRO: every pair against all pairs that people scored lower."""
 
 from __future__ import annotations
 

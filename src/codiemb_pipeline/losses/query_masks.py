@@ -2,7 +2,7 @@
 
 Ids as in ``losses.masks``: equal exactly if the texts are, whether they stand as query or as document, -1 for no text.
 M queries of all processes; the B of the process at hand are rows ``first_row`` to ``first_row`` + B - 1 of them. The
-terms themselves are ``info_nce_sum`` with these masks. Knows nothing of texts or processes.
+terms themselves are ``info_nce_sum`` with these masks.
 """
 
 from __future__ import annotations

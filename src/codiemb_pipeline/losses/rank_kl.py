@@ -1,4 +1,4 @@
-"""RankKL: divergence of the model's similarities from the order of the human scores. Knows nothing of texts."""
+"""RankKL: divergence of the model's similarities from the order of the human scores."""
 
 from __future__ import annotations
 

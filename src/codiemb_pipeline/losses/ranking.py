@@ -1,4 +1,4 @@
-"""Places of values in their order, tied values sharing one. Knows no loss."""
+"""Places of values in their order, tied values sharing one."""
 
 from __future__ import annotations
 

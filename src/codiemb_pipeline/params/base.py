@@ -1,4 +1,4 @@
-"""How a section of params.yaml becomes a frozen, checked object. Knows nothing of any particular parameter."""
+"""How a section of params.yaml becomes a frozen, checked object."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """Which examples form micro-batch m of step s on process r: a pure function of the sizes, the seed and the epoch.
 
 Every step is of one source, the same on all processes (unless mixed, a baseline); processes hold disjoint parts.
-Integers only: no tensors, no process group, so a test asks for all processes at once. Knows nothing of what an example
-is.
+Integers only: no tensors, no process group, so a test asks for all processes at once.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Example numbers to tensors: which positives and negatives are shown, and texts laid out in chunks for the encoder.
 
 Runs in loader workers. What an example shows depends on (seed, epoch, example) alone, never on the worker. A text that
-stands in a batch more than once is encoded once. Knows nothing of models or losses.
+stands in a batch more than once is encoded once.
 """
 
 from __future__ import annotations

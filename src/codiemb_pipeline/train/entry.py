@@ -1,7 +1,4 @@
-"""What torchrun starts, once per process: reads one resolved JSON, wires encoder, data and loop, runs.
-
-Knows nothing of Kedro or DVC.
-"""
+"""What torchrun starts, once per process: reads one resolved JSON, wires encoder, data and loop, runs."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 GradCache (Gao et al. 2021, arXiv 2101.06983): the loss needs all embeddings together, the encoder does not. So encode
 every chunk without a graph, take the loss and its gradient on the embeddings alone, then encode each chunk again, with
 a graph, and hand it its share of that gradient. Activations of one chunk are in memory at a time, whatever the size of
-the batch; the gradients are the same, dropout included, for one process and for many. Knows nothing of the losses.
+the batch; the gradients are the same, dropout included, for one process and for many.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""AdamW's parameter groups and the learning rate of a step. Knows nothing of batches."""
+"""AdamW's parameter groups and the learning rate of a step."""
 
 from __future__ import annotations
 

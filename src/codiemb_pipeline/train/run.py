@@ -1,4 +1,4 @@
-"""The train stage: one resolved JSON, one launch, and the finished run handed over. Knows nothing of Kedro or DVC."""
+"""The train stage: one resolved JSON, one launch, and the finished run handed over."""
 
 from __future__ import annotations
 
