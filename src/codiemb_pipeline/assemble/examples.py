@@ -1,4 +1,4 @@
-"""Rows of a source become training examples: queries, qrels and mined negatives, or scored pairs; the rest is counted."""
+"""Rows of a source become training examples: queries, qrels and mined negatives, or scored pairs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Python code that a model brings along: run if params.yaml says so, at a pinned revision, its failures put in words."""
+"""Python code that comes with a model: run only if params.yaml allows it, at a pinned revision."""
 
 from __future__ import annotations
 
