@@ -38,9 +38,9 @@ def test_semanlink_holds_7300_documents_of_which_7172_have_a_title_of_their_own(
     found = counts(quickstart, "semanlink")
     assert (found["rows"], found["rejected"], found["documents"], found["judgements"]) == (7300, 0, 7172, 13569)
     assert found["splits"] == {"train": 1660, "dev": 232, "test": 458}
-    assert found["left_out"]["documents without a title"] == 61
-    assert found["left_out"]["documents whose title repeats"] == 67
-    assert found["left_out"]["queries with relevant documents outside 2 to 60"] == 1816
+    assert found["filtered"]["documents without a title"] == 61
+    assert found["filtered"]["documents whose title repeats"] == 67
+    assert found["filtered"]["queries with relevant documents outside 2 to 60"] == 1816
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_similarity_sources_have_all_their_pairs(
 ) -> None:
     found = counts(quickstart, name)
     assert (found["rows"], found["rejected"], found["splits"]) == (rows, 0, splits)
-    assert found["left_out"].get("pairs that repeat", 0) == repeats == rows - sum(splits.values())
+    assert found["filtered"].get("pairs that repeat", 0) == repeats == rows - sum(splits.values())
     gold = [row[3] for row in table(quickstart, "pairs", name)]
     assert 0 <= min(gold) < max(gold) <= 1
 

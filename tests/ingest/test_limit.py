@@ -27,7 +27,7 @@ def test_pairs_of_the_lowest_hash_stay_in_the_order_of_the_file_and_the_rest_is_
     lowest = sorted(places, key=places.get)[:30]
     found = kept_pairs(tmp_path, PAIRS, limit=30)
     assert found == [row["left"] for row in PAIRS if row["left"] in lowest]
-    assert counts(tmp_path / "out")["left_out"] == {"pairs over the limit": 70}
+    assert counts(tmp_path / "out")["filtered"] == {"pairs over the limit": 70}
     assert counts(tmp_path / "out")["rows"] == 100
 
 
@@ -43,8 +43,8 @@ def test_a_limit_counts_pairs_that_repeat_once(tmp_path: Path) -> None:
 
 def test_a_limit_above_the_number_of_rows_changes_nothing(tmp_path: Path) -> None:
     assert kept_pairs(tmp_path, PAIRS, limit=100) == kept_pairs(tmp_path, PAIRS)
-    assert "left_out" in counts(tmp_path / "out")
-    assert counts(tmp_path / "out")["left_out"] == {}
+    assert "filtered" in counts(tmp_path / "out")
+    assert counts(tmp_path / "out")["filtered"] == {}
 
 
 def test_documents_beside_their_queries_go_with_them(tmp_path: Path) -> None:
@@ -56,8 +56,8 @@ def test_documents_beside_their_queries_go_with_them(tmp_path: Path) -> None:
     assert {texts[row[1]] for row in table(out, "qrels")} == {"shared"} | {f"p{n}" for n in numbers}
     assert {texts[row[1]] for row in table(out, "negatives")} == {f"n{n}" for n in numbers}
     assert counts(out)["documents"] == len(texts) == 11
-    left_out = {"queries over the limit": 35, "documents of no query within the limit": 70}
-    assert counts(out)["left_out"] == left_out
+    filtered = {"queries over the limit": 35, "documents of no query within the limit": 70}
+    assert counts(out)["filtered"] == filtered
 
 
 def test_a_corpus_of_its_own_stays_whole(tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_a_corpus_of_its_own_stays_whole(tmp_path: Path) -> None:
 def test_registered_sources_take_a_limit_too_of_queries_with_a_relevant_document(tmp_path: Path) -> None:
     out = ingest(tmp_path / "t2", registered_source("t2ranking", write_t2ranking(tmp_path / "raw"), limit=1))
     assert len(table(out, "queries")) == 1
-    assert counts(out)["left_out"]["queries over the limit"] == 1
+    assert counts(out)["filtered"]["queries over the limit"] == 1
     folder = write_cmteb(tmp_path / "lcqmc", [(f"a{n}", f"b{n}", 1) for n in range(20)])
     assert len(table(ingest(tmp_path / "pairs", registered_source("lcqmc", folder, limit=6)), "pairs")) == 6
 

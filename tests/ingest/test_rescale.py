@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codiemb_pipeline.ingest.pairs import rescale
-from codiemb_pipeline.ingest.rows import BadRowError
+from codiemb_pipeline.ingest.validation import BadRowError
 
 NUMBERS = st.floats(-1e6, 1e6)
 

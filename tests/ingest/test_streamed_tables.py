@@ -18,7 +18,7 @@ from codiemb_pipeline.artifacts import ingest as source_tables
 from codiemb_pipeline.artifacts.ingest import PAIR_SCHEMA, TableWriter, keep_rows, read_pairs, read_retrieval
 from codiemb_pipeline.ingest import splits
 from codiemb_pipeline.ingest.digests import digest_of
-from codiemb_pipeline.ingest.rows import Ledger
+from codiemb_pipeline.ingest.validation import RejectLog
 from codiemb_pipeline.ingest.run import ingest_sources
 from codiemb_pipeline.params.ingest import IngestParams, SplitShares
 from codiemb_pipeline.schema import SPLITS
@@ -157,7 +157,7 @@ def test_rows_are_kept_apart_by_digest_as_by_key(monkeypatch: pytest.MonkeyPatch
     draw = np.random.default_rng(rows)
     keys, numbers = draw.integers(0, max(rows // 2, 1), rows), draw.integers(0, 3, rows).astype(np.int8)
     digests = bytearray(b"".join(digest_of(str(key)) for key in keys))
-    one, other = Ledger("one"), Ledger("other")
+    one, other = RejectLog("one"), RejectLog("other")
     frame = pd.DataFrame({"split": [SPLITS[number] for number in numbers], "row": np.arange(rows)})
     expected = splits.keep_apart(frame, pd.Series(keys), one, "rows")["row"].tolist()
     assert np.flatnonzero(splits.rows_apart(digests, numbers, other, "rows")).tolist() == expected
@@ -214,8 +214,8 @@ def test_a_partial_folder_of_a_killed_run_is_replaced(tmp_path: Path) -> None:
 
 
 def test_of_endless_bad_rows_some_are_kept_and_all_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("codiemb_pipeline.ingest.rows.KEPT_REJECTS", 3)
-    ledger = Ledger("mine", rows=10)
+    monkeypatch.setattr("codiemb_pipeline.ingest.validation.KEPT_REJECTS", 3)
+    ledger = RejectLog("mine", rows=10)
     for number in range(5):
         ledger.reject("file", number, "field", "reason")
     assert (len(ledger.rejects), ledger.rejected) == (3, 5)
