@@ -103,7 +103,7 @@ def ingest(name: str, path: str, out: Path) -> dict[str, float]:
     begin = time.perf_counter()
     ingest_sources(IngestParams.parse(params, "ingest"), out)
     seconds = time.perf_counter() - begin
-    counts = json.loads((out / "counts.json").read_text(encoding="utf-8"))["sources"][name]
+    counts = json.loads((out / "counts.json").read_text(encoding="utf-8"))["sources"][name]  # any checkout's
     return {"seconds": seconds, "rows": counts["rows"], "documents": counts.get("documents", 0), "gib": _peak_gib()}
 
 

@@ -108,16 +108,16 @@ def test_cranfield_keeps_its_own_splits(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["../elsewhere", "a/b", "", ".hidden"])
 def test_a_source_name_that_is_no_folder_name_is_an_error(tmp_path: Path, name: str) -> None:
-    with pytest.raises(InputError, match=r"params\.yaml: ingest: .*name is that of its folder"):
+    with pytest.raises(InputError, match=r"params\.yaml: ingest: .*named like a folder"):
         ingest(tmp_path / "out", beir_source(tmp_path), name=name)
 
 
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"reader": "lee"}, "reader 'lee' does not read task 'ir'"),
-        ({"reader": "semanlink"}, "splits are needed for reader 'semanlink'"),
-        ({"score_range": [0, 1]}, "score_range is needed for task 'sts' .* and for no other"),
+        ({"reader": "lee"}, "mine.task: input should be 'sts'"),
+        ({"reader": "semanlink"}, "mine.splits: "),
+        ({"score_range": [0, 1]}, "mine.score_range: unknown parameter"),
         ({"documents_per_query": [3, 2]}, r"documents_per_query must be \[fewest, most\]"),
     ],
 )

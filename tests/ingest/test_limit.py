@@ -10,8 +10,8 @@ import pytest
 from registered_files import registered_source, write_cmteb, write_t2ranking
 from source_files import beir_source, counts, flag_source, ingest, pairs_source, table, write_beir, write_lines
 
-from codiemb_pipeline.ingest.splits import limit_place, within_limit
-from codiemb_pipeline.texts import pair_key
+from codiemb_pipeline.ingest.splits import within_limit
+from codiemb_pipeline.texts import hash_share, pair_key
 
 PAIRS = [{"left": f"left {n}", "right": f"right {n}", "gold": n % 6} for n in range(100)]
 ROWS = [{"query": f"query {n}", "pos": [f"p{n}", "shared"], "neg": [f"n{n}"]} for n in range(40)]
@@ -23,7 +23,7 @@ def kept_pairs(tmp_path: Path, rows: list, **changes: Any) -> list[str]:
 
 
 def test_pairs_of_the_lowest_hash_stay_in_the_order_of_the_file_and_the_rest_is_counted(tmp_path: Path) -> None:
-    places = {row["left"]: limit_place(pair_key(row["left"], row["right"]), seed=7, source="mine") for row in PAIRS}
+    places = {row["left"]: hash_share(7, "mine", "limit", pair_key(row["left"], row["right"])) for row in PAIRS}
     lowest = sorted(places, key=places.get)[:30]
     found = kept_pairs(tmp_path, PAIRS, limit=30)
     assert found == [row["left"] for row in PAIRS if row["left"] in lowest]

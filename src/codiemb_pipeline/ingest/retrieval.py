@@ -110,16 +110,15 @@ def read_rows(source: SourceFiles, log: RejectLog, corpus: Corpus) -> Relevance:
     wanted = [layout.query, layout.positive]
     for batch in read_batches(paths, name, log, wanted, optional=(layout.negative,)):
         query, relevant = batch.texts(layout.query), batch.text_lists(layout.positive, fault)
-        batch.columns[layout.negative] = [[] if v is None else v for v in batch.columns[layout.negative]]
-        others = batch.text_lists(layout.negative, fault)
+        others = batch.text_lists(layout.negative, fault, null=True)
         for index in (relevant.list.len() == 0).arg_true():
             batch.reject(index, layout.positive, "expected one text at least, found none")
-        numbers = pl.Series(batch.rows, dtype=pl.String, strict=False)
-        sound = batch.sound(query_id=numbers, text=query, relevant=relevant, others=others)
+        ids = pl.Series([f"q{row}" for row in batch.rows], dtype=pl.String)
+        sound = batch.sound(query_id=ids, text=query, relevant=relevant, others=others)
         batch.close(log)
         kept = sound["others"] if most is None else sound["others"].list.head(most)
         log.filter("negatives over named_negatives", (sound["others"].list.len() - kept.list.len()).sum())
-        queries.append(sound.select("q" + pl.col("query_id"), "text", pl.lit("train").alias("split")))
+        queries.append(sound.select("query_id", "text", pl.lit("train").alias("split")))
         place = pl.int_range(count, count + len(sound), dtype=pl.Int32, eager=True).alias("query")
         count += len(sound)
         texts = pl.DataFrame([place, sound["relevant"].alias("text"), kept.alias("others")])

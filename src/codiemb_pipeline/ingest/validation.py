@@ -144,15 +144,19 @@ class Batch:
             self.reject(index, name, reason)
         return numbers.cast(pl.Int64, strict=False)
 
-    def text_lists(self, name: str, fault: Callable[[Any, str], tuple[str, str] | None]) -> pl.Series:
+    def text_lists(
+        self, name: str, fault: Callable[[Any, str], tuple[str, str] | None], *, null: bool = False
+    ) -> pl.Series:
         """Return a column of lists of texts, their white space trimmed.
 
         Args:
             name: the column.
             fault: returns the field and the reason of a value that is not such a list, else ``None``.
+            null: whether ``None`` stands for an empty list.
         """
         values = self.columns[name]
         values = values.to_list() if isinstance(values, pl.Series) else values
+        values = [[] if value is None else value for value in values] if null else values
         lists = [_plain_list(value) for value in values]
         try:
             series = _arrow(lists, pa.large_list(pa.large_string()))

@@ -17,6 +17,7 @@ import numpy as np
 import yaml
 
 from codiemb_pipeline.artifacts.assemble import SourceRange, TokenStore, TrainingArrays
+from codiemb_pipeline.artifacts.ingest import IngestCounts, SourceCounts
 from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.ingest.registry import TRAINING_SOURCES
 from codiemb_pipeline.ingest.run import ingest_sources
@@ -131,7 +132,7 @@ def _changed_sections(root: Path, written: Mapping[str, Any]) -> set[str]:
     return {name for name, value in locked.items() if name in written and value not in (None, written[name])}
 
 
-def _of_ingest(name: str, sources: Mapping[str, Any], evidence: str) -> ExampleCount:
+def _of_ingest(name: str, sources: Mapping[str, SourceCounts], evidence: str) -> ExampleCount:
     counted = sources[name]
     return ExampleCount(name=name, task=counted.task, examples=counted.splits["train"], evidence=evidence)
 
