@@ -23,7 +23,7 @@ from codiemb_pipeline.ingest.compressed import lines_of, suffix_of
 from codiemb_pipeline.ingest.validation import Batch, RejectLog, encodes, one_line, shown
 
 FIELD_CHARACTERS = 2**24  # the csv module's own limit is 131,072; documents are longer
-BATCH_ROWS, BATCH_BYTES = 50_000, 2**25  # a batch ends at the first of the two
+BATCH_ROWS, BATCH_CHARACTERS = 50_000, 2**23  # a batch ends at the first of the two
 PARQUET_ROWS = 4096
 SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
 
@@ -130,7 +130,7 @@ class _Pending:
         self._numbers: list[int] = []
         self._values: list[tuple[Any, ...]] = []
         self._faults: list[Fault] = []
-        self._bytes = 0
+        self._characters = 0
 
     def reject(self, row: int, field: str, reason: str) -> None:
         self._log.rows += 1
@@ -141,8 +141,8 @@ class _Pending:
         self._log.rows += 1
         self._numbers.append(number)
         self._values.append(values)
-        self._bytes += size
-        return len(self._numbers) >= BATCH_ROWS or self._bytes >= BATCH_BYTES
+        self._characters += size
+        return len(self._numbers) >= BATCH_ROWS or self._characters >= BATCH_CHARACTERS
 
     def batch(self) -> Batch:
         lists = map(list, zip(*self._values, strict=True)) if self._values else ([] for _ in self._columns)
