@@ -18,8 +18,8 @@ from source_files import SHARES, beir_source, flag_source, ingest, pairs_source,
 from codiemb_pipeline.artifacts import ingest as source_tables
 from codiemb_pipeline.artifacts.ingest import PAIR_SCHEMA, TableWriter, keep_rows, read_pairs, read_retrieval
 from codiemb_pipeline.ingest import splits
-from codiemb_pipeline.ingest.validation import RejectLog
 from codiemb_pipeline.ingest.run import ingest_sources
+from codiemb_pipeline.ingest.validation import RejectLog
 from codiemb_pipeline.params.ingest import IngestParams, SplitShares
 from codiemb_pipeline.schema import SPLITS
 from codiemb_pipeline.texts import pair_key, text_key

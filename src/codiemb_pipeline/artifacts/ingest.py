@@ -2,7 +2,7 @@
 
 Retrieval: ``queries`` (query_id, text, split), ``corpus`` (doc_id, title, text), ``qrels`` (query_id, doc_id,
 relevance) and ``negatives`` (query_id, doc_id; those the source itself names, often none). Similarity: ``pairs``
-(pair_id, text_a, text_b, gold, split), gold in [0, 1]. Knows nothing of where the rows came from.
+(pair_id, text_a, text_b, gold, split), gold in [0, 1].
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import Field
 
 from codiemb_pipeline.artifacts.base import Artifact
 from codiemb_pipeline.errors import InputError
@@ -106,7 +107,7 @@ class SourceCounts(Artifact):
     judgements: int | None = None
     rows: int = 0
     rejected: int = 0
-    filtered: dict[str, int] = {}
+    filtered: dict[str, int] = Field(default_factory=dict)
 
 
 class IngestCounts(Artifact):

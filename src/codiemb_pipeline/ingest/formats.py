@@ -85,6 +85,6 @@ class Pairs:
     unlabelled: tuple[str, ...] = ()
 
 
-# A ready-made copy of a retrieval source, as in BeastyZ/cmteb_retrieval; each registered one may be read from such a copy.
+# A ready-made copy, as in BeastyZ/cmteb_retrieval: each registered retrieval source may be read from one.
 READY_MADE = Rows()
 FLAG_EMBEDDING = Rows(positive="pos", negative="neg", objects=False)

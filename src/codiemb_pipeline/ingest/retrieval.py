@@ -154,7 +154,9 @@ def read_tables(source: SourceFiles, log: RejectLog, corpus: Corpus) -> Relevanc
     qrels, negatives = [], []
     for batch in _batches(source, layout.relevant, log, layout.negative.columns[1:] if layout.negative else ()):
         query = _query_numbers(batch, layout.relevant.columns[0], queries, layout)
-        columns = [_documents(batch, name, corpus, layout) for name in batch.columns if name != layout.relevant.columns[0]]
+        columns = [
+            _documents(batch, name, corpus, layout) for name in batch.columns if name != layout.relevant.columns[0]
+        ]
         sound = batch.sound(query=query, **{f"{place}": column for place, column in enumerate(columns)})
         batch.close(log)
         for place, target in zip(range(len(columns)), (qrels, negatives), strict=False):
@@ -266,10 +268,14 @@ def read_semanlink(source: SourceFiles, log: RejectLog, corpus: Corpus) -> Relev
             key = text_key(title)
             if titles.setdefault(key, (number, title))[0] != number:
                 log.filter("documents whose title repeats")
-            pairs |= {(queries.setdefault(text_key(label), (_id_of(uri), label))[0], key) for uri, label in labels.items()}
+            pairs |= {
+                (queries.setdefault(text_key(label), (_id_of(uri), label))[0], key) for uri, label in labels.items()
+            }
     ids = pl.Series([f"d{number}" for number, _ in titles.values()], dtype=pl.String)
     batch = Batch(file, [number for number, _ in titles.values()], {"title": [title for _, title in titles.values()]})
-    corpus.add(batch, "title", batch.sound(doc_id=ids, title=batch.texts("title"), text=pl.repeat("", len(ids), eager=True)))
+    corpus.add(
+        batch, "title", batch.sound(doc_id=ids, title=batch.texts("title"), text=pl.repeat("", len(ids), eager=True))
+    )
     rows = {key: row for row, key in enumerate(titles)}
     ordered = sorted(queries.values())
     numbers = {query_id: number for number, (query_id, _) in enumerate(ordered)}

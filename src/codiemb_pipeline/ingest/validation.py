@@ -1,4 +1,4 @@
-"""Checks of columns: a row that fails one is rejected with its field and reason; too many rejected rows are an error."""
+"""Checks of columns: a row that fails one is rejected with its field and reason; too many of them are an error."""
 
 from __future__ import annotations
 

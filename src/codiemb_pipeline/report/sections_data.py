@@ -10,10 +10,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from codiemb_pipeline.artifacts.ingest import IngestCounts, SourceCounts
 from codiemb_pipeline.jsonl import read_jsonl
 from codiemb_pipeline.report.facts import STAGES, RunFacts
 from codiemb_pipeline.report.formats import listed, to_yaml
-from codiemb_pipeline.report.inputs import AbsentError, ReportInputs, read_written
+from codiemb_pipeline.report.inputs import AbsentError, ReportInputs, read_artifact, read_written
 from codiemb_pipeline.schema import SPLITS
 
 SHOWN_REJECTS = 20
@@ -27,7 +28,7 @@ def data_content(inputs: ReportInputs, train_sources: list[str]) -> dict[str, An
     Raises:
         AbsentError: ``ingest`` has written no counts.
     """
-    counts = read_written(inputs.sources / "counts.json", "ingest")["sources"]
+    counts = read_artifact(IngestCounts, inputs.sources / "counts.json").sources
     missing: list[str] = []
     try:
         manifest = read_written(inputs.model_input / "manifest.json", "assemble")
@@ -52,21 +53,21 @@ def data_content(inputs: ReportInputs, train_sources: list[str]) -> dict[str, An
     }
 
 
-def _source(name: str, entry: dict[str, Any], trained: bool) -> dict[str, Any]:
-    left_out: dict[str, int] = entry.get("left_out", {})
-    duplicates = sum(number for why, number in left_out.items() if any(word in why for word in DUPLICATE_WORDS))
+def _source(name: str, counts: SourceCounts, trained: bool) -> dict[str, Any]:
+    filtered = counts.filtered
+    duplicates = sum(number for why, number in filtered.items() if any(word in why for word in DUPLICATE_WORDS))
     return {
         "name": name,
-        "task": entry["task"],
+        "task": counts.task,
         "trained": trained,
-        "rows": entry["rows"],
-        "splits": entry["splits"],
-        "documents": entry.get("documents"),
-        "judgements": entry.get("judgements"),
-        "rejected": entry["rejected"],
+        "rows": counts.rows,
+        "splits": counts.splits,
+        "documents": counts.documents,
+        "judgements": counts.judgements,
+        "rejected": counts.rejected,
         "duplicates": duplicates,
-        "other": sum(left_out.values()) - duplicates,
-        "left_out": sorted(left_out.items(), key=lambda item: (-item[1], item[0])),
+        "other": sum(filtered.values()) - duplicates,
+        "filtered": sorted(filtered.items(), key=lambda item: (-item[1], item[0])),
     }
 
 
