@@ -1,11 +1,12 @@
-"""Peak memory and speed of ingesting sources as large as the paper's, and larger.
+"""Peak memory of ingest and of mine's loading, and the speed of ingest, on sources larger than the paper's.
 
     python perf/ingest_memory.py --gigabytes 5
-    python perf/ingest_memory.py --gigabytes 5 --sources t2ranking
+    python perf/ingest_memory.py --gigabytes 5 --sources t2ranking --compare /path/to/another/checkout
 
-Makes files of random text in the layout of T2Ranking (tables), DuReader (gzip, the documents beside their queries) and
-LCQMC (pairs), ingests each in a process of its own and prints that process's largest resident memory. The limit we set
-ourselves: under 2 GiB, whatever the size. A source takes the size asked and as much again for the result; both are
+Makes files of random text in the formats of T2Ranking (tables), DuReader (gzip, documents beside their queries) and
+LCQMC (pairs). Ingests each in a process of its own, then loads it in another process as mine does, and prints the
+largest resident memory of both. The limit is 2 GiB for any size. With ``--compare``, the code of another checkout
+ingests the same files right after. A source needs the given size on disk and as much again for each result; all is
 deleted.
 """
 
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -107,6 +109,16 @@ def ingest(name: str, path: str, out: Path) -> dict[str, float]:
     return {"seconds": seconds, "rows": counts["rows"], "documents": counts.get("documents", 0), "gib": _peak_gib()}
 
 
+def load_as_mine(name: str, out: Path) -> dict[str, float]:
+    """Load source ``name`` as mine does; return the largest memory of this process in GiB."""
+    from codiemb_pipeline.mine.judgements import read_judgements
+
+    from codiemb_pipeline.artifacts.ingest import read_retrieval
+
+    source = read_judgements(read_retrieval(out, name), name)
+    return {"documents": len(source.document_texts), "gib": _peak_gib()}
+
+
 def _peak_gib() -> float:
     """Return this process's own peak: getrusage's maximum is inherited from the process that started it."""
     status = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
@@ -114,38 +126,55 @@ def _peak_gib() -> float:
 
 
 def main() -> None:
-    """Make each source, ingest it in a child and print what that took."""
+    """Make each source, ingest and load it in child processes and print the measurements."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gigabytes", type=float, default=1.0)
     parser.add_argument("--sources", nargs="+", choices=list(MAKERS), default=list(MAKERS))
     parser.add_argument("--folder", type=Path, help="where to work; a temporary folder by default")
-    parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--compare", type=Path, help="another checkout, whose ingest is timed on the same files")
+    parser.add_argument("--one", nargs="+", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
-        name, path, out = arguments.one
-        sys.stdout.write(json.dumps(ingest(name, path, Path(out))))
+        name, out, *path = arguments.one
+        found = ingest(name, path[0], Path(out)) if path else load_as_mine(name, Path(out))
+        sys.stdout.write(json.dumps(found))
         return
-    sys.stdout.write("source       gigabytes        rows   documents   seconds    rows/s    GiB\n")
-    peaks = [_measured(name, arguments.gigabytes, arguments.folder) for name in arguments.sources]
+    sys.stdout.write("source       code   gigabytes        rows   documents   seconds    rows/s    GiB  GiB in mine\n")
+    peaks = [_measured(name, arguments) for name in arguments.sources]
     verdict = "under" if max(peaks) < LIMIT_GIB else "OVER"
     sys.stdout.write(f"largest resident memory: {max(peaks):.2f} GiB, {verdict} the limit of {LIMIT_GIB:g} GiB\n")
     sys.exit(max(peaks) >= LIMIT_GIB)
 
 
-def _measured(name: str, gigabytes: float, place: Path | None) -> float:
-    """Return the peak of ingesting one source, in GiB."""
-    with tempfile.TemporaryDirectory(dir=place) as work:
-        folder, out = Path(work) / "raw", Path(work) / "out"
-        folder.mkdir()
-        out.mkdir()
-        path = MAKERS[name](folder, gigabytes * 1e9, Texts())
+def _measured(name: str, arguments: argparse.Namespace) -> float:
+    """Return the larger peak of ingesting one source and of loading it in mine, in GiB."""
+    with tempfile.TemporaryDirectory(dir=arguments.folder) as work:
+        folder, out, other = (Path(work) / part for part in ("raw", "out", "other"))
+        for part in (folder, out, other):
+            part.mkdir()
+        path = MAKERS[name](folder, arguments.gigabytes * 1e9, Texts())
         size = sum(file.stat().st_size for file in folder.iterdir()) / 1e9
-        command = [sys.executable, __file__, "--one", name, str(path), str(out)]
-        found = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout)
+        found = _child(name, out, path)
+        mine = _child(name, out)["gib"] if found["documents"] else 0.0
+        _print(name, "this", size, found, f"{mine:12.2f}")
+        if arguments.compare is not None:
+            theirs = _child(name, other, path, checkout=arguments.compare)
+            _print(name, "other", size, theirs, f"  {theirs['seconds'] / found['seconds']:.2f} times as long")
+    return max(found["gib"], mine)
+
+
+def _child(name: str, out: Path, *path: Path, checkout: Path | None = None) -> dict[str, float]:
+    """Return what a process of its own measures, with the code of ``checkout`` where given."""
+    command = [sys.executable, __file__, "--one", name, str(out), *map(str, path)]
+    environment = os.environ | ({} if checkout is None else {"PYTHONPATH": str(checkout / "src")})
+    return json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True, env=environment).stdout)
+
+
+def _print(name: str, code: str, size: float, found: dict[str, float], rest: str) -> None:
     speed = found["rows"] / found["seconds"]
     figures = f"{size:9.2f} {found['rows']:11,} {found['documents']:11,} {found['seconds']:9.1f} {speed:9,.0f}"
-    sys.stdout.write(f"{name:12} {figures} {found['gib']:6.2f}\n")
-    return found["gib"]
+    sys.stdout.write(f"{name:12} {code:6} {figures} {found['gib']:6.2f} {rest}\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ def text_key(text: str) -> str:
     A text without any letter or digit keeps its folded form, trimmed, so that ``"?"`` and ``"!"`` stay apart.
     """
     folded = unicodedata.normalize("NFKC", text).casefold()
-    letters = "".join(character for character in folded if character.isalnum())
+    letters = folded if folded.isalnum() else "".join(filter(str.isalnum, folded))
     return letters or folded.strip()
 
 

@@ -81,7 +81,7 @@ def test_a_parquet_text_that_is_not_utf8_is_an_error_that_names_the_file(tmp_pat
     left = pa.Array.from_buffers(pa.string(), 2, buffers)
     path = tmp_path / "pairs.parquet"
     pq.write_table(pa.table({"left": left, "right": ["a", "b"], "gold": [1.0, 2.0]}), path)
-    with pytest.raises(InputError, match=r"pairs\.parquet: after row 0: not UTF-8"):
+    with pytest.raises(InputError, match=r"pairs\.parquet: after row 0: .*UTF8"):
         ingest(tmp_path / "out", pairs_source(path))
 
 

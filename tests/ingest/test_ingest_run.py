@@ -38,9 +38,9 @@ def test_semanlink_holds_7300_documents_of_which_7172_have_a_title_of_their_own(
     found = counts(quickstart, "semanlink")
     assert (found["rows"], found["rejected"], found["documents"], found["judgements"]) == (7300, 0, 7172, 13569)
     assert found["splits"] == {"train": 1660, "dev": 232, "test": 458}
-    assert found["left_out"]["documents without a title"] == 61
-    assert found["left_out"]["documents whose title repeats"] == 67
-    assert found["left_out"]["queries with relevant documents outside 2 to 60"] == 1816
+    assert found["filtered"]["documents without a title"] == 61
+    assert found["filtered"]["documents whose title repeats"] == 67
+    assert found["filtered"]["queries with relevant documents outside 2 to 60"] == 1816
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_similarity_sources_have_all_their_pairs(
 ) -> None:
     found = counts(quickstart, name)
     assert (found["rows"], found["rejected"], found["splits"]) == (rows, 0, splits)
-    assert found["left_out"].get("pairs that repeat", 0) == repeats == rows - sum(splits.values())
+    assert found["filtered"].get("pairs that repeat", 0) == repeats == rows - sum(splits.values())
     gold = [row[3] for row in table(quickstart, "pairs", name)]
     assert 0 <= min(gold) < max(gold) <= 1
 
@@ -108,16 +108,16 @@ def test_cranfield_keeps_its_own_splits(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["../elsewhere", "a/b", "", ".hidden"])
 def test_a_source_name_that_is_no_folder_name_is_an_error(tmp_path: Path, name: str) -> None:
-    with pytest.raises(InputError, match=r"params\.yaml: ingest: .*name is that of its folder"):
+    with pytest.raises(InputError, match=r"params\.yaml: ingest: .*named like a folder"):
         ingest(tmp_path / "out", beir_source(tmp_path), name=name)
 
 
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"reader": "lee"}, "reader 'lee' does not read task 'ir'"),
-        ({"reader": "semanlink"}, "splits are needed for reader 'semanlink'"),
-        ({"score_range": [0, 1]}, "score_range is needed for task 'sts' .* and for no other"),
+        ({"reader": "lee"}, "mine.task: input should be 'sts'"),
+        ({"reader": "semanlink"}, "mine.splits: "),
+        ({"score_range": [0, 1]}, "mine.score_range: unknown parameter"),
         ({"documents_per_query": [3, 2]}, r"documents_per_query must be \[fewest, most\]"),
     ],
 )

@@ -10,8 +10,8 @@ import pytest
 from registered_files import registered_source, write_cmteb, write_t2ranking
 from source_files import beir_source, counts, flag_source, ingest, pairs_source, table, write_beir, write_lines
 
-from codiemb_pipeline.ingest.splits import limit_place, within_limit
-from codiemb_pipeline.texts import pair_key
+from codiemb_pipeline.ingest.splits import within_limit
+from codiemb_pipeline.texts import hash_share, pair_key
 
 PAIRS = [{"left": f"left {n}", "right": f"right {n}", "gold": n % 6} for n in range(100)]
 ROWS = [{"query": f"query {n}", "pos": [f"p{n}", "shared"], "neg": [f"n{n}"]} for n in range(40)]
@@ -23,11 +23,11 @@ def kept_pairs(tmp_path: Path, rows: list, **changes: Any) -> list[str]:
 
 
 def test_pairs_of_the_lowest_hash_stay_in_the_order_of_the_file_and_the_rest_is_counted(tmp_path: Path) -> None:
-    places = {row["left"]: limit_place(pair_key(row["left"], row["right"]), seed=7, source="mine") for row in PAIRS}
+    places = {row["left"]: hash_share(7, "mine", "limit", pair_key(row["left"], row["right"])) for row in PAIRS}
     lowest = sorted(places, key=places.get)[:30]
     found = kept_pairs(tmp_path, PAIRS, limit=30)
     assert found == [row["left"] for row in PAIRS if row["left"] in lowest]
-    assert counts(tmp_path / "out")["left_out"] == {"pairs over the limit": 70}
+    assert counts(tmp_path / "out")["filtered"] == {"pairs over the limit": 70}
     assert counts(tmp_path / "out")["rows"] == 100
 
 
@@ -43,8 +43,8 @@ def test_a_limit_counts_pairs_that_repeat_once(tmp_path: Path) -> None:
 
 def test_a_limit_above_the_number_of_rows_changes_nothing(tmp_path: Path) -> None:
     assert kept_pairs(tmp_path, PAIRS, limit=100) == kept_pairs(tmp_path, PAIRS)
-    assert "left_out" in counts(tmp_path / "out")
-    assert counts(tmp_path / "out")["left_out"] == {}
+    assert "filtered" in counts(tmp_path / "out")
+    assert counts(tmp_path / "out")["filtered"] == {}
 
 
 def test_documents_beside_their_queries_go_with_them(tmp_path: Path) -> None:
@@ -56,8 +56,8 @@ def test_documents_beside_their_queries_go_with_them(tmp_path: Path) -> None:
     assert {texts[row[1]] for row in table(out, "qrels")} == {"shared"} | {f"p{n}" for n in numbers}
     assert {texts[row[1]] for row in table(out, "negatives")} == {f"n{n}" for n in numbers}
     assert counts(out)["documents"] == len(texts) == 11
-    left_out = {"queries over the limit": 35, "documents of no query within the limit": 70}
-    assert counts(out)["left_out"] == left_out
+    filtered = {"queries over the limit": 35, "documents of no query within the limit": 70}
+    assert counts(out)["filtered"] == filtered
 
 
 def test_a_corpus_of_its_own_stays_whole(tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_a_corpus_of_its_own_stays_whole(tmp_path: Path) -> None:
 def test_registered_sources_take_a_limit_too_of_queries_with_a_relevant_document(tmp_path: Path) -> None:
     out = ingest(tmp_path / "t2", registered_source("t2ranking", write_t2ranking(tmp_path / "raw"), limit=1))
     assert len(table(out, "queries")) == 1
-    assert counts(out)["left_out"]["queries over the limit"] == 1
+    assert counts(out)["filtered"]["queries over the limit"] == 1
     folder = write_cmteb(tmp_path / "lcqmc", [(f"a{n}", f"b{n}", 1) for n in range(20)])
     assert len(table(ingest(tmp_path / "pairs", registered_source("lcqmc", folder, limit=6)), "pairs")) == 6
 

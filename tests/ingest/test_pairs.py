@@ -72,7 +72,7 @@ def test_a_pair_of_a_later_split_leaves_the_earlier_ones_in_either_order(tmp_pat
     kept = {(row[4], row[1], row[2]) for row in table(out, "pairs")}
     test = {("test", "red", "blue"), ("test", "two", "one")}
     assert kept == test | {("train", "a cat", "a dog"), ("dev", "a bird", "a fish")}
-    assert counts(out)["left_out"] == {"pairs in a later split too": 3}
+    assert counts(out)["filtered"] == {"pairs in a later split too": 3}
 
 
 def test_word_lists_skip_comments_and_keep_the_first_of_a_repeated_pair(tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_word_lists_skip_comments_and_keep_the_first_of_a_repeated_pair(tmp_path
     expected = [("tiger", "tiger", 1.0), ("bank", "money", 0.75), ("a", "b", 0.0)]
     assert [row[1:4] for row in table(out, "pairs")] == expected
     assert counts(out)["rows"] == 4
-    assert counts(out)["left_out"] == {"pairs that repeat": 1}
+    assert counts(out)["filtered"] == {"pairs that repeat": 1}
 
 
 def test_a_word_line_of_other_than_three_fields_is_a_bad_row(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def test_without_shares_the_validation_pairs_are_dev_and_with_shares_they_are_no
     write_cmteb(folder, [("held", "out", 1), ("BLUE", "red!", 1)], split="validation")
     out = run(tmp_path, "lcqmc", folder)
     assert counts(out)["splits"] == {"train": 2, "dev": 2, "test": 0}
-    assert counts(out)["left_out"] == {"pairs in a later split too": 1}
+    assert counts(out)["filtered"] == {"pairs in a later split too": 1}
     out = run(tmp_path, "lcqmc", folder, splits=ALL_TRAIN)
     assert counts(out)["splits"] == {"train": 3, "dev": 0, "test": 0}
 
@@ -71,7 +71,7 @@ def test_a_dev_set_is_cut_from_training_pairs_and_no_spelling_of_one_is_in_both(
     assert len(keys["train"] | keys["dev"]) == len(pairs(out)) == 60
     assert not keys["train"] & keys["dev"]
     assert min(map(len, keys.values())) > 15
-    assert counts(out)["left_out"] == {"pairs that repeat": 120}
+    assert counts(out)["filtered"] == {"pairs that repeat": 120}
 
 
 CLUE_ROWS = [
@@ -89,7 +89,7 @@ def test_of_three_classes_only_entailment_is_similar_and_rows_without_a_label_ar
     write_lines(tmp_path / "clue/train.json", CLUE_ROWS)
     out = run(tmp_path, name, tmp_path / "clue")
     assert [row[1:3] for row in pairs(out)] == [("it is wet", 1.0), ("he sings", 0.0), ("it is dry", 0.0)]
-    assert counts(out)["left_out"] == {"pairs without a label": 1}
+    assert counts(out)["filtered"] == {"pairs without a label": 1}
     assert counts(out)["rejected"] == 0
 
 
@@ -100,7 +100,7 @@ def test_classes_by_number_are_in_the_declared_order(tmp_path: Path) -> None:
     pd.DataFrame(rows).to_parquet(tmp_path / "clue/cmnli/train-00000-of-00001.parquet")
     out = run(tmp_path, "cmnli", tmp_path / "clue")
     assert [row[2] for row in pairs(out)] == [1.0, 0.0, 0.0]
-    assert counts(out)["left_out"] == {"pairs without a label": 1}
+    assert counts(out)["filtered"] == {"pairs without a label": 1}
 
 
 @pytest.mark.parametrize("label", ["similar", 3, 1.5, True])

@@ -44,8 +44,8 @@ def test_t2ranking_takes_positives_from_its_retrieval_qrels_and_grades_from_the_
     assert table(out, "queries") == [("1", "one question", "train"), ("2", "another question", "train")]
     assert table(out, "qrels") == [("1", "1", 3), ("1", "2", 2), ("2", "4", 2)]
     assert table(out, "negatives") == [("1", "4")]
-    left_out = {"pairs with a grade, but not called relevant": 1, "queries without a relevant document": 1}
-    assert counts(out)["left_out"] == left_out
+    filtered = {"pairs with a grade, but not called relevant": 1, "queries without a relevant document": 1}
+    assert counts(out)["filtered"] == filtered
     assert (counts(out)["documents"], counts(out)["judgements"], counts(out)["task"]) == (4, 3, "ir")
 
 
@@ -54,7 +54,7 @@ def test_a_relevant_pair_without_a_grade_counts_as_one(tmp_path: Path) -> None:
     out = run(tmp_path, "t2ranking", folder)
     assert table(out, "qrels") == [("1", "1", 3), ("1", "2", 1), ("2", "4", 1)]
     assert table(out, "negatives") == []
-    assert counts(out)["left_out"]["negatives that are relevant"] == 1
+    assert counts(out)["filtered"]["negatives that are relevant"] == 1
 
 
 def test_the_files_are_found_where_the_hub_has_them_too(tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ def test_cmedqa2_reads_its_zips_and_counts_no_repeats_of_its_triples(tmp_path: P
     assert table(out, "queries") == [("7", "a pain, in the back", "train")]
     assert table(out, "qrels") == [("7", "1", 1), ("7", "2", 1)]
     assert table(out, "negatives") == [("7", "3"), ("7", "4")]
-    assert counts(out)["left_out"] == {"queries without a relevant document": 1}
+    assert counts(out)["filtered"] == {"queries without a relevant document": 1}
 
 
 def test_a_zip_of_two_files_or_a_broken_one_is_an_error_that_names_it(tmp_path: Path) -> None:
@@ -233,14 +233,14 @@ def test_a_dev_set_is_cut_from_training_queries_and_no_spelling_of_one_is_in_bot
     queries = table(out, "queries")
     assert len({text_key(text) for _, text, _ in queries}) == len(queries) == 50
     assert 10 < sum(split == "dev" for _, _, split in queries) < 40
-    assert counts(out)["left_out"] == {"queries that repeat": 150}
+    assert counts(out)["filtered"] == {"queries that repeat": 150}
     assert len(table(out, "qrels")) == 200
 
 
 def test_named_negatives_keeps_the_first_and_counts_the_others(tmp_path: Path) -> None:
     out = run(tmp_path, "mmarco_zh", write_mmarco(tmp_path / "m"), named_negatives=1)
     assert named(out, "negatives") == [("11", "一"), ("12", "零")]
-    assert counts(out)["left_out"] == {"negatives over named_negatives": 1}
+    assert counts(out)["filtered"] == {"negatives over named_negatives": 1}
     path = write_lines(tmp_path / "copy.jsonl", READY_MADE)
     assert table(run(tmp_path, "dureader", path, named_negatives=0), "negatives") == []
 
@@ -249,4 +249,4 @@ def test_named_negatives_counts_a_document_beside_several_relevant_ones_once(tmp
     """Question 7 has rows of negatives 3, 4, 3, 4: two documents."""
     out = run(tmp_path, "cmedqa2", write_cmedqa2(tmp_path / "c"), named_negatives=2)
     assert table(out, "negatives") == [("7", "3"), ("7", "4")]
-    assert "negatives over named_negatives" not in counts(out)["left_out"]
+    assert "negatives over named_negatives" not in counts(out)["filtered"]

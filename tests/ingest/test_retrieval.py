@@ -36,14 +36,14 @@ def test_judgements_of_no_relevance_and_repeated_ones_are_counted_and_not_kept(t
     qrels = QRELS | {"test": [("q2", "d2", 1), ("q2", "d1", 0), ("q2", "d3", -1), ("q2", "d2", 3)]}
     out = ingest(tmp_path / "out", beir_source(write_beir(tmp_path / "beir", qrels=qrels)))
     assert [row for row in table(out, "qrels") if row[0] == "q2"] == [("q2", "d2", 1)]
-    assert counts(out)["left_out"] == {"judgements of no relevance": 2, "judgements that repeat": 1}
+    assert counts(out)["filtered"] == {"judgements of no relevance": 2, "judgements that repeat": 1}
 
 
 def test_a_query_without_a_relevant_document_is_left_out_and_counted(tmp_path: Path) -> None:
     queries = [{"_id": "q1", "text": "what lifts a wing"}, {"_id": "q2", "text": "x"}, {"_id": "q3", "text": "y"}]
     out = ingest(tmp_path / "out", beir_source(write_beir(tmp_path / "beir", queries=queries)))
     assert [row[0] for row in table(out, "queries")] == ["q1", "q2"]
-    assert counts(out)["left_out"] == {"queries without a relevant document": 1}
+    assert counts(out)["filtered"] == {"queries without a relevant document": 1}
 
 
 def test_a_query_of_a_later_split_leaves_the_earlier_one(tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_a_query_of_a_later_split_leaves_the_earlier_one(tmp_path: Path) -> None
     out = ingest(tmp_path / "out", beir_source(write_beir(tmp_path / "beir", queries=queries)))
     assert table(out, "queries") == [("q2", "what is drag", "test")]
     assert {row[0] for row in table(out, "qrels")} == {"q2"}
-    assert counts(out)["left_out"] == {"queries in a later split too": 1}
+    assert counts(out)["filtered"] == {"queries in a later split too": 1}
 
 
 def test_whole_numbers_are_ids_too(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_a_repeated_query_gives_its_documents_to_the_first(tmp_path: Path) -> No
         ("q1", "other"),
     ]
     assert [(query_id, texts[doc_id]) for query_id, doc_id in table(out, "negatives")] == [("q1", "far")]
-    assert counts(out)["left_out"] == {"negatives that are relevant": 1, "queries that repeat": 1}
+    assert counts(out)["filtered"] == {"negatives that are relevant": 1, "queries that repeat": 1}
 
 
 def semanlink_source(folder: Path, documents: Any, tags: Any, **changes: Any) -> dict[str, Any]:
@@ -115,7 +115,7 @@ def test_semanlink_merges_documents_of_one_title_and_asks_by_the_first_label(tmp
     assert table(out, "corpus") == [("d1", "Linked Data", ""), ("d4", "Graphs", "")]
     assert table(out, "queries") == [("rdf", "RDF", "train"), ("sw", "Semantic Web", "train")]
     assert table(out, "qrels") == [("rdf", "d1", 1), ("rdf", "d4", 1), ("sw", "d1", 1)]
-    assert counts(out)["left_out"] == {"documents whose title repeats": 1, "documents without a title": 1}
+    assert counts(out)["filtered"] == {"documents whose title repeats": 1, "documents without a title": 1}
 
 
 def test_queries_of_too_few_or_too_many_documents_are_left_out_and_counted(tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_queries_of_too_few_or_too_many_documents_are_left_out_and_counted(tmp_p
     source = semanlink_source(tmp_path / "s", documents, TAGS, documents_per_query=[2, 3])
     out = ingest(tmp_path / "out", source)
     assert [row[0] for row in table(out, "queries")] == ["rdf"]
-    assert counts(out)["left_out"] == {"queries with relevant documents outside 2 to 3": 1}
+    assert counts(out)["filtered"] == {"queries with relevant documents outside 2 to 3": 1}
     assert {row[0] for row in table(out, "qrels")} == {"rdf"}
 
 

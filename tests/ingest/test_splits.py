@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from source_files import SHARES, flag_source, ingest, pairs_source, table, write_lines
 
-from codiemb_pipeline.ingest.splits import split_of
+from codiemb_pipeline.ingest.splits import hashes_of
+from codiemb_pipeline.ingest.splits import splits_of as splits_by
 from codiemb_pipeline.params.ingest import SplitShares
 from codiemb_pipeline.texts import pair_key, text_key
 
@@ -23,7 +24,7 @@ def splits_of(tmp_path: Path, rows: list[dict], name: str, **changes: int | str)
 def test_shares_are_about_as_asked() -> None:
     """Of 10,000 keys at shares 0.7, 0.1, 0.2 the counts lie within four standard deviations (at most 185)."""
     shares = SplitShares(train=0.7, dev=0.1, test=0.2)
-    found = [split_of(f"key {n}", shares, seed=1, source="s") for n in range(10_000)]
+    found = splits_by(hashes_of((f"key {n}" for n in range(10_000)), 1, "s"), shares).cast(str).to_list()
     for split, share in (("train", 0.7), ("dev", 0.1), ("test", 0.2)):
         assert abs(found.count(split) - 10_000 * share) < 185
 
@@ -31,7 +32,7 @@ def test_shares_are_about_as_asked() -> None:
 @pytest.mark.parametrize("split", ["train", "dev", "test"])
 def test_a_share_of_one_takes_everything(split: str) -> None:
     shares = SplitShares(**{name: float(name == split) for name in ("train", "dev", "test")})
-    assert {split_of(n, shares, seed=1, source="s") for n in range(500)} == {split}
+    assert set(splits_by(hashes_of(range(500), 1, "s"), shares).cast(str)) == {split}
 
 
 def test_a_pair_keeps_its_split_when_rows_are_added_and_reordered(tmp_path: Path) -> None:

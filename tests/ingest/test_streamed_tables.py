@@ -10,6 +10,7 @@ from typing import Any
 import frozen_params
 import numpy as np
 import pandas as pd
+import polars as pl
 import pyarrow.parquet as pq
 import pytest
 from source_files import SHARES, beir_source, flag_source, ingest, pairs_source, table, write_beir, write_lines
@@ -17,9 +18,8 @@ from source_files import SHARES, beir_source, flag_source, ingest, pairs_source,
 from codiemb_pipeline.artifacts import ingest as source_tables
 from codiemb_pipeline.artifacts.ingest import PAIR_SCHEMA, TableWriter, keep_rows, read_pairs, read_retrieval
 from codiemb_pipeline.ingest import splits
-from codiemb_pipeline.ingest.digests import digest_of
-from codiemb_pipeline.ingest.rows import Ledger
 from codiemb_pipeline.ingest.run import ingest_sources
+from codiemb_pipeline.ingest.validation import RejectLog
 from codiemb_pipeline.params.ingest import IngestParams, SplitShares
 from codiemb_pipeline.schema import SPLITS
 from codiemb_pipeline.texts import pair_key, text_key
@@ -64,7 +64,7 @@ def test_pairs_equal_those_of_naive_code_in_memory(tmp_path: Path) -> None:
     for number, row in enumerate(rows, start=1):
         key = pair_key(row["left"], row["right"])
         if key not in seen:
-            split = splits.split_of(key, shares, seed=7, source="mine")
+            split = splits.splits_of(splits.hashes_of([key], 7, "mine"), shares)[0]
             expected.append((f"{number}", row["left"], row["right"], row["gold"] / 5, split))
         seen.add(key)
     source = pairs_source(write_lines(tmp_path / "pairs.jsonl", rows), splits=SHARES)
@@ -142,8 +142,8 @@ def test_keep_rows_leaves_those_rows_in_their_order_and_a_readable_file_when_non
     for name, keep in (("some", [True, False, False, True, True]), ("none", [False] * 5), ("all", [True] * 5)):
         path = tmp_path / f"{name}.parquet"
         with TableWriter(path, PAIR_SCHEMA) as writer:
-            for number in range(5):
-                writer.add((str(number), "a", "b", 0.5, "train"))
+            rows = [(str(number), "a", "b", 0.5, "train") for number in range(5)]
+            writer.write(pl.DataFrame(rows, schema=PAIR_SCHEMA.names, orient="row"))
         keep_rows(path, np.array(keep))
         found = pd.read_parquet(path)
         assert found["pair_id"].tolist() == [str(number) for number in range(5) if keep[number]]
@@ -155,13 +155,21 @@ def test_keep_rows_leaves_those_rows_in_their_order_and_a_readable_file_when_non
 def test_rows_are_kept_apart_by_digest_as_by_key(monkeypatch: pytest.MonkeyPatch, rows: int, parts: int) -> None:
     monkeypatch.setattr(splits, "PARTS", parts)
     draw = np.random.default_rng(rows)
+    log = RejectLog("mine")
     keys, numbers = draw.integers(0, max(rows // 2, 1), rows), draw.integers(0, 3, rows).astype(np.int8)
-    digests = bytearray(b"".join(digest_of(str(key)) for key in keys))
-    one, other = Ledger("one"), Ledger("other")
-    frame = pd.DataFrame({"split": [SPLITS[number] for number in numbers], "row": np.arange(rows)})
-    expected = splits.keep_apart(frame, pd.Series(keys), one, "rows")["row"].tolist()
-    assert np.flatnonzero(splits.rows_apart(digests, numbers, other, "rows")).tolist() == expected
-    assert one.left_out == other.left_out
+    found = splits.rows_apart(
+        splits.hashes_of(keys), pl.Series([SPLITS[n] for n in numbers], dtype=splits.SPLIT_TYPE), log, "rows"
+    )
+    latest = {key: max(n for other, n in zip(keys, numbers, strict=True) if other == key) for key in keys}
+    expected, seen = [], set()
+    for row, (key, number) in enumerate(zip(keys, numbers, strict=True)):
+        if number == latest[key] and key not in seen:
+            expected.append(row)
+            seen.add(key)
+    assert np.flatnonzero(found).tolist() == expected
+    leaked = sum(number < latest[key] for key, number in zip(keys, numbers, strict=True))
+    assert log.filtered.get("rows in a later split too", 0) == leaked
+    assert log.filtered.get("rows that repeat", 0) == rows - leaked - len(expected)
 
 
 def test_two_runs_write_the_same_bytes_and_the_readers_of_later_stages_read_them(tmp_path: Path) -> None:
@@ -175,7 +183,7 @@ def test_two_runs_write_the_same_bytes_and_the_readers_of_later_stages_read_them
     for file in sorted(outs[0].rglob("*.parquet")):
         assert file.read_bytes() == (outs[1] / file.relative_to(outs[0])).read_bytes()
     tables = read_retrieval(outs[0], "search")
-    assert tables.document_texts()[1] == "t1 document 1"
+    assert list(tables.document_texts())[1] == "t1 document 1"
     assert tables.corpus["text"].dtype == tables.queries["text"].dtype == "str"
     assert read_pairs(outs[0], "pairs").pairs["gold"].dtype == np.float64
 
@@ -187,19 +195,18 @@ def test_an_interrupted_run_leaves_what_was_whole_and_nothing_half_written(
     out = ingest(tmp_path / "out", flag_source(path))
     before = table(out, "corpus")
     monkeypatch.setattr(source_tables, "GROUP_ROWS", 5)
-    added = 0
+    written = 0
 
-    def interrupt(self: TableWriter, row: tuple, add: Any = TableWriter.add) -> None:
-        nonlocal added
-        added += 1
-        if added > 20:
+    def interrupt(self: TableWriter, group: pl.DataFrame, write: Any = TableWriter._write) -> None:
+        nonlocal written
+        written += 1
+        if written > 2:
             raise KeyboardInterrupt
-        add(self, row)
+        write(self, group)
 
-    monkeypatch.setattr(TableWriter, "add", interrupt)
+    monkeypatch.setattr(TableWriter, "_write", interrupt)
     with pytest.raises(KeyboardInterrupt):
         ingest(out, flag_source(path))
-    assert added == 21
     assert sorted(entry.name for entry in out.iterdir()) == ["counts.json", "mine", "rejects.jsonl"]
     assert table(out, "corpus") == before
 
@@ -214,11 +221,10 @@ def test_a_partial_folder_of_a_killed_run_is_replaced(tmp_path: Path) -> None:
 
 
 def test_of_endless_bad_rows_some_are_kept_and_all_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("codiemb_pipeline.ingest.rows.KEPT_REJECTS", 3)
-    ledger = Ledger("mine", rows=10)
-    for number in range(5):
-        ledger.reject("file", number, "field", "reason")
-    assert (len(ledger.rejects), ledger.rejected) == (3, 5)
-    ledger.check(0.5)
+    monkeypatch.setattr("codiemb_pipeline.ingest.validation.KEPT_REJECTS", 3)
+    log = RejectLog("mine", rows=10)
+    log.reject("file", [(number, "field", "reason") for number in range(5)])
+    assert (len(log.rejects), log.rejected) == (3, 5)
+    log.check(0.5)
     with pytest.raises(ValueError, match="5 of 10 rows are bad"):
-        ledger.check(0.4)
+        log.check(0.4)

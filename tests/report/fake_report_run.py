@@ -81,15 +81,15 @@ def fake_facts(params: dict[str, Any] | None = None) -> RunFacts:
 
 
 def _ingest(folder: Path) -> None:
-    def pairs(rows: int, train: int, dev: int, test: int, rejected: int = 0, **left_out: int) -> dict[str, Any]:
-        left = {key.replace("_", " "): number for key, number in left_out.items()}
+    def pairs(rows: int, train: int, dev: int, test: int, rejected: int = 0, **filtered: int) -> dict[str, Any]:
+        left = {key.replace("_", " "): number for key, number in filtered.items()}
         splits = {"train": train, "dev": dev, "test": test}
-        return {"task": "sts", "rows": rows, "rejected": rejected, "left_out": left, "splits": splits}
+        return {"task": "sts", "rows": rows, "rejected": rejected, "filtered": left, "splits": splits}
 
     semanlink = {
         "task": "ir", "rows": 14102, "rejected": 0, "documents": 7128, "judgements": 18231,
         "splits": {"train": 1161, "dev": 163, "test": 330},
-        "left_out": {"queries with relevant documents outside 2 to 60": 712, "documents whose title repeats": 31},
+        "filtered": {"queries with relevant documents outside 2 to 60": 712, "documents whose title repeats": 31},
     }  # fmt: skip
     sources = {
         "semanlink": semanlink,

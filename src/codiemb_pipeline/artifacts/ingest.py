@@ -12,14 +12,18 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import ClassVar, Self
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import Field
 
+from codiemb_pipeline.artifacts.base import Artifact
 from codiemb_pipeline.errors import InputError
+from codiemb_pipeline.schema import Split, Task
 
 QUERY_COLUMNS = ["query_id", "text", "split"]
 CORPUS_COLUMNS = ["doc_id", "title", "text"]
@@ -36,27 +40,26 @@ BATCH_ROWS = 4096  # documents read at a time
 
 
 class TableWriter:
-    """Streams rows into a parquet file, a row group at a time; the same rows give the same bytes."""
+    """Streams rows into a parquet file; the same rows give the same bytes, in whatever batches they come."""
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
-        self.rows = 0
         self._schema = schema
         self._file = pq.ParquetWriter(path, schema)
-        self._waiting: list[tuple[Any, ...]] = []
-        self._characters = 0
+        self._waiting = pl.DataFrame(schema=pl.Schema(schema))
 
-    def add(self, row: tuple[Any, ...]) -> None:
-        """Write one row, its values in the order of the schema."""
-        self._waiting.append(row)
-        self.rows += 1
-        self._characters += sum(len(value) for value in row if isinstance(value, str))
-        if len(self._waiting) >= GROUP_ROWS or self._characters >= GROUP_CHARACTERS:
-            self._flush()
-
-    def close(self) -> None:
-        """Write what waits and end the file."""
-        self._flush()
-        self._file.close()
+    def write(self, frame: pl.DataFrame) -> None:
+        """Write rows; the columns of the schema must be there."""
+        waiting = pl.concat([self._waiting, frame.select(self._waiting.columns)])
+        texts = pl.sum_horizontal(pl.col(pl.String).str.len_chars().cast(pl.Int64))
+        characters = waiting.select(texts.cum_sum()).to_series().to_numpy()
+        start = before = 0
+        while start < len(waiting):
+            end = min(start + GROUP_ROWS - 1, int(np.searchsorted(characters, before + GROUP_CHARACTERS))) + 1
+            if end > len(waiting):
+                break
+            self._write(waiting[start:end])
+            start, before = end, characters[end - 1]
+        self._waiting = waiting[start:]
 
     def __enter__(self) -> Self:
         return self
@@ -64,17 +67,12 @@ class TableWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self._file.close()
+        if kind is None and len(self._waiting):
+            self._write(self._waiting)
+        self._file.close()
 
-    def _flush(self) -> None:
-        if self._waiting:
-            columns = zip(*self._waiting, strict=True)
-            arrays = [pa.array(column, field.type) for column, field in zip(columns, self._schema, strict=True)]
-            self._file.write_table(pa.Table.from_arrays(arrays, schema=self._schema))
-            self._waiting, self._characters = [], 0
+    def _write(self, group: pl.DataFrame) -> None:
+        self._file.write_table(group.to_arrow().cast(self._schema).combine_chunks())
 
 
 def keep_rows(path: Path, keep: np.ndarray) -> None:
@@ -91,6 +89,35 @@ def keep_rows(path: Path, keep: np.ndarray) -> None:
             if stays.any():
                 writer.write_table(group.filter(pa.array(stays)))
     shorter.replace(path)
+
+
+class SourceCounts(Artifact):
+    """Counts of one source.
+
+    Attributes:
+        task: ``ir`` or ``sts``.
+        splits: queries or pairs by split.
+        documents: rows of the corpus; ``None`` for pairs.
+        judgements: rows of the qrels; ``None`` for pairs.
+        rows: rows read.
+        rejected: bad rows; the first of them are in ``rejects.jsonl``.
+        filtered: sound rows that were not kept, by reason.
+    """
+
+    task: Task
+    splits: dict[Split, int]
+    documents: int | None = None
+    judgements: int | None = None
+    rows: int = 0
+    rejected: int = 0
+    filtered: dict[str, int] = Field(default_factory=dict)
+
+
+class IngestCounts(Artifact):
+    """Counts of all sources, by name: the content of ``counts.json``."""
+
+    written_by: ClassVar[str] = "ingest"
+    sources: dict[str, SourceCounts]
 
 
 @dataclass

@@ -18,7 +18,7 @@ from codiemb_pipeline.bundle.manifest import Entry, Manifest, files_of
 from codiemb_pipeline.bundle.use import asked_of, bundled_sections
 from codiemb_pipeline.encoder.checkpoint import base_folder
 from codiemb_pipeline.errors import InputError, PipelineError
-from codiemb_pipeline.ingest.origin import locate
+from codiemb_pipeline.ingest.sources import locate
 from codiemb_pipeline.params import Params
 from codiemb_pipeline.plan.requirements import Resource, required_resources
 
@@ -62,7 +62,7 @@ def _path_of(resource: Resource, params: Params) -> Path:
     if resource.kind == "encoder":
         return base_folder(params.encoder)
     if resource.kind == "source":
-        return locate(resource.name, params.ingest.sources[resource.name])[1]
+        return locate(resource.name, params.ingest.sources[resource.name]).path
     place = place_of(resource.name, resource.path)
     if place.folder is not None:
         return place.folder

@@ -1,8 +1,8 @@
-"""Users' files as rows: a row that can't be read is set aside, a file that can't be read as a whole is an error.
+"""Users' files as batches of columns: a broken row is rejected, a file that cannot be read at all is an error.
 
-Knows nothing of what a row stands for. A row's number is its line in the file, the header of a table being line 1 (the
-first of its lines where a quoted field runs over several); in parquet, which has no lines, rows count from 1. Nothing
-is held but the row at hand; gzip and zip are read as they stream.
+A row's number is its line in the file, the header of a table being line 1 (the first of its lines where a quoted field
+runs over several); parquet rows count from 1. jsonl and csv are parsed line by line, because polars reads a number as a
+text and names no broken row; everything after that works on columns.
 """
 
 from __future__ import annotations
@@ -14,19 +14,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from codiemb_pipeline.errors import InputError, nearest
-from codiemb_pipeline.ingest.rows import Ledger, encodes, one_line, shown
-from codiemb_pipeline.ingest.streams import form_of, open_bytes
+from codiemb_pipeline.ingest.compressed import lines_of, suffix_of
+from codiemb_pipeline.ingest.validation import Batch, RejectLog, encodes, one_line, shown
 
-# The csv module refuses fields of over 131,072 characters unless told otherwise; long documents are longer.
-FIELD_CHARACTERS = 2**24
-PARQUET_BATCH = 2048
-FORMS = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
+FIELD_CHARACTERS = 2**24  # the csv module's own limit is 131,072; documents are longer
+BATCH_ROWS, BATCH_CHARACTERS = 50_000, 2**23  # a batch ends at the first of the two
+PARQUET_ROWS = 4096
+SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
 
-Row = tuple[int, dict[str, Any]]
+Fault = tuple[int, str, str]
 
 
 def check_filled(path: Path, name: str) -> None:
@@ -37,55 +38,55 @@ def check_filled(path: Path, name: str) -> None:
         raise InputError(f"{name}: expected rows, found an empty file")
 
 
-def read_rows(
-    path: Path | list[Path],
+def read_batches(
+    paths: list[Path],
     name: str,
-    ledger: Ledger,
+    log: RejectLog,
     columns: list[str],
     *,
+    optional: tuple[str, ...] = (),
     form: str | None = None,
-    header: list[str] | None = None,
-) -> Iterator[Row]:
-    """Yield (row number, row) of a jsonl, csv, tsv or parquet file.
+    header: tuple[str, ...] | None = None,
+) -> Iterator[Batch]:
+    """Yield the rows of a jsonl, csv, tsv or parquet file. Whoever takes a batch closes it.
 
     Args:
-        path: the file, or the files that are its parts.
-        name: how messages call it.
-        ledger: takes rows that are no rows (not UTF-8, not JSON, too few fields).
-        columns: fields that must be there: the header's for tables, every row's for jsonl.
-        form: ``.jsonl``, ``.csv``, ``.tsv`` or ``.parquet``; the suffix says it where ``None``.
-        header: fields of a table that does not name them; the first line names them where ``None``.
+        paths: the file, or the files that are its parts.
+        name: what messages call it.
+        log: counts the rows.
+        columns: fields that must be there: in the header of a table, in every row of a jsonl.
+        optional: fields that may be missing, and are ``None`` then.
+        form: the suffix that names the format, where it is not that of the file.
+        header: column names of a table that does not name them in its first line.
 
     Raises:
-        InputError: the file is missing or empty, has an unknown suffix, its header lacks a column, or it breaks off
-            such that what follows can't be told into rows.
+        InputError: the file is missing or empty, has an unknown suffix, lacks a column, or is broken such that the
+            rows after the fault cannot be found.
     """
-    paths = [path] if isinstance(path, Path) else path
-    for part in paths:
-        check_filled(part, name)
-    form = form_of(paths[0]) if form is None else form
-    before = ledger.rows
-    if form in (".jsonl", ".json"):
-        yield from _jsonl(paths, name, ledger, columns)
+    for path in paths:
+        check_filled(path, name)
+    form = form or suffix_of(paths[0])
+    if form not in SUFFIXES:
+        raise InputError(f"{name}: suffix: expected one of {', '.join(SUFFIXES)}; found {form!r}")
+    before = log.rows
+    if form == ".parquet":
+        batches = _parquet(paths, name, log, columns, optional)
     elif form in (".csv", ".tsv"):
-        yield from _table(paths, name, ledger, columns, form, header)
-    elif form == ".parquet":
-        yield from _parquet(paths, name, ledger, columns)
+        batches = _table(paths, name, log, columns, form, header)
     else:
-        raise InputError(f"{name}: suffix: expected one of {', '.join(FORMS)}; found {form!r}")
-    if ledger.rows == before:
+        batches = _jsonl(paths, name, log, columns, optional)
+    yield from batches
+    if log.rows == before:
         raise InputError(f"{name}: expected rows, found none")
 
 
-def read_lines(path: Path | list[Path], name: str, ledger: Ledger) -> Iterator[tuple[int, str]]:
-    """Yield (line number, line) of a UTF-8 text file, from 1; lines that are not UTF-8 are rejected."""
-    with open_bytes([path] if isinstance(path, Path) else path, name) as file:
-        for number, raw in enumerate(file, start=1):
-            try:
-                yield number, raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
-            except UnicodeDecodeError as error:
-                ledger.rows += 1
-                ledger.reject(name, number, "(line)", f"not UTF-8 at byte {error.start} of the line")
+def read_lines(paths: list[Path], name: str) -> Iterator[tuple[int, str | Fault]]:
+    """Yield (line number, line) of a UTF-8 text file, from 1; a fault in place of a line that is not UTF-8."""
+    for number, raw in enumerate(lines_of(paths, name), start=1):
+        try:
+            yield number, raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r")
+        except UnicodeDecodeError as error:
+            yield number, (number, "(line)", f"not UTF-8 at byte {error.start} of the line")
 
 
 def read_text(path: Path, name: str) -> str:
@@ -104,7 +105,7 @@ def read_text(path: Path, name: str) -> str:
 
 
 def read_document(path: Path, name: str, kind: type) -> Any:
-    """Return the content of a file that is one JSON document, a list or an object as ``kind`` says.
+    """Return the content of a file that is one JSON document, a list or an object according to ``kind``.
 
     Raises:
         InputError: it is missing, empty, not UTF-8, not JSON, or of another kind.
@@ -118,97 +119,149 @@ def read_document(path: Path, name: str, kind: type) -> Any:
     return value
 
 
-def _jsonl(paths: list[Path], name: str, ledger: Ledger, columns: list[str]) -> Iterator[Row]:
-    for number, line in read_lines(paths, name, ledger):
+class _Pending:
+    """Rows on their way into a batch."""
+
+    def __init__(self, name: str, log: RejectLog, columns: list[str]) -> None:
+        self._name, self._log, self._columns = name, log, columns
+        self._clear()
+
+    def _clear(self) -> None:
+        self._numbers: list[int] = []
+        self._values: list[tuple[Any, ...]] = []
+        self._faults: list[Fault] = []
+        self._characters = 0
+
+    def reject(self, row: int, field: str, reason: str) -> None:
+        self._log.rows += 1
+        self._faults.append((row, field, reason))
+
+    def add(self, number: int, values: tuple[Any, ...], size: int) -> bool:
+        """Add a row; return whether the batch is full."""
+        self._log.rows += 1
+        self._numbers.append(number)
+        self._values.append(values)
+        self._characters += size
+        return len(self._numbers) >= BATCH_ROWS or self._characters >= BATCH_CHARACTERS
+
+    def batch(self) -> Batch:
+        lists = map(list, zip(*self._values, strict=True)) if self._values else ([] for _ in self._columns)
+        columns = dict(zip(self._columns, lists, strict=True))
+        batch = Batch(self._name, self._numbers, columns, self._faults)
+        self._clear()
+        return batch
+
+
+def _jsonl(
+    paths: list[Path], name: str, log: RejectLog, columns: list[str], optional: tuple[str, ...]
+) -> Iterator[Batch]:
+    pending = _Pending(name, log, [*columns, *optional])
+    for number, line in read_lines(paths, name):
+        if not isinstance(line, str):
+            pending.reject(*line)
+            continue
         if not line.strip():
             continue
-        ledger.rows += 1
         try:
             row = json.loads(line)
+            values = tuple([row[column] for column in columns] + [row.get(column) for column in optional])
         except json.JSONDecodeError as error:
-            ledger.reject(name, number, "(line)", f"not JSON ({error.msg}, column {error.colno})")
-            continue
+            pending.reject(number, "(line)", f"not JSON ({error.msg}, column {error.colno})")
         except (ValueError, RecursionError) as error:  # a number of thousands of digits; brackets thousands deep
-            ledger.reject(name, number, "(line)", f"not usable as JSON ({error})")
-            continue
-        if not isinstance(row, dict):
-            ledger.reject(name, number, "(line)", f"expected an object, found {shown(row)}")
-            continue
-        missing = [column for column in columns if column not in row]
-        if missing:
-            ledger.reject(name, number, missing[0], f"missing{nearest(missing[0], row)}")
-            continue
-        yield number, row
+            pending.reject(number, "(line)", f"not usable as JSON ({error})")
+        except (KeyError, TypeError, AttributeError):
+            if isinstance(row, dict):
+                missing = next(column for column in columns if column not in row)
+                pending.reject(number, missing, f"missing{nearest(missing, row)}")
+            else:
+                pending.reject(number, "(line)", f"expected an object, found {shown(row)}")
+        else:
+            if pending.add(number, values, len(line)):
+                yield pending.batch()
+    yield pending.batch()
 
 
 def _table(
-    paths: list[Path], name: str, ledger: Ledger, columns: list[str], form: str, header: list[str] | None
-) -> Iterator[Row]:
-    records = _records(paths, name, ledger, form)
-    header = next(records, (0, 0, []))[2] if header is None else header
+    paths: list[Path], name: str, log: RejectLog, columns: list[str], form: str, header: tuple[str, ...] | None
+) -> Iterator[Batch]:
+    records = _records(paths, name, form)
+    header = list(next(records, (0, 0, []))[2] if header is None else header)
     if not all(encodes(column) for column in header):
         raise InputError(f"{name}: line 1, the header: not UTF-8")
     _check_header(header, columns, name)
+    pending = _Pending(name, log, columns)
+    indices = [header.index(column) for column in columns]
     for first, last, fields in records:
-        if len(fields) != len(header):
-            _reject_lines(ledger, name, first, last, f"expected {len(header)} fields, found {len(fields)}")
+        if isinstance(fields, str) or len(fields) != len(header):
+            reason = fields if isinstance(fields, str) else f"expected {len(header)} fields, found {len(fields)}"
+            # A stray quote swallows the rows after it; each of them counts for the tolerance.
+            spans = f"; a quoted field runs from line {first} to {last}" if last > first else ""
+            for line in range(first, last + 1):
+                pending.reject(line, "(row)", reason + spans)
             continue
-        ledger.rows += 1
-        row = dict(zip(header, fields, strict=True))
-        broken = [column for column, value in row.items() if not encodes(value)]
-        if broken:
-            ledger.reject(name, first, broken[0], f"not UTF-8: {shown(row[broken[0]])}")
-            continue
-        yield first, row
+        record = "".join(fields)
+        if not record.isascii() and not encodes(record):
+            broken = next(index for index, value in enumerate(fields) if not encodes(value))
+            pending.reject(first, header[broken], f"not UTF-8: {shown(fields[broken])}")
+        elif pending.add(first, tuple([fields[index] for index in indices]), len(record)):
+            yield pending.batch()
+    yield pending.batch()
 
 
-def _records(paths: list[Path], name: str, ledger: Ledger, form: str) -> Iterator[tuple[int, int, list[str]]]:
-    """Yield first line, last line and fields of the records of a csv or tsv file; blank lines are none."""
+def _records(paths: list[Path], name: str, form: str) -> Iterator[tuple[int, int, list[str] | str]]:
+    """Yield first line, last line, and fields or what is wrong, of each record of a csv or tsv file but blank lines."""
     csv.field_size_limit(FIELD_CHARACTERS)
-    # Bytes that are not UTF-8 become lone surrogates, so that they fault their own field and no other.
-    with open_bytes(paths, name) as stream:
-        file = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
-        if form == ".tsv":
-            reader = csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE, strict=True)
+    lines = _decoded(lines_of(paths, name))
+    if form == ".tsv":
+        reader = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE, strict=True)
+    else:
+        reader = csv.reader(lines, strict=True)
+    while True:
+        first = reader.line_num + 1
+        try:
+            fields = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            if "expected after" not in str(error):
+                hint = "; is a quote opened here and never closed?" if form == ".csv" else ""
+                raise InputError(f"{name}: row {first}: {error}{hint}") from None
+            yield first, reader.line_num, f"text after a closing quote ({error})"
         else:
-            reader = csv.reader(file, strict=True)
-        while True:
-            first = reader.line_num + 1
-            try:
-                fields = next(reader)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                if "expected after" not in str(error):
-                    hint = "; is a quote opened here and never closed?" if form == ".csv" else ""
-                    raise InputError(f"{name}: row {first}: {error}{hint}") from None
-                _reject_lines(ledger, name, first, reader.line_num, f"text after a closing quote ({error})")
-                continue
             if fields:
                 yield first, reader.line_num, fields
 
 
-def _reject_lines(ledger: Ledger, name: str, first: int, last: int, reason: str) -> None:
-    """Reject a record line by line: a stray quote swallows the rows after it, and each counts for the tolerance."""
-    spans = f"; a quoted field runs from line {first} to {last}" if last > first else ""
-    for line in range(first, last + 1):
-        ledger.rows += 1
-        ledger.reject(name, line, "(row)", reason + spans)
+def _decoded(lines: Iterator[bytes]) -> Iterator[str]:
+    """Yield lines with their ends; bytes that are not UTF-8 become lone surrogates, and so fault only their field."""
+    encoding = "utf-8-sig"
+    for raw in lines:
+        line = raw.decode(encoding, "surrogateescape") + "\n"
+        encoding = "utf-8"
+        if "\r" in line:
+            yield from io.StringIO(line, newline="")
+        else:
+            yield line
 
 
-def _parquet(paths: list[Path], name: str, ledger: Ledger, columns: list[str]) -> Iterator[Row]:
+def _parquet(
+    paths: list[Path], name: str, log: RejectLog, columns: list[str], optional: tuple[str, ...]
+) -> Iterator[Batch]:
     number = 0
     try:
         for path in paths:
             with pq.ParquetFile(path) as file:
-                _check_header(file.schema_arrow.names, columns, name)
-                for batch in file.iter_batches(PARQUET_BATCH):
-                    for row in batch.to_pylist():
-                        ledger.rows += 1
-                        number += 1
-                        yield number, row
-    except UnicodeDecodeError as error:
-        raise InputError(f"{name}: after row {number}: not UTF-8 at byte {error.start} of a text") from None
+                names = file.schema_arrow.names
+                _check_header(names, columns, name)
+                wanted = [*columns, *(column for column in optional if column in names)]
+                for part in file.iter_batches(PARQUET_ROWS, columns=wanted):
+                    part.validate(full=True)
+                    series = {column: pl.Series(pl.from_arrow(part[column])) for column in wanted}
+                    missing = {column: [None] * len(part) for column in optional if column not in names}
+                    rows = list(range(number + 1, number + len(part) + 1))
+                    log.rows += len(part)
+                    yield Batch(name, rows, series | missing)
+                    number += len(part)
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{name}: after row {number}: not readable as parquet ({one_line(str(error))})") from None
 
@@ -217,6 +270,5 @@ def _check_header(header: list[str], columns: list[str], name: str) -> None:
     for column in columns:
         if column not in header:
             raise InputError(f"{name}: column {column!r}: missing {one_line(nearest(column, header))}")
-    repeated = [column for column in columns if header.count(column) > 1]
-    if repeated:
-        raise InputError(f"{name}: column {repeated[0]!r}: expected once, found {header.count(repeated[0])} times")
+        if header.count(column) > 1:
+            raise InputError(f"{name}: column {column!r}: expected once, found {header.count(column)} times")

@@ -2,14 +2,14 @@
 
 ``confirmed`` says that id, revision, files and columns are known, so that ``path: null`` may fetch it; ``note`` says
 what is not known, or where it was read. Instructions are those that mteb's registry states for the benchmark of the
-same name (Youtu-Embedding's entry). Only declares: ``origin.py`` finds the files, the readers read them.
+same name (Youtu-Embedding's entry). ``sources.py`` finds the files.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from codiemb_pipeline.ingest.layouts import Pairs, Rows, Table, Tables
+from codiemb_pipeline.ingest.formats import Pairs, Rows, Table, Tables
 from codiemb_pipeline.params.ingest import PairColumns
 from codiemb_pipeline.schema import Task
 

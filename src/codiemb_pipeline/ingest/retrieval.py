@@ -1,151 +1,317 @@
-"""Retrieval sources: what readers hand on becomes tables with splits, repeats merged and bad judgements counted.
-
-Documents stream to disk (``corpus.py``); queries and judgements are in memory.
-"""
+"""Readers of retrieval sources: BEIR folders, separate tables, rows that hold a query with its documents, Semanlink."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-import pandas as pd
+import polars as pl
 
-from codiemb_pipeline.artifacts.ingest import NEGATIVES_COLUMNS, QRELS_COLUMNS, QUERY_COLUMNS, keep_rows
-from codiemb_pipeline.ingest.beir import read_beir
-from codiemb_pipeline.ingest.corpus import CorpusWriter
-from codiemb_pipeline.ingest.judged import Judged
-from codiemb_pipeline.ingest.origin import Source
-from codiemb_pipeline.ingest.query_rows import read_flag_embedding, read_query_rows
-from codiemb_pipeline.ingest.rows import Ledger
-from codiemb_pipeline.ingest.semanlink import read_semanlink
-from codiemb_pipeline.ingest.splits import keep_apart, limit_place, split_of, within_limit
-from codiemb_pipeline.ingest.tables import read_tables
+from codiemb_pipeline.artifacts.ingest import SourceCounts
+from codiemb_pipeline.errors import InputError
+from codiemb_pipeline.ingest.files import read_batches, read_document
+from codiemb_pipeline.ingest.formats import Rows, Table, Tables
+from codiemb_pipeline.ingest.relevance import PAIR, PAIR_TYPES, Corpus, Relevance, joined, write_relevance
+from codiemb_pipeline.ingest.sources import SourceFiles
+from codiemb_pipeline.ingest.text_index import TextIndex
+from codiemb_pipeline.ingest.validation import Batch, RejectLog, documents_fault, shown, text_fault, texts_fault
+from codiemb_pipeline.schema import SPLITS
 from codiemb_pipeline.texts import text_key
 
-READERS = {
-    "semanlink": read_semanlink,
-    "beir": read_beir,
-    "flag_embedding": read_flag_embedding,
-    "rows": read_query_rows,
-    "tables": read_tables,
-}
+CORPUS, QUERIES = "corpus.jsonl", "queries.jsonl"
+DOCUMENTS, TAGS = "docs.json", "tags.json"
 
 
-def read_retrieval_source(source: Source, path: Path, seed: int, ledger: Ledger, folder: Path) -> dict[str, object]:
+def read_retrieval_source(source: SourceFiles, seed: int, log: RejectLog, folder: Path) -> SourceCounts:
     """Read a retrieval source into ``folder``.
 
     Args:
-        source: its description.
-        path: its file or folder.
+        source: its files.
         seed: enters the splits.
-        ledger: takes bad rows and counts.
+        log: takes rejected rows and counts.
         folder: an existing one, for the four tables.
 
-    Returns:
-        Counts: ``splits`` (queries by split), ``documents``, ``judgements``.
+    Raises:
+        InputError: a file as a whole cannot be used.
+    """
+    readers = {Tables: read_tables, Rows: read_rows}
+    read = readers.get(type(source.layout)) or {"beir": read_beir, "semanlink": read_semanlink}[source.params.reader]
+    with Corpus(folder / "corpus.parquet") as corpus:
+        found = read(source, log, corpus)
+    return write_relevance(source, found, corpus, seed, log, folder)
+
+
+class _Queries:
+    """Queries with ids of their own."""
+
+    def __init__(self) -> None:
+        self.index = TextIndex()
+        self._frames = [Relevance().queries.drop("split")]
+
+    def add(self, batch: Batch, id_name: str, text_name: str) -> None:
+        """Take the sound rows of a batch."""
+        sound = batch.sound(query_id=batch.ids(id_name), text=batch.texts(text_name))
+        _, is_first = self.index.add(sound["query_id"])
+        self._frames.append(batch.distinct(sound, id_name, "query_id", is_first).drop("index"))
+
+    def table(self) -> pl.DataFrame:
+        """Return query_id and text of all."""
+        return pl.concat(self._frames)
+
+
+def read_beir(source: SourceFiles, log: RejectLog, corpus: Corpus) -> Relevance:
+    """Read corpus.jsonl, queries.jsonl and qrels/<split>.tsv.
+
+    A query takes the split of the last qrels file that names it, else train. A title may stand in for an empty text.
 
     Raises:
-        InputError: a file as a whole can't be used.
+        InputError: a file is missing or cannot be used as a whole.
     """
-    with CorpusWriter(folder / "corpus.parquet") as corpus:
-        judged = READERS[source.reader](source, path, ledger, corpus)
-    queries = pd.DataFrame(judged.queries, columns=QUERY_COLUMNS)
-    queries["number"] = np.arange(len(queries))
-    if source.splits is not None:
-        keys = queries["text"].map(text_key)
-        queries["split"] = [split_of(key, source.splits, seed=seed, source=ledger.source) for key in keys]
-    queries, alias = _merge_repeats(queries, ledger)
-    qrels = judged.qrels.table(alias)
-    repeated = qrels.duplicated(["query", "document"])
-    ledger.leave_out("judgements that repeat", int(repeated.sum()))
-    qrels = qrels[~repeated]
-    queries = _of_wanted_size(queries, qrels, source.documents_per_query, ledger)
-    queries = keep_apart(queries, queries["text"].map(text_key), ledger, "queries")
-    if source.limit is not None:
-        queries = _limited(queries, source.limit, seed, ledger)
-    negatives = _unjudged(judged.negatives.table(alias), qrels, ledger)
-    qrels, negatives = (table[table["query"].isin(queries["number"])] for table in (qrels, negatives))
-    _write(queries, qrels, negatives, judged, corpus, folder)
-    documents = len(corpus)
-    if source.limit is not None and not judged.own_corpus:
-        documents = _leave_needed(folder / "corpus.parquet", documents, qrels, negatives, ledger)
-    splits = queries["split"].value_counts().to_dict()
-    return {"splits": splits, "documents": documents, "judgements": len(qrels)}
+    path, place = source.path, source.shown
+    for batch in read_batches([path / CORPUS], f"{place}/{CORPUS}", log, ["_id", "text"], optional=("title",)):
+        ids, titles = batch.ids("_id"), batch.texts("title", blank=True)
+        sound = batch.sound(doc_id=ids, title=titles, text=batch.texts("text", blank=titles != ""))
+        corpus.add(batch, "_id", sound)
+        batch.close(log)
+    queries = _Queries()
+    for batch in read_batches([path / QUERIES], f"{place}/{QUERIES}", log, ["_id", "text"]):
+        queries.add(batch, "_id", "text")
+        batch.close(log)
+    files = {split: path / "qrels" / f"{split}.tsv" for split in SPLITS}
+    files = {split: file for split, file in files.items() if file.exists()}
+    if not files:
+        raise InputError(f"{place}/qrels: expected train.tsv, dev.tsv or test.tsv, found none")
+    qrels, splits = [], [pl.DataFrame(schema={"query": pl.Int32, "split": pl.String})]
+    for split, file in files.items():
+        for batch in read_batches([file], f"{place}/qrels/{file.name}", log, ["query-id", "corpus-id", "score"]):
+            query_ids, doc_ids = batch.ids("query-id"), batch.ids("corpus-id")
+            query = batch.known("query-id", queries.index.find(query_ids), query_ids, QUERIES)
+            document = batch.known("corpus-id", corpus.index.find(doc_ids), doc_ids, CORPUS)
+            sound = batch.sound(query=query, document=document, relevance=batch.whole_numbers("score"))
+            batch.close(log)
+            relevant = sound.filter(pl.col("relevance") > 0)
+            log.filter("judgements of no relevance", len(sound) - len(relevant))
+            qrels.append(relevant.select(*PAIR, "relevance"))
+            splits.append(relevant.select("query", pl.lit(split).alias("split")).unique())
+    split_of = pl.concat(splits).unique("query", keep="last", maintain_order=True)
+    table = queries.table().with_row_index("query").with_columns(pl.col("query").cast(pl.Int32))
+    table = table.join(split_of, on="query", how="left", maintain_order="left").drop("query")
+    return Relevance(table.with_columns(pl.col("split").fill_null("train")), joined(qrels, [*PAIR, "relevance"]))
 
 
-def _merge_repeats(queries: pd.DataFrame, ledger: Ledger) -> tuple[pd.DataFrame, np.ndarray]:
-    """Keep the first of the queries with one text in one split.
+def read_rows(source: SourceFiles, log: RejectLog, corpus: Corpus) -> Relevance:
+    """Read rows of a query and the texts of its documents. A text is one document; all queries are train."""
+    layout: Rows = source.layout
+    fault = documents_fault if layout.objects else texts_fault
+    paths, name = ([source.path], source.shown) if source.path.is_file() else source.table(layout)
+    most = source.params.named_negatives
+    queries, qrels, negatives, count = [Relevance().queries], [], [], 0
+    wanted = [layout.query, layout.positive]
+    for batch in read_batches(paths, name, log, wanted, optional=(layout.negative,)):
+        query, relevant = batch.texts(layout.query), batch.text_lists(layout.positive, fault)
+        others = batch.text_lists(layout.negative, fault, null=True)
+        for index in (relevant.list.len() == 0).arg_true():
+            batch.reject(index, layout.positive, "expected one text at least, found none")
+        ids = pl.Series([f"q{row}" for row in batch.rows], dtype=pl.String)
+        sound = batch.sound(query_id=ids, text=query, relevant=relevant, others=others)
+        batch.close(log)
+        kept = sound["others"] if most is None else sound["others"].list.head(most)
+        log.filter("negatives over named_negatives", (sound["others"].list.len() - kept.list.len()).sum())
+        queries.append(sound.select("query_id", "text", pl.lit("train").alias("split")))
+        place = pl.int_range(count, count + len(sound), dtype=pl.Int32, eager=True).alias("query")
+        count += len(sound)
+        texts = pl.DataFrame([place, sound["relevant"].alias("text"), kept.alias("others")])
+        # Numbers in the order of the file: the relevant documents of a row, then its negatives.
+        texts = pl.concat([
+            texts.select("query", "text", pl.lit(value=True).alias("relevant")),
+            texts.select("query", pl.col("others").alias("text"), pl.lit(value=False).alias("relevant")),
+        ]).sort("query", maintain_order=True)  # fmt: skip
+        texts = texts.explode("text").drop_nulls("text")
+        texts = texts.with_columns(corpus.numbers_of_texts(texts["text"]).alias("document"))
+        qrels.append(texts.filter("relevant").select(*PAIR, pl.lit(1).alias("relevance")))
+        negatives.append(texts.filter(~pl.col("relevant")).select(PAIR))
+    return Relevance(pl.concat(queries), joined(qrels, [*PAIR, "relevance"]), joined(negatives, PAIR), own_corpus=False)
 
-    Returns:
-        The queries that stay, and for every query the number of the one that stands for it, int64: without it the
-        documents of the repeat would be taken for negatives of the query.
+
+def read_tables(source: SourceFiles, log: RejectLog, corpus: Corpus) -> Relevance:
+    """Read documents, queries and judgements from the tables that the registry declares. All queries are train.
+
+    Raises:
+        InputError: a file is missing or cannot be used as a whole.
     """
-    firsts: dict[tuple[str, str | None], int] = {}
-    named = zip(queries["text"], queries["split"], queries["number"], strict=True)
-    alias = np.array(
-        [firsts.setdefault((text_key(text), split), number) for text, split, number in named], dtype=np.int64
+    layout: Tables = source.layout
+    for batch in _batches(source, layout.corpus, log):
+        doc_id, text = layout.corpus.columns
+        ids, texts = batch.ids(doc_id), batch.texts(text)
+        sound = batch.sound(doc_id=ids, title=pl.repeat("", len(ids), eager=True), text=texts)
+        corpus.add(batch, doc_id, sound)
+        batch.close(log)
+    queries = _Queries()
+    for batch in _batches(source, layout.queries, log):
+        queries.add(batch, *layout.queries.columns)
+        batch.close(log)
+    qrels, negatives = [], []
+    for batch in _batches(source, layout.relevant, log, layout.negative.columns[1:] if layout.negative else ()):
+        query = _query_numbers(batch, layout.relevant.columns[0], queries, layout)
+        columns = [
+            _documents(batch, name, corpus, layout) for name in batch.columns if name != layout.relevant.columns[0]
+        ]
+        sound = batch.sound(query=query, **{f"{place}": column for place, column in enumerate(columns)})
+        batch.close(log)
+        for place, target in zip(range(len(columns)), (qrels, negatives), strict=False):
+            target.append(sound.select("query", pl.col(f"{place}").alias("document")).explode("document").drop_nulls())
+    relevant = joined(qrels, PAIR).with_columns(pl.lit(1, dtype=PAIR_TYPES["relevance"]).alias("relevance"))
+    if layout.negative is not None:  # a relevant document stands beside each of many negatives
+        relevant = relevant.unique(PAIR, keep="first", maintain_order=True)
+    if layout.grades is not None:
+        relevant, ungraded = _graded(source, relevant, queries, corpus, log)
+        negatives.append(ungraded)
+    named = _first_negatives(joined(negatives, PAIR), source.params.named_negatives, log)
+    return Relevance(queries.table().with_columns(pl.lit("train").alias("split")), relevant, named)
+
+
+def _batches(source: SourceFiles, table: Table, log: RejectLog, extra: tuple[str, ...] = ()) -> Iterator[Batch]:
+    files, name = source.table(table)
+    return read_batches(files, name, log, [*table.columns, *extra], form=f".{table.form}", header=table.header)
+
+
+def _query_numbers(batch: Batch, name: str, queries: _Queries, layout: Tables) -> pl.Series:
+    ids = batch.ids(name)
+    return batch.known(name, queries.index.find(ids), ids, layout.queries.file)
+
+
+def _documents(batch: Batch, name: str, corpus: Corpus, layout: Tables) -> pl.Series:
+    """Return the numbers of the documents of each row, lists of int32."""
+    if not layout.lists:
+        ids = batch.ids(name)
+        numbers = batch.known(name, corpus.index.find(ids), ids, layout.corpus.file)
+        return numbers.reshape((-1, 1)).arr.to_list()
+    lists = pl.Series(batch.columns[name])
+    if not isinstance(lists.dtype, pl.List):
+        for index, value in enumerate(batch.columns[name]):
+            batch.reject(index, name, f"expected a list of ids, found {shown(value)}")
+        return pl.repeat(None, len(lists), dtype=pl.List(pl.Int32), eager=True)
+    for index in lists.is_null().arg_true():
+        batch.reject(index, name, f"expected a list of ids, found {shown(None)}")
+    flat = pl.DataFrame([lists.alias("id")]).with_row_index("row").explode("id", empty_as_null=False, keep_nulls=False)
+    places = pl.int_range(pl.len()).over("row").alias("place")
+    flat = flat.with_columns(places)
+    items = Batch(batch.file, flat["row"].to_list(), {"id": flat["id"]})
+    ids = items.ids("id")
+    items.known("id", corpus.index.find(ids), ids, layout.corpus.file)
+    for index, (_, reason) in sorted(items.faults.items()):
+        batch.reject(flat["row"][index], f"{name}[{flat['place'][index]}]", reason)
+    flat = flat.with_columns(corpus.index.find(ids).alias("number"))
+    numbers = flat.group_by("row", maintain_order=True).agg("number")
+    rows = pl.DataFrame([pl.int_range(len(lists), dtype=flat["row"].dtype, eager=True).alias("row")])
+    return rows.join(numbers, on="row", how="left", maintain_order="left")["number"]
+
+
+def _graded(
+    source: SourceFiles, relevant: pl.DataFrame, queries: _Queries, corpus: Corpus, log: RejectLog
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return relevant pairs with their grades, and the pairs of grade 0.
+
+    Pairs that have a grade but are not called relevant are neither; they are counted.
+    """
+    layout: Tables = source.layout
+    query_id, doc_id, grade = layout.grades.columns
+    frames = []
+    for batch in _batches(source, layout.grades, log):
+        query, document = _query_numbers(batch, query_id, queries, layout), _documents(batch, doc_id, corpus, layout)
+        frames.append(batch.sound(query=query, document=document, relevance=batch.whole_numbers(grade)))
+        frames[-1] = frames[-1].drop("index").explode("document")
+        batch.close(log)
+    table = joined(frames, [*PAIR, "relevance"])
+    graded = table.filter(pl.col("relevance") > 0)
+    log.filter("pairs with a grade, but not called relevant", len(graded.join(relevant, on=PAIR, how="anti")))
+    grades = graded.unique(PAIR, keep="first", maintain_order=True)
+    relevant = relevant.select(PAIR).join(grades, on=PAIR, how="left", maintain_order="left")
+    return relevant.with_columns(pl.col("relevance").fill_null(1)), table.filter(pl.col("relevance") <= 0)
+
+
+def _first_negatives(negatives: pl.DataFrame, most: int | None, log: RejectLog) -> pl.DataFrame:
+    """Keep the first ``most`` distinct negatives of each query."""
+    if most is None:
+        return negatives
+    kept = negatives.unique(PAIR, keep="first", maintain_order=True)
+    kept = kept.filter(pl.int_range(pl.len()).over("query") < most)
+    log.filter("negatives over named_negatives", len(negatives.join(kept, on=PAIR, how="anti")))
+    return kept
+
+
+def read_semanlink(source: SourceFiles, log: RejectLog, corpus: Corpus) -> Relevance:
+    """Read François-Paul Servant's bookmarks, as shipped in cherche: a tag asks for the documents he gave it to.
+
+    Documents of one title are one document; tags of one label are one query, relevant to all that either was given to.
+    A tag with several labels (10 of 4,603) is asked by its first; the others are translations or spellings of it.
+    Documents are titles alone. A row is an entry of docs.json, from 1.
+
+    Raises:
+        InputError: a file as a whole cannot be used.
+    """
+    file = f"{source.shown}/{DOCUMENTS}"
+    documents = read_document(source.path / DOCUMENTS, file, list)
+    tags = read_document(source.path / TAGS, f"{source.shown}/{TAGS}", dict)
+    log.rows += len(documents)
+    titles: dict[str, tuple[int, str]] = {}  # by key: number of the document's row, title
+    queries: dict[str, tuple[str, str]] = {}  # by key: id, label
+    pairs: set[tuple[str, str]] = set()  # query id, key of the title
+    for number, document in enumerate(documents, start=1):
+        fault, title, labels = _title_and_labels(document, tags)
+        if fault is not None:
+            log.reject(file, [(number, *fault)])
+        elif not title:
+            log.filter("documents without a title")
+        else:
+            key = text_key(title)
+            if titles.setdefault(key, (number, title))[0] != number:
+                log.filter("documents whose title repeats")
+            pairs |= {
+                (queries.setdefault(text_key(label), (_id_of(uri), label))[0], key) for uri, label in labels.items()
+            }
+    ids = pl.Series([f"d{number}" for number, _ in titles.values()], dtype=pl.String)
+    batch = Batch(file, [number for number, _ in titles.values()], {"title": [title for _, title in titles.values()]})
+    corpus.add(
+        batch, "title", batch.sound(doc_id=ids, title=batch.texts("title"), text=pl.repeat("", len(ids), eager=True))
     )
-    stays = alias == queries["number"].to_numpy()
-    ledger.leave_out("queries that repeat", int((~stays).sum()))
-    return queries[stays].reset_index(drop=True), alias
+    rows = {key: row for row, key in enumerate(titles)}
+    ordered = sorted(queries.values())
+    numbers = {query_id: number for number, (query_id, _) in enumerate(ordered)}
+    # Sorted as text, though the ids of documents end in numbers.
+    judged = sorted((query_id, rows[key]) for query_id, key in pairs)
+    table = pl.DataFrame([(*query, None) for query in ordered], schema=Relevance().queries.schema, orient="row")
+    return Relevance(
+        table,
+        pl.DataFrame([(numbers[query], row, 1) for query, row in judged], schema=PAIR_TYPES, orient="row"),
+    )
 
 
-def _unjudged(negatives: pd.DataFrame, qrels: pd.DataFrame, ledger: Ledger) -> pd.DataFrame:
-    """Leave out negatives that the source calls relevant to the same query elsewhere."""
-    negatives = negatives[~negatives.duplicated(["query", "document"])]
-    keys = [table["query"] * 2**32 + table["document"] for table in (negatives, qrels)]
-    wrong = keys[0].isin(keys[1])
-    ledger.leave_out("negatives that are relevant", int(wrong.sum()))
-    return negatives[~wrong]
+def _id_of(uri: str) -> str:
+    return uri.rsplit("/", 1)[-1]
 
 
-def _of_wanted_size(
-    queries: pd.DataFrame, qrels: pd.DataFrame, wanted: tuple[int, int] | None, ledger: Ledger
-) -> pd.DataFrame:
-    """Leave out queries with no relevant document, and those outside ``documents_per_query``."""
-    counts = queries["number"].map(qrels["query"].value_counts()).fillna(0)
-    ledger.leave_out("queries without a relevant document", int((counts == 0).sum()))
-    keep = counts > 0
-    if wanted is not None:
-        fewest, most = wanted
-        fits = (counts >= fewest) & (counts <= most)
-        ledger.leave_out(f"queries with relevant documents outside {fewest} to {most}", int((keep & ~fits).sum()))
-        keep &= fits
-    return queries[keep].reset_index(drop=True)
-
-
-def _limited(queries: pd.DataFrame, limit: int, seed: int, ledger: Ledger) -> pd.DataFrame:
-    places = [limit_place(text_key(text), seed=seed, source=ledger.source) for text in queries["text"]]
-    keep = within_limit(np.array(places), limit)
-    ledger.leave_out("queries over the limit", int((~keep).sum()))
-    return queries[keep].reset_index(drop=True)
-
-
-def _write(
-    queries: pd.DataFrame,
-    qrels: pd.DataFrame,
-    negatives: pd.DataFrame,
-    judged: Judged,
-    corpus: CorpusWriter,
-    folder: Path,
-) -> None:
-    """Write the three tables beside the corpus, numbers replaced by ids."""
-    query_ids = np.array([query_id for query_id, _, _ in judged.queries], dtype=object)
-    queries[QUERY_COLUMNS].to_parquet(folder / "queries.parquet", index=False)
-    for name, table, columns in (("qrels", qrels, QRELS_COLUMNS), ("negatives", negatives, NEGATIVES_COLUMNS)):
-        ids = {
-            "query_id": pd.Series(query_ids[table["query"].to_numpy()], dtype=str),
-            "doc_id": pd.Series(corpus.ids(table["document"].to_numpy()), dtype=str),
-            "relevance": table["relevance"].to_numpy(),
-        }
-        pd.DataFrame(ids)[columns].to_parquet(folder / f"{name}.parquet", index=False)
-
-
-def _leave_needed(path: Path, documents: int, qrels: pd.DataFrame, negatives: pd.DataFrame, ledger: Ledger) -> int:
-    """Leave only the documents that the queries within the limit name; return how many those are."""
-    keep = np.zeros(documents, dtype=bool)
-    for table in (qrels, negatives):
-        keep[table["document"].to_numpy()] = True
-    ledger.leave_out("documents of no query within the limit", int((~keep).sum()))
-    keep_rows(path, keep)
-    return int(keep.sum())
+def _title_and_labels(document: Any, tags: dict[str, Any]) -> tuple[tuple[str, str] | None, str, dict[str, str]]:
+    """Return field and reason of a fault, the title, and the label of each of the document's tags by its URI."""
+    if not isinstance(document, dict):
+        return ("(entry)", f"expected an object, found {shown(document)}"), "", {}
+    title = document.get("title") or ""
+    if title == "" or (isinstance(title, str) and not title.strip()):
+        return None, "", {}
+    if reason := text_fault(title):
+        return ("title", reason), "", {}
+    uris = document.get("tag", [])
+    if fault := texts_fault(uris, "tag"):
+        return fault, "", {}
+    labels = {}
+    for uri in map(str.strip, uris):
+        tag = tags.get(uri)
+        if not isinstance(tag, dict):
+            return ("tag", f"expected a tag of {TAGS}, found {shown(uri)}"), "", {}
+        if fault := texts_fault(tag.get("prefLabel"), "prefLabel"):
+            return fault, "", {}
+        if not tag["prefLabel"]:
+            return ("tag", f"expected a label of {shown(uri)} in {TAGS}, found none"), "", {}
+        labels[uri] = tag["prefLabel"][0].strip()
+    return None, title.strip(), labels

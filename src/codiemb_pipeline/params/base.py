@@ -27,35 +27,53 @@ class Section(BaseModel):
             # Through JSON, where a strict list may become a tuple and nothing else is converted.
             return cls.model_validate_json(json.dumps(values, default=str))
         except ValidationError as error:
-            faults = [_describe(cls, name, fault) for fault in error.errors()]
+            faults = [_describe(cls, name, fault, values) for fault in error.errors()]
             raise InputError("\n".join(dict.fromkeys(faults))) from None
 
 
-def _describe(model: type[BaseModel], section: str, fault: Any) -> str:
+def _describe(model: type[BaseModel], section: str, fault: Any, values: Any) -> str:
     """Return one line for one pydantic fault."""
-    path = ".".join(filter(None, [section, *map(str, fault["loc"])]))
+    path = ".".join(filter(None, [section, *_written_keys(fault, values)]))
     if fault["type"] == "extra_forbidden":
         valid = _keys_at(model, fault["loc"][:-1])
         return f"params.yaml: {path}: unknown parameter{nearest(str(fault['loc'][-1]), valid)}"
     if fault["type"] == "missing":
         return f"params.yaml: {path}: missing parameter"
+    if fault["type"] in ("union_tag_not_found", "union_tag_invalid"):
+        path += "." + fault["ctx"]["discriminator"].strip("'()")
+        if fault["type"] == "union_tag_not_found":
+            return f"params.yaml: {path}: missing parameter"
+        return f"params.yaml: {path}: expected one of {fault['ctx']['expected_tags']}; found {fault['ctx']['tag']!r}"
     found = fault["input"]
     expected = fault["msg"].removeprefix("Value error, ")
     shown = "" if isinstance(found, dict) else f"; found {found!r}"
     return f"params.yaml: {path}: {expected[:1].lower()}{expected[1:]}{shown}"
 
 
+def _written_keys(fault: Any, values: Any) -> list[str]:
+    """Return the location of a fault as keys of the file: pydantic also names the member of a union."""
+    keys, location = [], fault["loc"]
+    for index, part in enumerate(location):
+        if isinstance(values, Mapping) and part not in values:
+            if fault["type"] != "missing" or index < len(location) - 1:
+                continue
+            values = None
+        elif isinstance(values, Mapping) or (isinstance(values, list | tuple) and isinstance(part, int)):
+            values = values[part]
+        keys.append(str(part))
+    return keys
+
+
 def _keys_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
-    """Return the valid keys at ``location`` below ``model``, through nested sections, lists and maps."""
-    candidates: list[Any] = [model]
+    """Return the valid keys at ``location`` below ``model``, through nested sections, lists, maps and unions."""
+    models = [model]
     for part in location:
-        below: list[Any] = []
-        for candidate in candidates:
-            if isinstance(candidate, type) and issubclass(candidate, BaseModel):
-                field = candidate.model_fields.get(str(part))
-                below += [field.annotation, *get_args(field.annotation)] if field else []
-            else:
-                below += get_args(candidate)
-        candidates = below or candidates
-    models = [entry for entry in candidates if isinstance(entry, type) and issubclass(entry, BaseModel)]
+        fields = [entry.model_fields[str(part)] for entry in models if str(part) in entry.model_fields]
+        models = [entry for field in fields for entry in _models_of(field.annotation)] or models
     return [key for entry in models for key in entry.model_fields]
+
+
+def _models_of(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [entry for part in get_args(annotation) for entry in _models_of(part)]

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Discriminator, Field, StrictFloat, StrictInt, Tag, field_validator, model_validator
 
 from codiemb_pipeline.params.base import Section
 from codiemb_pipeline.schema import Task
 
-Reader = Literal["semanlink", "word_pairs", "lee", "beir", "flag_embedding", "pairs"]
-Registered = Literal[
-    "t2ranking", "dureader", "mmarco_zh", "cmedqa2", "multi_cpr_ecom", "multi_cpr_medical", "multi_cpr_video",
-    "bq", "lcqmc", "pawsx", "stsb", "afqmc", "atec", "qbqtc", "cmnli", "ocnli",
+RegisteredRetrieval = Literal[
+    "t2ranking", "dureader", "mmarco_zh", "cmedqa2", "multi_cpr_ecom", "multi_cpr_medical", "multi_cpr_video"
 ]  # fmt: skip
+RegisteredSimilarity = Literal["bq", "lcqmc", "pawsx", "stsb", "afqmc", "atec", "qbqtc", "cmnli", "ocnli"]
+RegisteredName = Literal[RegisteredRetrieval, RegisteredSimilarity]
 FROM_REGISTRY = ("task", "reader", "score_range", "columns")
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -43,85 +43,157 @@ class PairColumns(Section):
     score: str
 
 
-class SourceParams(Section):
-    """One data set: described here, or by the registry of training sources (``registered``).
+class _SourceBase(Section):
+    """What every source declares.
 
     Attributes:
-        registered: name in the registry (``codiemb_pipeline/ingest/registry.py``), from which ``task``, ``reader``,
-            ``score_range`` and ``columns`` come; giving them too is an error.
-        task: ``ir`` (queries, documents, judgements) or ``sts`` (scored pairs).
-        reader: ``semanlink``, ``word_pairs`` (gensim's SimLex-999 and WordSim-353 files), ``lee``, ``beir`` (a folder
-            with corpus.jsonl, queries.jsonl, qrels/*.tsv), ``flag_embedding`` (jsonl with query, pos, neg) or
-            ``pairs`` (jsonl, csv, tsv, parquet).
-        path: a file or folder, or ``package:<name>/<path>``; ``null`` for a registered source: the hub, at the
-            revision of the registry.
-        splits: shares by split, or ``null`` to keep the splits of the files themselves (``beir`` qrels; for ``pairs`` a
-            folder with one file per split; ``flag_embedding``, a format of training data, is all train; a registered
-            source its train files, and its dev files where it has some that are no benchmark's).
-        score_range: lowest and highest score of the source; gold is rescaled from it to [0, 1]. ``sts`` only.
-        columns: column names for ``pairs``; ``null`` elsewhere.
-        documents_per_query: fewest and most relevant documents a query may have; others are left out and counted.
-            ``ir`` only; ``null`` keeps all.
-        limit: how many queries or pairs at most; ``null`` keeps all. Those whose text has the lowest hash stay: the
-            same ones in every run, and a smaller limit keeps a part of what a larger one does. The documents of a
-            file that holds them beside its queries go with them; a corpus of its own stays whole.
-        named_negatives: how many of the negatives the source names for a query are kept, the first of them; ``null``
-            keeps all. Each takes some 100 bytes of memory while its source is read. ``ir`` only.
+        path: a file or folder, or ``package:<name>/<path>``.
+        splits: shares by split, or ``null`` to keep the splits of the files themselves where they have some.
+        limit: the largest number of queries or pairs; ``null`` keeps all. Those whose text has the lowest hash stay:
+            the same ones in every run, and a smaller limit keeps a subset of what a larger one keeps. Documents that
+            stand beside their queries in a file are removed with them; a separate corpus is kept whole.
     """
 
-    registered: Registered | None = None
-    task: Task | None = None
-    reader: Reader | None = None
-    path: str | None
-    splits: SplitShares | None
-    score_range: tuple[float, float] | None = None
-    columns: PairColumns | None = None
-    documents_per_query: tuple[int, int] | None = None
+    registered: None = None
+    path: str
+    splits: SplitShares
     limit: Annotated[int, Field(ge=1)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_null(cls, values: Any) -> Any:
+        """Accept ``null`` for a key that only other readers have."""
+        if not isinstance(values, dict):
+            return values
+        return {key: value for key, value in values.items() if value is not None or key in cls.model_fields}
+
+
+class _Retrieval(_SourceBase):
+    """A retrieval source.
+
+    Attributes:
+        documents_per_query: fewest and most relevant documents of a query; other queries are filtered and counted.
+            ``null`` keeps all.
+        named_negatives: how many of the negatives that the source names for a query are kept, in file order; ``null``
+            keeps all.
+    """
+
+    task: Literal["ir"]
+    documents_per_query: Annotated[tuple[StrictInt, StrictInt], Field(strict=False)] | None = None
     named_negatives: Annotated[int, Field(ge=0)] | None = None
 
-    @model_validator(mode="after")
-    def _described_once(self) -> Self:
-        if self.registered is not None:
-            twice = [field for field in FROM_REGISTRY if getattr(self, field) is not None]
-            if twice:
-                raise ValueError(f"{', '.join(twice)}: known from the registry ({self.registered}); leave it out")
-            return self
-        missing = [field for field in ("task", "reader") if getattr(self, field) is None]
-        if missing:
-            faults = [{"type": "missing", "loc": (field,), "input": None} for field in missing]
-            raise ValidationError.from_exception_data(type(self).__name__, faults)
-        if self.path is None:
-            raise ValueError("path: expected a file or folder; null is for registered sources")
-        return self
-
-    @model_validator(mode="after")
-    def _fits_reader(self) -> Self:
-        if self.registered is not None:
-            return self
-        retrieval = self.reader in ("semanlink", "beir", "flag_embedding")
-        if retrieval != (self.task == "ir"):
-            raise ValueError(f"reader {self.reader!r} does not read task {self.task!r}")
-        if self.splits is None and self.reader not in ("beir", "flag_embedding", "pairs"):
-            raise ValueError(f"splits are needed for reader {self.reader!r}, whose files have none of their own")
-        if (self.reader == "pairs") != (self.columns is not None):
-            raise ValueError("columns are needed for reader 'pairs' and for no other")
-        return self
-
-    @model_validator(mode="after")
-    def _fits_task(self) -> Self:
-        if self.registered is None and (self.task == "sts") != (self.score_range is not None):
-            raise ValueError(
-                "score_range is needed for task 'sts' (gold is rescaled from it to [0, 1]) and for no other"
-            )
-        if self.score_range is not None and not self.score_range[0] < self.score_range[1]:
-            raise ValueError("score_range must be [lowest, highest]")
-        for field in ("documents_per_query", "named_negatives"):
-            if self.task == "sts" and getattr(self, field) is not None:
-                raise ValueError(f"{field} is for task 'ir'")
-        if self.documents_per_query is not None and not 1 <= self.documents_per_query[0] <= self.documents_per_query[1]:
+    @field_validator("documents_per_query")
+    @classmethod
+    def _ordered(cls, value: tuple[int, int] | None) -> tuple[int, int] | None:
+        if value is not None and not 1 <= value[0] <= value[1]:
             raise ValueError("documents_per_query must be [fewest, most], from 1")
-        return self
+        return value
+
+
+class _Similarity(_SourceBase):
+    """A source of scored pairs.
+
+    Attributes:
+        score_range: lowest and highest score of the source; gold is rescaled from it to [0, 1].
+    """
+
+    task: Literal["sts"]
+    score_range: Annotated[tuple[StrictFloat, StrictFloat], Field(strict=False)]
+
+    @field_validator("score_range")
+    @classmethod
+    def _ordered(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if not value[0] < value[1]:
+            raise ValueError("score_range must be [lowest, highest]")
+        return value
+
+
+class SemanlinkSource(_Retrieval):
+    """Semanlink's bookmarks (``docs.json`` and ``tags.json``)."""
+
+    reader: Literal["semanlink"]
+
+
+class BeirSource(_Retrieval):
+    """A folder in BEIR's layout; with ``splits: null`` the qrels files give the splits."""
+
+    reader: Literal["beir"]
+    splits: SplitShares | None
+
+
+class FlagEmbeddingSource(_Retrieval):
+    """A jsonl as FlagEmbedding trains on; with ``splits: null`` all queries are train."""
+
+    reader: Literal["flag_embedding"]
+    splits: SplitShares | None
+
+
+class WordPairsSource(_Similarity):
+    """gensim's word lists: tab-separated, with ``#`` comments."""
+
+    reader: Literal["word_pairs"]
+
+
+class LeeSource(_Similarity):
+    """Lee, Pincombe and Welsh's documents and similarity matrix, as gensim ships them."""
+
+    reader: Literal["lee"]
+
+
+class PairsSource(_Similarity):
+    """Scored pairs in jsonl, csv, tsv or parquet; with ``splits: null`` a folder with one file per split."""
+
+    reader: Literal["pairs"]
+    splits: SplitShares | None
+    columns: PairColumns
+
+
+class RegisteredSource(_Retrieval):
+    """A source that the registry (``codiemb_pipeline/ingest/registry.py``) describes; ``null`` keeps its dev files.
+
+    Attributes:
+        registered: name in the registry, which also knows the task, the columns and the scores.
+        path: its files; ``null`` fetches them from the hub at the revision of the registry.
+    """
+
+    registered: RegisteredName
+    reader: Literal["registry"] = "registry"
+    task: Task = "ir"
+    path: str | None
+    splits: SplitShares | None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _described_once(cls, values: Any) -> Any:
+        twice = [key for key in FROM_REGISTRY if values.get(key) is not None]
+        if twice:
+            raise ValueError(f"{', '.join(twice)}: the registry describes {values['registered']!r}; remove the key")
+        similarity = values["registered"] in get_args(RegisteredSimilarity)
+        for key in ("documents_per_query", "named_negatives"):
+            if similarity and values.get(key) is not None:
+                raise ValueError(f"{key} is for task 'ir'; {values['registered']!r} is a source of pairs")
+        return {key: value for key, value in values.items() if key not in FROM_REGISTRY} | {
+            "task": "sts" if similarity else "ir"
+        }
+
+
+def reader(values: Any) -> str | None:
+    """Return the kind of a source: its reader, or ``registry`` for a registered source."""
+    if not isinstance(values, dict):
+        return getattr(values, "reader", None)
+    return "registry" if values.get("registered") is not None else values.get("reader")
+
+
+SourceParams = Annotated[
+    Annotated[SemanlinkSource, Tag("semanlink")]
+    | Annotated[BeirSource, Tag("beir")]
+    | Annotated[FlagEmbeddingSource, Tag("flag_embedding")]
+    | Annotated[WordPairsSource, Tag("word_pairs")]
+    | Annotated[LeeSource, Tag("lee")]
+    | Annotated[PairsSource, Tag("pairs")]
+    | Annotated[RegisteredSource, Tag("registry")],
+    Discriminator(reader),
+]
 
 
 class IngestParams(Section):
@@ -142,6 +214,6 @@ class IngestParams(Section):
         for name in self.sources:
             if not NAME.fullmatch(name):
                 raise ValueError(
-                    f"a source's name is that of its folder: letters, digits, and . _ - after the first; not {name!r}"
+                    f"a source is named like a folder: letters, digits, and . _ - after the first; found {name!r}"
                 )
         return self

@@ -17,10 +17,10 @@ import numpy as np
 import yaml
 
 from codiemb_pipeline.artifacts.assemble import SourceRange, TokenStore, TrainingArrays
+from codiemb_pipeline.artifacts.ingest import IngestCounts, SourceCounts
 from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.ingest.registry import TRAINING_SOURCES
 from codiemb_pipeline.ingest.run import ingest_sources
-from codiemb_pipeline.jsonl import read_json
 from codiemb_pipeline.locations import resolve
 from codiemb_pipeline.params import IngestParams, Params
 from codiemb_pipeline.params.ingest import SourceParams
@@ -67,7 +67,7 @@ def count_examples(
     if not changed and (assembled := assembled_counts(root / MODEL_INPUT, names)):
         return assembled, []
     use_ingest = "ingest" not in changed and (root / COUNTS).exists()
-    ingested = read_json(root / COUNTS)["sources"] if use_ingest else {}
+    ingested = IngestCounts.read(root / COUNTS).sources if use_ingest else {}
     counts, unknown, bytes_left = [], [], SMALL
     for name in names:
         try:
@@ -132,16 +132,16 @@ def _changed_sections(root: Path, written: Mapping[str, Any]) -> set[str]:
     return {name for name, value in locked.items() if name in written and value not in (None, written[name])}
 
 
-def _of_ingest(name: str, sources: Mapping[str, Any], evidence: str) -> ExampleCount:
+def _of_ingest(name: str, sources: Mapping[str, SourceCounts], evidence: str) -> ExampleCount:
     counted = sources[name]
-    return ExampleCount(name=name, task=counted["task"], examples=counted["splits"]["train"], evidence=evidence)
+    return ExampleCount(name=name, task=counted.task, examples=counted.splits["train"], evidence=evidence)
 
 
 def _ingest_now(name: str, params: IngestParams) -> ExampleCount:
     """Count by the stage's own code: only the reader knows which rows of a file are examples of the train split."""
     with TemporaryDirectory() as folder:
         ingest_sources(params.model_copy(update={"sources": {name: params.sources[name]}}), Path(folder))
-        return _of_ingest(name, read_json(Path(folder) / COUNTS.name)["sources"], "counted now, as ingest does")
+        return _of_ingest(name, IngestCounts.read(Path(folder) / COUNTS.name).sources, "counted now, as ingest does")
 
 
 def _bytes_of(source: SourceParams) -> float:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from codiemb_pipeline.artifacts.ingest import IngestCounts, SourceCounts
 from codiemb_pipeline.artifacts.merge import MergeSummary, Provenance
 from codiemb_pipeline.artifacts.mine import MiningAudit
 from codiemb_pipeline.jsonl import read_jsonl
@@ -234,7 +235,7 @@ def data_content(inputs: ReportInputs, train_sources: list[str]) -> dict[str, An
     Raises:
         AbsentError: ``ingest`` has written no counts.
     """
-    counts = read_written(inputs.sources / "counts.json", "ingest")["sources"]
+    counts = read_artifact(IngestCounts, inputs.sources / "counts.json").sources
     missing: list[str] = []
     try:
         manifest = read_written(inputs.model_input / "manifest.json", "assemble")
@@ -259,21 +260,16 @@ def data_content(inputs: ReportInputs, train_sources: list[str]) -> dict[str, An
     }
 
 
-def _source(name: str, entry: dict[str, Any], trained: bool) -> dict[str, Any]:
-    left_out: dict[str, int] = entry.get("left_out", {})
-    duplicates = sum(number for why, number in left_out.items() if any(word in why for word in DUPLICATE_WORDS))
+def _source(name: str, counts: SourceCounts, trained: bool) -> dict[str, Any]:
+    filtered = counts.filtered
+    duplicates = sum(number for why, number in filtered.items() if any(word in why for word in DUPLICATE_WORDS))
     return {
         "name": name,
-        "task": entry["task"],
         "trained": trained,
-        "rows": entry["rows"],
-        "splits": entry["splits"],
-        "documents": entry.get("documents"),
-        "judgements": entry.get("judgements"),
-        "rejected": entry["rejected"],
+        **counts.model_dump(),
         "duplicates": duplicates,
-        "other": sum(left_out.values()) - duplicates,
-        "left_out": sorted(left_out.items(), key=lambda item: (-item[1], item[0])),
+        "other": sum(filtered.values()) - duplicates,
+        "filtered": sorted(filtered.items(), key=lambda item: (-item[1], item[0])),
     }
 
 

@@ -1,4 +1,4 @@
-"""The shapes in which training sources lie on disk, as data. Knows no source and reads nothing."""
+"""The formats of sources on disk, as data: which files, which columns, which scores."""
 
 from __future__ import annotations
 
@@ -52,15 +52,16 @@ class Tables:
 
 @dataclass(frozen=True, kw_only=True)
 class Rows:
-    """A retrieval source with a query and the texts of its documents in each row; see ``retrieval.py``.
+    """A retrieval source with a query and the texts of its documents in each row.
 
-    ``positive`` and ``negative`` name columns of texts, or of objects that have one in ``text``.
+    ``positive`` and ``negative`` name columns of texts or, if ``objects``, of objects with a ``text``.
     """
 
-    file: str
+    file: str = "*"
     query: str = "query"
     positive: str = "positive"
     negative: str = "negative"
+    objects: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,10 +74,10 @@ class Pairs:
         columns: of both texts and the score.
         score_range: lowest and highest score.
         labels: gold of each label where scores are classes, else ``None``.
-        unlabelled: labels of rows that have none; they are left out and counted.
+        unlabelled: labels of rows without a label; these are filtered and counted.
     """
 
-    train: tuple[str, ...]
+    train: tuple[str, ...] = ()
     dev: tuple[str, ...] = ()
     columns: PairColumns = SENTENCES
     score_range: tuple[float, float] = (0.0, 1.0)
@@ -84,5 +85,6 @@ class Pairs:
     unlabelled: tuple[str, ...] = ()
 
 
-# A ready-made copy of a retrieval source, as BeastyZ/cmteb_retrieval has them: any of ours may be read from one.
-READY_MADE = Rows(file="*")
+# A ready-made copy, as in BeastyZ/cmteb_retrieval: each registered retrieval source may be read from one.
+READY_MADE = Rows()
+FLAG_EMBEDDING = Rows(positive="pos", negative="neg", objects=False)

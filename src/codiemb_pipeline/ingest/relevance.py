@@ -1,0 +1,182 @@
+"""Queries and their relevant documents, from a reader to tables: repeats merged, splits and limits applied, counted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow.parquet as pq
+
+from codiemb_pipeline.artifacts.ingest import (
+    CORPUS_SCHEMA,
+    NEGATIVES_COLUMNS,
+    QRELS_COLUMNS,
+    QUERY_COLUMNS,
+    SourceCounts,
+    TableWriter,
+    keep_rows,
+)
+from codiemb_pipeline.ingest.sources import SourceFiles
+from codiemb_pipeline.ingest.splits import SPLIT_TYPE, hashes_of, rows_apart, splits_of, within_limit
+from codiemb_pipeline.ingest.text_index import TextIndex
+from codiemb_pipeline.ingest.validation import Batch, RejectLog
+from codiemb_pipeline.schema import SPLITS
+from codiemb_pipeline.texts import text_key
+
+PAIR = ["query", "document"]
+PAIR_TYPES = {"query": pl.Int32, "document": pl.Int32, "relevance": pl.Int32}
+
+
+class Corpus:
+    """Documents, written as they come and known by their number: the row in the table. 20 bytes each in memory."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.index = TextIndex()
+        self._table = TableWriter(path, CORPUS_SCHEMA)
+
+    def __enter__(self) -> Corpus:
+        self._table.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._table.__exit__(*error)
+
+    def add(self, batch: Batch, name: str, documents: pl.DataFrame) -> None:
+        """Write documents (index, doc_id, title, text); reject those whose id, in column ``name``, was there before."""
+        _, is_first = self.index.add(documents["doc_id"])
+        self._table.write(batch.distinct(documents, name, "doc_id", is_first))
+
+    def numbers_of_texts(self, texts: pl.Series) -> pl.Series:
+        """Return the numbers of documents by their texts; a new text is written as document ``d<number>``.
+
+        Not to be mixed with :meth:`add`: documents of a source are told apart by ids or by texts.
+        """
+        numbers, is_first = self.index.add(texts)
+        new = pl.DataFrame([numbers.alias("number"), texts.alias("text")]).filter(is_first)
+        ids = pl.format("d{}", "number").alias("doc_id")
+        self._table.write(new.select(ids, pl.lit("").alias("title"), "text"))
+        return numbers
+
+    def ids(self, numbers: np.ndarray) -> np.ndarray:
+        """Return the ids of documents by their numbers, object (N,), from the finished file."""
+        wanted = np.unique(numbers)
+        found = np.empty(len(wanted), dtype=object)
+        start = 0
+        with pq.ParquetFile(self.path) as file:
+            for batch in file.iter_batches(columns=["doc_id"]):
+                first, last = np.searchsorted(wanted, (start, start + len(batch)))
+                found[first:last] = batch.column(0).take(wanted[first:last] - start).to_pylist()
+                start += len(batch)
+        return found[np.searchsorted(wanted, numbers)]
+
+
+@dataclass
+class Relevance:
+    """What a reader returns; the documents are on disk by then.
+
+    Attributes:
+        queries: query_id, text, split (null where shares decide it).
+        qrels: query (row of ``queries``), document (row of the corpus), relevance.
+        negatives: query, document: those that the source itself names as not relevant.
+        own_corpus: whether the corpus stands by itself; otherwise it is the documents beside the queries.
+    """
+
+    queries: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=dict.fromkeys(QUERY_COLUMNS, pl.String)))
+    qrels: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=PAIR_TYPES))
+    negatives: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=PAIR_TYPES).select(PAIR))
+    own_corpus: bool = True
+
+
+def joined(frames: list[pl.DataFrame], columns: list[str]) -> pl.DataFrame:
+    """Return rows of query, document and perhaps relevance, in the narrow types that many of them need."""
+    types = {name: PAIR_TYPES[name] for name in columns}
+    return pl.concat([pl.DataFrame(schema=types), *(frame.select(columns).cast(types) for frame in frames)])
+
+
+def write_relevance(
+    source: SourceFiles, found: Relevance, corpus: Corpus, seed: int, log: RejectLog, folder: Path
+) -> SourceCounts:
+    """Write queries, qrels and negatives beside the finished corpus, and return the counts."""
+    params = source.params
+    queries = found.queries.with_row_index("query").with_columns(pl.col("query").cast(pl.Int32))
+    keys = [text_key(text) for text in queries["text"]]
+    hashes = hashes_of(keys, seed, log.source)
+    split = queries["split"].cast(SPLIT_TYPE) if params.splits is None else splits_of(hashes, params.splits)
+    queries = queries.with_columns(split.alias("split"), pl.Series("key", keys, dtype=pl.String))
+    # A query that repeats gives its documents to the first of its kind: they would be taken for negatives of it.
+    queries = queries.with_columns(pl.col("query").first().over("key", "split").alias("stands_for"))
+    alias = queries["stands_for"].to_numpy()
+    repeats = queries["query"] != queries["stands_for"]
+    log.filter("queries that repeat", repeats.sum())
+    queries = queries.filter(~repeats)
+    qrels, negatives = (
+        table.with_columns(pl.Series("query", alias[table["query"].to_numpy()], dtype=pl.Int32))
+        for table in (found.qrels, found.negatives)
+    )
+    unique = qrels.unique(PAIR, keep="first", maintain_order=True)
+    log.filter("judgements that repeat", len(qrels) - len(unique))
+    qrels = unique
+    queries = _of_wanted_size(queries, qrels, params.documents_per_query, log)
+    queries = queries.filter(rows_apart(hashes[queries["query"].to_numpy()], queries["split"], log, "queries"))
+    if params.limit is not None:
+        places = hashes_of(queries["key"], seed, log.source, "limit")[:, 0] / 2**64
+        within = within_limit(places, params.limit)
+        log.filter("queries over the limit", (~within).sum())
+        queries = queries.filter(within)
+    unique = negatives.unique(PAIR, keep="first", maintain_order=True)
+    negatives = unique.join(qrels, on=PAIR, how="anti", maintain_order="left")
+    log.filter("negatives that are relevant", len(unique) - len(negatives))
+    qrels, negatives = (
+        table.join(queries, on="query", how="semi", maintain_order="left") for table in (qrels, negatives)
+    )
+    _write(queries, qrels, negatives, found.queries["query_id"], corpus, folder)
+    documents = len(corpus.index)
+    if params.limit is not None and not found.own_corpus:
+        keep = np.zeros(documents, dtype=bool)
+        for table in (qrels, negatives):
+            keep[table["document"].to_numpy()] = True
+        log.filter("documents of no query within the limit", (~keep).sum())
+        keep_rows(corpus.path, keep)
+        documents = int(keep.sum())
+    splits = dict.fromkeys(SPLITS, 0) | dict(queries["split"].cast(pl.String).value_counts().iter_rows())
+    return SourceCounts(task="ir", splits=splits, documents=documents, judgements=len(qrels))
+
+
+def _of_wanted_size(
+    queries: pl.DataFrame, qrels: pl.DataFrame, wanted: tuple[int, int] | None, log: RejectLog
+) -> pl.DataFrame:
+    """Filter queries with no relevant document, and those outside ``documents_per_query``."""
+    sizes = qrels.group_by("query").len("size")
+    queries = queries.join(sizes, on="query", how="left", maintain_order="left")
+    log.filter("queries without a relevant document", queries["size"].null_count())
+    queries = queries.drop_nulls("size")
+    if wanted is None:
+        return queries
+    fits = queries["size"].is_between(*wanted)
+    log.filter(f"queries with relevant documents outside {wanted[0]} to {wanted[1]}", (~fits).sum())
+    return queries.filter(fits)
+
+
+def _write(
+    queries: pl.DataFrame,
+    qrels: pl.DataFrame,
+    negatives: pl.DataFrame,
+    query_ids: pl.Series,
+    corpus: Corpus,
+    folder: Path,
+) -> None:
+    """Write the three tables beside the corpus, numbers replaced by ids; pandas' own metadata is part of the bytes."""
+    columns = {name: pd.Series(queries[name].cast(pl.String).to_list(), dtype=str) for name in QUERY_COLUMNS}
+    pd.DataFrame(columns).to_parquet(folder / "queries.parquet", index=False)
+    for name, table, wanted in (("qrels", qrels, QRELS_COLUMNS), ("negatives", negatives, NEGATIVES_COLUMNS)):
+        columns = {
+            "query_id": pd.Series(query_ids.gather(table["query"]).to_list(), dtype=str),
+            "doc_id": pd.Series(corpus.ids(table["document"].to_numpy()), dtype=str),
+        }
+        if name == "qrels":
+            columns["relevance"] = pd.Series(table["relevance"].cast(pl.Int64).to_numpy())
+        pd.DataFrame(columns)[wanted].to_parquet(folder / f"{name}.parquet", index=False)

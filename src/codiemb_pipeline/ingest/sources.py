@@ -1,0 +1,137 @@
+"""Where the files of a source are: below its path, or in a snapshot of the hub at the revision of the registry."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from codiemb_pipeline.errors import InputError, first_line
+from codiemb_pipeline.ingest.files import read_batches
+from codiemb_pipeline.ingest.formats import FLAG_EMBEDDING, READY_MADE, Pairs, Rows, Table, Tables
+from codiemb_pipeline.ingest.registry import TRAINING_SOURCES, TrainingSource
+from codiemb_pipeline.ingest.validation import RejectLog
+from codiemb_pipeline.locations import resolve
+from codiemb_pipeline.params.ingest import PairColumns, SourceParams
+
+READY_MADE_WORDS = "or a file (.jsonl, .jsonl.gz or .parquet) with query, positive and negative, texts in lists"
+WORD_COLUMNS = PairColumns(text_a="word 1", text_b="word 2", score="score")
+
+
+@dataclass(frozen=True)
+class SourceFiles:
+    """A source and its files.
+
+    Attributes:
+        params: its entry in params.yaml.
+        path: its file or folder.
+        shown: what messages call it.
+        layout: its format; ``None`` for readers that know it themselves.
+        declared: its entry in the registry; ``None`` where it is not registered.
+    """
+
+    params: SourceParams
+    path: Path
+    shown: str
+    layout: Tables | Rows | Pairs | None
+    declared: TrainingSource | None = None
+
+    def find(self, patterns: tuple[str, ...]) -> list[Path]:
+        """Return the matches of the first of ``patterns`` that has any, in the folder or where the origin has them."""
+        origin = [str(PurePosixPath(f"{pattern}*").parent) for pattern in self.declared.fetch]
+        for pattern in patterns:
+            for folder in dict.fromkeys(["", *origin]):
+                found = sorted(file for file in (self.path / folder).glob(pattern) if file.is_file())
+                if found:
+                    return found
+        return []
+
+    def table(self, table: Table | Rows) -> tuple[list[Path], str]:
+        """Return the files of a table in the order of their names, and what messages call them.
+
+        Raises:
+            InputError: there is none, or several where one is expected.
+        """
+        found = self.find((table.file,))
+        name = f"{self.shown}/{table.file}"
+        if not found:
+            looked_for = expected_files(self.declared)
+            raise InputError(f"{name}: expected a file, found none; looked for {looked_for} at {self.path}")
+        if len(found) > 1 and not getattr(table, "parts", False):
+            raise InputError(f"{name}: expected one file, found {', '.join(file.name for file in found)}")
+        return found, name if len(found) > 1 else f"{self.shown}/{found[0].relative_to(self.path).as_posix()}"
+
+
+def locate(name: str, params: SourceParams) -> SourceFiles:
+    """Return the files of source ``name``, fetched from the hub where ``path`` is null.
+
+    Raises:
+        InputError: nothing is there, the registry does not confirm what would be fetched, or the hub fails.
+    """
+    declared = TRAINING_SOURCES.get(params.registered)
+    if params.path is None:
+        path, shown = _fetch(name, params.registered, declared), f"{declared.hub_id}@{declared.revision[:8]}"
+    else:
+        path, shown = resolve(params.path, field=f"ingest.sources.{name}.path"), params.path
+    layout = _layout_of(params) if declared is None else declared.layout
+    if isinstance(layout, Tables) and path.is_file():
+        layout = READY_MADE
+    elif declared is not None and isinstance(layout, Rows) and path.is_file():
+        first = next(read_batches([path], shown, RejectLog(name), [], optional=(READY_MADE.positive, layout.positive)))
+        found, other = (first.columns[column] for column in (READY_MADE.positive, layout.positive))
+        if len(found) and found[0] is not None and other[0] is None:
+            layout = READY_MADE
+    return SourceFiles(params, path, shown, layout, declared)
+
+
+def _layout_of(params: SourceParams) -> Rows | Pairs | None:
+    """Return the format of a source that is not registered."""
+    if params.reader == "flag_embedding":
+        return FLAG_EMBEDDING
+    if params.task == "ir":
+        return None
+    return Pairs(columns=params.columns if params.reader == "pairs" else WORD_COLUMNS, score_range=params.score_range)
+
+
+def expected_files(declared: TrainingSource) -> str:
+    """Return the files of a source in words, with their columns."""
+    layout = declared.layout
+    if isinstance(layout, Pairs):
+        named = f"{layout.columns.text_a}, {layout.columns.text_b}, {layout.columns.score}"
+        return f"a training file ({', '.join(layout.train)}) with {named}"
+    if isinstance(layout, Rows):
+        return f"{layout.file} with {layout.query}, {layout.positive}, {layout.negative}, {READY_MADE_WORDS}"
+    columns: dict[str, list[str]] = {}
+    for table in (layout.corpus, layout.queries, layout.relevant, layout.negative, layout.grades):
+        if table is not None:
+            columns.setdefault(table.file, []).extend(table.columns)
+    files = [f"{file} ({', '.join(dict.fromkeys(names))})" for file, names in columns.items()]
+    return f"a folder with {', '.join(files)}, {READY_MADE_WORDS}"
+
+
+def _fetch(name: str, registered: str, declared: TrainingSource) -> Path:
+    """Return the folder of the hub's snapshot.
+
+    Raises:
+        InputError: it is not on the hub, not confirmed, or cannot be fetched.
+    """
+    where = f"params.yaml: ingest.sources.{name}.path"
+    by_hand = f"put its files into a folder and set path to it: {expected_files(declared)}"
+    if declared.github is not None:
+        clone = f"git clone https://github.com/{declared.github} and check out {declared.revision}"
+        raise InputError(f"{where}: {registered!r} is not on the hub; {clone}, then {by_hand}. {declared.note}")
+    if not declared.confirmed or declared.revision is None:
+        origin = declared.hub_id + (f", revision {declared.revision}" if declared.revision else "")
+        raise InputError(
+            f"{where}: {registered!r} ({origin}) is not confirmed, so null fetches nothing. Known of it: "
+            f"{declared.note} Fetch it yourself, {by_hand}"
+        )
+    from huggingface_hub import snapshot_download
+
+    try:
+        options = {"revision": declared.revision, "allow_patterns": list(declared.fetch)}
+        return Path(snapshot_download(declared.hub_id, repo_type="dataset", **options))
+    except Exception as error:
+        raise InputError(
+            f"{where}: the hub did not give {declared.hub_id} at {declared.revision}: {first_line(error)}; without a "
+            f"network, {by_hand}"
+        ) from error

@@ -1,0 +1,282 @@
+"""Checks of columns: a row that fails one is rejected with its field and reason; too many of them are an error."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+
+from codiemb_pipeline.errors import InputError
+
+SHOWN_REJECTS = 10
+SHOWN_CHARACTERS = 80
+REASON_CHARACTERS = 200
+HIGHEST_RELEVANCE = 1_000_000
+KEPT_REJECTS = 100_000  # about 60 MB; more are counted, not kept
+WHITE_SPACE = "".join(character for character in map(chr, range(sys.maxunicode)) if character.isspace())
+
+
+@dataclass
+class RejectLog:
+    """The rows of one source: how many were read, which were rejected, how many were filtered and why.
+
+    The first 100,000 rejected rows are kept with their reasons; ``rejected`` counts all.
+    """
+
+    source: str
+    rows: int = 0
+    rejected: int = 0
+    rejects: list[dict[str, Any]] = field(default_factory=list)
+    filtered: dict[str, int] = field(default_factory=dict)
+
+    def reject(self, file: str, faults: Iterable[tuple[int, str, str]]) -> None:
+        """Reject rows of ``file``, given as (row number, field, reason)."""
+        for row, field_name, reason in faults:
+            self.rejected += 1
+            if len(self.rejects) < KEPT_REJECTS:
+                place = {"source": self.source, "file": file, "row": row, "field": one_line(field_name)}
+                self.rejects.append({**place, "reason": one_line(reason)})
+
+    def filter(self, why: str, count: int = 1) -> None:
+        """Count rows that are sound but not wanted."""
+        if count:
+            self.filtered[why] = self.filtered.get(why, 0) + int(count)
+
+    def check(self, tolerance: float) -> None:
+        """Raise InputError, with the first ten, when more than ``tolerance`` of the rows were rejected."""
+        if self.rejected <= tolerance * self.rows:
+            return
+        first = [f"  {r['file']}: row {r['row']}: {r['field']}: {r['reason']}" for r in self.rejects[:SHOWN_REJECTS]]
+        more = [f"  and {self.rejected - SHOWN_REJECTS} more"] * (self.rejected > SHOWN_REJECTS)
+        share = f"{self.rejected} of {self.rows} rows are bad, over ingest.tolerance = {tolerance:g}"
+        raise InputError("\n".join([f"source {self.source!r}: {share}", *first, *more]))
+
+
+class Batch:
+    """Some rows of one file as columns.
+
+    A check returns a column with null, or any value, where a row fails; :meth:`sound` leaves the rows that passed all
+    checks. The first check that fails gives the reason. Values that are not what a check expects are rare, so the
+    reasons are found by looking at them one by one.
+
+    Args:
+        file: what messages call the file.
+        rows: number of each row.
+        columns: by name, of equal length: lists of Python values or Series.
+        rejected: rows that the reader rejected, as (row number, field, reason).
+        names: what messages call a column, where that differs by row.
+    """
+
+    def __init__(
+        self,
+        file: str,
+        rows: list[int],
+        columns: dict[str, Any],
+        rejected: list[tuple[int, str, str]] | None = None,
+        names: dict[str, list[str]] | None = None,
+    ) -> None:
+        self.file, self.rows, self.columns = file, rows, columns
+        self._rejected, self._names = rejected or [], names or {}
+        self.faults: dict[int, tuple[str, str]] = {}
+
+    def reject(self, index: int, name: str, reason: str) -> None:
+        """Reject the row at ``index`` of this batch, unless it is rejected already."""
+        self.faults.setdefault(index, (self._names[name][index] if name in self._names else name, reason))
+
+    def sound(self, **columns: pl.Series) -> pl.DataFrame:
+        """Return ``columns``, and ``index``, of the rows that passed all checks."""
+        frame = pl.DataFrame([series.alias(name) for name, series in columns.items()]).with_row_index("index")
+        return frame.filter(~pl.col("index").is_in(list(self.faults))) if self.faults else frame
+
+    def close(self, log: RejectLog) -> None:
+        """Hand the rejected rows to ``log``, in the order of the file."""
+        checked = [(self.rows[index], *fault) for index, fault in self.faults.items()]
+        log.reject(self.file, sorted([*self._rejected, *checked], key=lambda fault: fault[0]))
+
+    def texts(self, name: str, *, blank: pl.Series | bool = False) -> pl.Series:
+        """Return a column of texts with their white space trimmed; empty ones pass where ``blank``."""
+        texts = _strings(self.columns[name]).str.strip_chars(WHITE_SPACE)
+        values = self.columns[name]
+        for index in (texts.is_null() | (texts == "")).arg_true():
+            empty = values[index] is None or (isinstance(values[index], str) and texts[index] == "")
+            if not (empty and (blank if isinstance(blank, bool) else blank[index])):
+                self.reject(index, name, text_fault(values[index]))
+        return texts.fill_null("")
+
+    def ids(self, name: str) -> pl.Series:
+        """Return a column of ids as text; whole numbers are ids too."""
+        values = self.columns[name]
+        if isinstance(values, pl.Series) and values.dtype.is_integer():
+            self.columns[name] = values.cast(pl.String)
+        elif any(type(value) is int for value in values):
+            self.columns[name] = [str(value) if type(value) is int else value for value in values]
+        return self.texts(name)
+
+    def numbers(self, name: str) -> pl.Series:
+        """Return a column of finite numbers, written as numbers or as text."""
+        values = self.columns[name]
+        kinds = set(map(type, values))
+        if kinds <= {int, float, str} and len(kinds) == 1 and kinds != {int}:
+            numbers = pl.Series(values, strict=False).cast(pl.Float64, strict=False)
+        else:
+            numbers = pl.Series([None] * len(values), dtype=pl.Float64)
+        slow = numbers.is_null() | ~numbers.is_finite()
+        if slow.any():
+            found = numbers.to_list()
+            for index in slow.arg_true():
+                try:
+                    found[index] = number_of(values[index])
+                except ValueError as error:
+                    self.reject(index, name, str(error))
+            numbers = pl.Series(found, dtype=pl.Float64)
+        return numbers
+
+    def whole_numbers(self, name: str) -> pl.Series:
+        """Return a column of whole numbers of at most a million either way, written as numbers or as text."""
+        numbers = self.numbers(name)
+        for index in ((numbers != numbers.round()) | (numbers.abs() > HIGHEST_RELEVANCE)).arg_true():
+            reason = f"expected a whole number of at most {HIGHEST_RELEVANCE}, found {numbers[index]:g}"
+            self.reject(index, name, reason)
+        return numbers.cast(pl.Int64, strict=False)
+
+    def text_lists(
+        self, name: str, fault: Callable[[Any, str], tuple[str, str] | None], *, null: bool = False
+    ) -> pl.Series:
+        """Return a column of lists of texts, their white space trimmed.
+
+        Args:
+            name: the column.
+            fault: returns the field and the reason of a value that is not such a list, else ``None``.
+            null: whether ``None`` stands for an empty list.
+        """
+        values = self.columns[name]
+        values = values.to_list() if isinstance(values, pl.Series) else values
+        values = [[] if value is None else value for value in values] if null else values
+        lists = [_plain_list(value) for value in values]
+        try:
+            series = _arrow(lists, pa.large_list(pa.large_string()))
+        except (pa.ArrowException, UnicodeEncodeError):
+            lists = [None if fault(value, name) else plain for value, plain in zip(values, lists, strict=True)]
+            series = _arrow(lists, pa.large_list(pa.large_string()))
+        series = series.list.eval(pl.element().str.strip_chars(WHITE_SPACE))
+        bad = series.is_null() | series.list.eval(pl.element().is_null() | (pl.element() == "")).list.any()
+        for index in bad.fill_null(value=True).arg_true():
+            found = fault(values[index], name)
+            if found is not None:
+                self.reject(index, *found)
+        return series
+
+    def known(self, name: str, numbers: pl.Series, ids: pl.Series, file: str) -> pl.Series:
+        """Reject rows whose id has no number, because ``file`` lacks it."""
+        for index in numbers.is_null().arg_true():
+            self.reject(index, name, unknown_id(ids[index], file))
+        return numbers
+
+    def distinct(self, frame: pl.DataFrame, name: str, ids: str, is_first: pl.Series) -> pl.DataFrame:
+        """Reject rows of ``frame`` whose id, in its column ``ids``, is not the first of its kind; return the others."""
+        for index, found in frame.filter(~is_first).select("index", ids).iter_rows():
+            self.reject(index, name, f"expected ids that differ, found {shown(found)} again")
+        return frame.filter(is_first)
+
+
+def _arrow(values: list[Any], kind: pa.DataType) -> pl.Series:
+    """Return a Series; unlike polars, pyarrow turns no number into text."""
+    return pl.Series(pl.from_arrow(pa.array(values, kind)))
+
+
+def _strings(values: Any) -> pl.Series:
+    """Return texts, null where a value is no text or UTF-8 cannot hold it."""
+    if isinstance(values, pl.Series) and values.dtype == pl.String:
+        return values
+    try:
+        return _arrow(list(values), pa.large_string())
+    except (pa.ArrowException, UnicodeEncodeError):
+        return pl.Series(
+            [value if isinstance(value, str) and encodes(value) else None for value in values], dtype=pl.String
+        )
+
+
+def _plain_list(value: Any) -> list[Any] | None:
+    if not isinstance(value, list):
+        return None
+    return [item.get("text") if isinstance(item, dict) else item for item in value]
+
+
+def texts_fault(value: Any, name: str) -> tuple[str, str] | None:
+    """Return field and reason where ``value`` is not a list of texts."""
+    if not isinstance(value, list):
+        return name, f"expected a list of texts, found {shown(value)}"
+    for index, item in enumerate(value):
+        if reason := text_fault(item):
+            return f"{name}[{index}]", reason
+    return None
+
+
+def documents_fault(value: Any, name: str) -> tuple[str, str] | None:
+    """Return field and reason where ``value`` is not a list of texts, or of objects with a text in ``text``."""
+    if not isinstance(value, list):
+        return name, f"expected a list of documents, found {shown(value)}"
+    for index, item in enumerate(value):
+        if isinstance(item, dict) and "text" not in item:
+            return f"{name}[{index}]", f"expected a text, found {shown(item)}"
+        place, text = (f"{name}[{index}].text", item["text"]) if isinstance(item, dict) else (f"{name}[{index}]", item)
+        if reason := text_fault(text):
+            return place, reason
+    return None
+
+
+def text_fault(value: Any) -> str:
+    """Return why ``value`` is no text of use: another type, empty, or with half a surrogate pair; else nothing."""
+    if not isinstance(value, str):
+        return f"expected text, found {shown(value)}"
+    if not value.strip():
+        return "expected text, found an empty one"
+    return "" if encodes(value) else f"expected text, found half a character (a lone surrogate) in {shown(value)}"
+
+
+def unknown_id(found: str, file: str) -> str:
+    """Return the reason for an id that ``file`` lacks."""
+    return f"expected a known id, found {shown(found)}, which {file} lacks"
+
+
+def number_of(value: Any) -> float:
+    """Return a finite number, written as a number or as text.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        number = float(value) if not isinstance(value, bool) else math.nan
+    except (TypeError, ValueError):
+        raise ValueError(f"expected a number, found {shown(value)}") from None
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise ValueError(f"expected a finite number, found {shown(value)}")
+    return number
+
+
+def encodes(text: str) -> bool:
+    """Return whether UTF-8 can hold ``text``."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def shown(value: Any) -> str:
+    """Return ``value`` for a message, cut to a line."""
+    text = repr(value)
+    return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"
+
+
+def one_line(text: str) -> str:
+    """Return ``text`` as one line of bounded length that UTF-8 can hold, whatever the file put into it."""
+    line = " ".join(text.encode("utf-8", "backslashreplace").decode().split())
+    return line if len(line) <= REASON_CHARACTERS else line[: REASON_CHARACTERS - 1] + "…"
