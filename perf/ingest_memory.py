@@ -4,10 +4,10 @@
     python perf/ingest_memory.py --gigabytes 5 --sources t2ranking --compare /path/to/another/checkout
 
 Makes files of random text in the formats of T2Ranking (tables), DuReader (gzip, documents beside their queries) and
-LCQMC (pairs). Ingests each in a process of its own, then loads it in another process as mine does, and prints the
-largest resident memory of both. The limit is 2 GiB for any size. With ``--compare``, the code of another checkout
-ingests the same files right after. A source needs the given size on disk and as much again for each result; all is
-deleted.
+LCQMC (pairs). Ingests each in a process of its own, then lays it out and loads it in another process as mine does, and
+prints the largest resident memory of both. The limit is 2 GiB for any size. With ``--compare``, the code of another
+checkout ingests the same files right after. A source needs the given size on disk and as much again for each result;
+all is deleted.
 """
 
 from __future__ import annotations
@@ -110,13 +110,20 @@ def ingest(name: str, path: str, out: Path) -> dict[str, float]:
 
 
 def load_as_mine(name: str, out: Path) -> dict[str, float]:
-    """Load source ``name`` as mine does; return the largest memory of this process in GiB."""
-    from codiemb_pipeline.mine.judgements import read_judgements
-
+    """Lay source ``name`` out and load it as mine does; return the largest memory of this process in GiB."""
     from codiemb_pipeline.artifacts.ingest import read_retrieval
+    from codiemb_pipeline.mine.layout import Texts as MinedTexts
+    from codiemb_pipeline.mine.layout import laid_out, lay_out
+    from codiemb_pipeline.params.mine import MineParams
 
-    source = read_judgements(read_retrieval(out, name), name)
-    return {"documents": len(source.document_texts), "gib": _peak_gib()}
+    values = {"seed": SEED, "negatives_per_query": 8, "rank_from": 1, "rank_to": 60, "absolute_margin": None}
+    values |= {"relative_margin": 0.95, "block_queries": 1024, "block_documents": 8192, "tokens_per_chunk": 4096}
+    values |= {"precision": "fp32", "processes": 1, "audit_samples": 20}
+    tables, folder = read_retrieval(out, name), out / "mine"
+    lay_out(tables, name, MineParams.parse(values, "mine"), folder)
+    source, texts = laid_out(tables, name, folder), MinedTexts(folder, "document")
+    read = sum(len(texts.block(number)) for number in range(texts.blocks))
+    return {"documents": len(source.document_ids), "different": read, "gib": _peak_gib()}
 
 
 def _peak_gib() -> float:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import unicodedata
+
+_NOT_ALPHANUMERIC = re.compile(r"[\W_]+")  # \w is what str.isalnum accepts, and the underscore
 
 
 def text_key(text: str) -> str:
