@@ -17,7 +17,7 @@ from codiemb_pipeline.errors import PipelineError
 @click.option("--idle-minutes", default=60.0, show_default=True, help="Stop when no training began for so long.")
 def main(idle_minutes: float) -> None:
     """Join the trainings that the first machine runs in the work folder both see (CODIEMB_WORK, or data/.work)."""
-    from codiemb_pipeline.train.join import join_trainings
+    from codiemb_pipeline.train.join_node import join_trainings
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     work = Path(os.environ.get(WORK_VARIABLE) or "data/.work").absolute()

@@ -12,9 +12,9 @@ from launching import SOURCE, changed, train
 
 from codiemb_pipeline.encoder.checkpoint import weights_digest
 from codiemb_pipeline.errors import InputError, PipelineError
-from codiemb_pipeline.launch.torchrun import Meeting, meeting_place, processes_per_node, torchrun_command
+from codiemb_pipeline.launch.torchrun import Rendezvous, processes_per_node, rendezvous_endpoint, torchrun_command
 from codiemb_pipeline.params.launch import LaunchParams
-from codiemb_pipeline.train.join import join_trainings
+from codiemb_pipeline.train.join_node import join_trainings
 from codiemb_pipeline.train.launch import training_work
 
 LAUNCH = {"nproc_per_node": 1, "nnodes": 1, "rendezvous_endpoint": None, "backend": "gloo", "threads": 1}
@@ -59,7 +59,7 @@ def test_a_training_that_fails_fails_on_both_machines_with_the_reason(prepared, 
     _, errors = second.communicate(timeout=60)
     assert second.returncode != 0
     assert "training failed" in errors
-    assert not list((tmp_path / "work/train").glob("*/meeting.json"))
+    assert not list((tmp_path / "work/train").glob("*/rendezvous.json"))
 
 
 def test_a_machine_that_finds_nothing_to_join_says_so_and_stops(tmp_path):
@@ -79,8 +79,8 @@ def test_auto_is_one_process_for_each_core_or_gpu(monkeypatch):
 def test_the_first_machine_hosts_the_meeting_and_the_others_do_not(tmp_path):
     launch = LaunchParams(**{**LAUNCH, "nnodes": 2, "rendezvous_endpoint": "127.0.0.1:29500"})
     for first in (True, False):
-        meeting = Meeting(launch, meeting_place(launch), "m1", first)
-        command = torchrun_command(meeting, training_work(tmp_path / "resolved.json", tmp_path), tmp_path)
+        rendezvous = Rendezvous(launch, rendezvous_endpoint(launch), "m1", first)
+        command = torchrun_command(rendezvous, training_work(tmp_path / "resolved.json", tmp_path), tmp_path)
         assert command[command.index("--rdzv-conf") + 1] == f"is_host={first}"
         assert command[command.index("--local-addr") + 1] == "127.0.0.1"
 
@@ -88,11 +88,11 @@ def test_the_first_machine_hosts_the_meeting_and_the_others_do_not(tmp_path):
 def test_the_environment_says_where_to_meet_before_the_parameters_do(monkeypatch):
     two = LaunchParams(**{**LAUNCH, "nnodes": 2})
     with pytest.raises(InputError, match="CODIEMB_RENDEZVOUS"):
-        meeting_place(two)
+        rendezvous_endpoint(two)
     monkeypatch.setenv("CODIEMB_RENDEZVOUS", "head:29500")
-    assert meeting_place(two) == "head:29500"
-    assert meeting_place(two.model_copy(update={"rendezvous_endpoint": "other:1"})) == "head:29500"
-    assert meeting_place(LaunchParams(**LAUNCH)) is None, "one machine meets nobody"
+    assert rendezvous_endpoint(two) == "head:29500"
+    assert rendezvous_endpoint(two.model_copy(update={"rendezvous_endpoint": "other:1"})) == "head:29500"
+    assert rendezvous_endpoint(LaunchParams(**LAUNCH)) is None, "one machine meets nobody"
 
 
 def test_an_endpoint_without_a_port_is_refused():

@@ -15,7 +15,7 @@ from uuid import uuid4
 from tqdm import tqdm
 
 from codiemb_pipeline.errors import InputError
-from codiemb_pipeline.launch.torchrun import Meeting, Work, run_torchrun
+from codiemb_pipeline.launch.torchrun import Rendezvous, Work, run_torchrun
 from codiemb_pipeline.launch.worker import forget_errors
 from codiemb_pipeline.params.launch import LaunchParams, Processes
 
@@ -72,8 +72,8 @@ def run_here(processes: int, work: Work, progress: Progress, lock: int) -> None:
     forget_errors(work.folder)
     launch = LaunchParams(nproc_per_node=processes, nnodes=1, rendezvous_endpoint=None, backend="gloo", threads=None)
     logger.info("%s in %d processes; their logs: %s", work.name, processes, work.folder / "logs")
-    meeting = Meeting(launch, None, uuid4().hex, first=True)
-    run_torchrun(meeting, work, (lock,), lambda process: _show(process, work.name, progress))
+    rendezvous = Rendezvous(launch, None, uuid4().hex, first=True)
+    run_torchrun(rendezvous, work, (lock,), lambda process: _show(process, work.name, progress))
 
 
 def _show(process: subprocess.Popen, name: str, progress: Progress) -> None:

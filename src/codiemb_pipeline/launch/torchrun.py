@@ -52,7 +52,7 @@ class Work:
 
 
 @dataclass(frozen=True)
-class Meeting:
+class Rendezvous:
     """Where the machines of one launch meet.
 
     Attributes:
@@ -85,13 +85,13 @@ def processes_per_node(launch: LaunchParams) -> int:
     return count
 
 
-def torchrun_command(meeting: Meeting, work: Work, logs: Path) -> list[str]:
+def torchrun_command(rendezvous: Rendezvous, work: Work, logs: Path) -> list[str]:
     """Return the command that starts the processes of this machine."""
-    launch = meeting.launch
+    launch = rendezvous.launch
     place = ["--standalone"]
-    if meeting.endpoint is not None:
-        place = ["--rdzv-backend", "c10d", "--rdzv-endpoint", meeting.endpoint, "--rdzv-id", meeting.id]
-        place += ["--rdzv-conf", f"is_host={meeting.first}", "--local-addr", _own_address(meeting.endpoint)]
+    if rendezvous.endpoint is not None:
+        place = ["--rdzv-backend", "c10d", "--rdzv-endpoint", rendezvous.endpoint, "--rdzv-id", rendezvous.id]
+        place += ["--rdzv-conf", f"is_host={rendezvous.first}", "--local-addr", _own_address(rendezvous.endpoint)]
     return [
         *(sys.executable, "-m", "torch.distributed.run"),
         *("--nnodes", str(launch.nnodes), "--nproc-per-node", str(processes_per_node(launch)), *place),
@@ -100,11 +100,11 @@ def torchrun_command(meeting: Meeting, work: Work, logs: Path) -> list[str]:
     ]
 
 
-def meeting_place(launch: LaunchParams) -> str | None:
+def rendezvous_endpoint(launch: LaunchParams) -> str | None:
     """Return ``host:port`` where the machines meet, the environment's before that of the parameters.
 
     Raises:
-        InputError: several machines, and neither says it.
+        InputError: several machines, and neither gives an endpoint.
     """
     endpoint = os.environ.get(RENDEZVOUS_VARIABLE) or launch.rendezvous_endpoint
     if launch.nnodes > 1 and endpoint is None:
@@ -131,7 +131,7 @@ def _own_address(endpoint: str) -> str:
 
 
 def run_torchrun(
-    meeting: Meeting,
+    rendezvous: Rendezvous,
     work: Work,
     descriptors: tuple[int, ...] = (),
     wait: Callable[[subprocess.Popen], object] = subprocess.Popen.wait,
@@ -139,7 +139,7 @@ def run_torchrun(
     """Run the processes of this machine to their end; when this process dies, they die.
 
     Args:
-        meeting: processes, and where they meet.
+        rendezvous: the processes and where they meet.
         work: what they run.
         descriptors: open files they inherit.
         wait: returns when the process it is given has ended.
@@ -150,13 +150,13 @@ def run_torchrun(
     logs = work.folder / "logs" / f"{time.strftime('%Y%m%d-%H%M%S')}-{socket.gethostname()}-{os.getpid()}"
     logs.mkdir(parents=True, exist_ok=True)
     die_with_parent(signal.SIGTERM)
-    threads = meeting.launch.threads or max(1, (os.cpu_count() or 1) // processes_per_node(meeting.launch))
+    threads = rendezvous.launch.threads or max(1, (os.cpu_count() or 1) // processes_per_node(rendezvous.launch))
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "RAYON_NUM_THREADS": str(threads)}
     environment["TOKENIZERS_PARALLELISM"] = "true" if work.tokenizes else "false"
     environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
     with (logs / LOG_FILE).open("wb") as log:
         process = subprocess.Popen(
-            torchrun_command(meeting, work, logs),
+            torchrun_command(rendezvous, work, logs),
             stdout=log,
             stderr=subprocess.STDOUT,
             env=environment,

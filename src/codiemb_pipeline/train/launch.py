@@ -1,7 +1,7 @@
 """Starts the processes of a training and shows how it goes on, from the event file that process 0 writes.
 
-With several machines, ``meeting.json`` in the run's folder, which all of them see, tells the others what to join
-(``train.join``).
+With several machines, ``rendezvous.json`` in the run's folder, which all of them see, tells the others what to join
+(``train.join_node``).
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from uuid import uuid4
 from tqdm import tqdm
 
 from codiemb_pipeline.jsonl import write_json
-from codiemb_pipeline.launch.torchrun import Meeting, Work, meeting_place, run_torchrun
+from codiemb_pipeline.launch.torchrun import Rendezvous, Work, rendezvous_endpoint, run_torchrun
 from codiemb_pipeline.launch.worker import forget_errors
 from codiemb_pipeline.params.launch import LaunchParams
 from codiemb_pipeline.train.events import EVENTS_FILE, read_events
 
 POLL_S = 0.25
-MEETING_FILE = "meeting.json"
+RENDEZVOUS_FILE = "rendezvous.json"
 
 logger = logging.getLogger(__name__)
 
@@ -59,18 +59,18 @@ def launch_training(launch: LaunchParams, config: Path, folder: Path, lock: int)
         PipelineError: the training failed; says which process, why, and where its log is.
     """
     forget_errors(folder)
-    meeting = Meeting(launch, meeting_place(launch), uuid4().hex, first=True)
-    if meeting.endpoint is not None:
-        place = {"id": meeting.id, "endpoint": meeting.endpoint}
+    rendezvous = Rendezvous(launch, rendezvous_endpoint(launch), uuid4().hex, first=True)
+    if rendezvous.endpoint is not None:
+        place = {"id": rendezvous.id, "endpoint": rendezvous.endpoint}
         values = {**place, "config": str(config), "launch": launch.model_dump(mode="json")}
-        write_json(folder / f".{MEETING_FILE}", values)
-        (folder / f".{MEETING_FILE}").rename(folder / MEETING_FILE)  # so that no machine reads half of it
-        logger.info("waiting for %d more machines at %s", launch.nnodes - 1, meeting.endpoint)
+        write_json(folder / f".{RENDEZVOUS_FILE}", values)
+        (folder / f".{RENDEZVOUS_FILE}").rename(folder / RENDEZVOUS_FILE)  # so that no machine reads half of it
+        logger.info("waiting for %d more machines at %s", launch.nnodes - 1, rendezvous.endpoint)
     try:
         work = training_work(config, folder)
-        run_torchrun(meeting, work, (lock,), lambda process: _show_progress(process, folder / EVENTS_FILE))
+        run_torchrun(rendezvous, work, (lock,), lambda process: _show_progress(process, folder / EVENTS_FILE))
     finally:
-        (folder / MEETING_FILE).unlink(missing_ok=True)
+        (folder / RENDEZVOUS_FILE).unlink(missing_ok=True)
 
 
 def _show_progress(process: subprocess.Popen, events: Path) -> None:

@@ -27,7 +27,7 @@ from codiemb_pipeline.train.batch_plan import Balance, EpochPlan, plan_epoch
 from codiemb_pipeline.train.collate import IRBatch, PlannedBatches, STSBatch
 from codiemb_pipeline.train.events import EventWriter
 from codiemb_pipeline.train.grad_cache import backward_at_once, backward_in_chunks
-from codiemb_pipeline.train.meter import ASTRAY, Meter, check_finite
+from codiemb_pipeline.train.metrics import DIVERGED, Meter, check_finite
 from codiemb_pipeline.train.optimizer import learning_rate, set_learning_rate
 from codiemb_pipeline.train.resume import save_state, save_weights
 from codiemb_pipeline.train.step import Objective, part_names
@@ -176,7 +176,7 @@ def _update(
         try:
             parts = backward(run.model, batch, objective, scale=1 / accumulation, exchange=exchange)
         except NotFiniteError as error:
-            raise PipelineError(ASTRAY.format(what=f"task {batch.task}, source {batch.source}: {error}")) from error
+            raise PipelineError(DIVERGED.format(what=f"task {batch.task}, source {batch.source}: {error}")) from error
         meter.add_losses(parts)
         meter.tokens += batch.tokens
         meter.padded += batch.padded

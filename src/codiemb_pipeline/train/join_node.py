@@ -1,6 +1,6 @@
-"""A machine that takes part in trainings another one runs: it watches the work folder they share, and joins.
+"""Joins this machine to trainings that another machine starts, found by watching the work folder both share.
 
-Everything it needs stands in the training's folder. Knows nothing of params.yaml.
+A training's folder holds everything needed to join it.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from pathlib import Path
 
 from codiemb_pipeline.errors import InputError, PipelineError
 from codiemb_pipeline.jsonl import read_json
-from codiemb_pipeline.launch.torchrun import Meeting, run_torchrun
+from codiemb_pipeline.launch.torchrun import Rendezvous, run_torchrun
 from codiemb_pipeline.params.launch import LaunchParams
-from codiemb_pipeline.train.launch import MEETING_FILE, training_work
+from codiemb_pipeline.train.launch import RENDEZVOUS_FILE, training_work
 
 POLL_S = 1.0
 
@@ -31,20 +31,20 @@ def join_trainings(work: Path, *, idle_s: float) -> int:
         How many trainings were joined and ended well.
 
     Raises:
-        PipelineError: one failed, and no other began within ``idle_s``; the machine that runs the stage tells why.
+        PipelineError: one failed, and no other began within ``idle_s``. The first machine reports why.
     """
     joined, seen, failure = 0, set(), None
     deadline = time.monotonic() + idle_s
     while time.monotonic() < deadline:
-        for place in sorted((work / "train").glob(f"*/{MEETING_FILE}")):
+        for place in sorted((work / "train").glob(f"*/{RENDEZVOUS_FILE}")):
             found = _read(place)
             if found is None or found[0].id in seen:
                 continue
-            meeting, config = found
-            seen.add(meeting.id)
+            rendezvous, config = found
+            seen.add(rendezvous.id)
             logger.info("joining the training in %s", place.parent)
             try:
-                run_torchrun(meeting, training_work(config, place.parent))
+                run_torchrun(rendezvous, training_work(config, place.parent))
             except PipelineError as error:
                 logger.error("%s", error)
                 failure = error
@@ -58,11 +58,11 @@ def join_trainings(work: Path, *, idle_s: float) -> int:
     return joined
 
 
-def _read(place: Path) -> tuple[Meeting, Path] | None:
-    """Return what ``meeting.json`` says, or ``None`` when it has just gone."""
+def _read(place: Path) -> tuple[Rendezvous, Path] | None:
+    """Return the content of ``rendezvous.json``, or ``None`` if it has just been removed."""
     try:
         values = read_json(place)
-    except InputError:  # it was there a moment ago
+    except InputError:  # removed since it was listed
         return None
     launch = LaunchParams.parse(values["launch"], "train.launch")
-    return Meeting(launch, values["endpoint"], values["id"], first=False), Path(values["config"])
+    return Rendezvous(launch, values["endpoint"], values["id"], first=False), Path(values["config"])

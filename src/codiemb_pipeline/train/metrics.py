@@ -1,7 +1,4 @@
-"""Means of what the steps of a task told since the last log line. Reads tensors back only when asked for a row.
-
-Knows nothing of where the row goes.
-"""
+"""Metrics of training: means over the steps since the last log row. Tensors are read back only when a row is made."""
 
 from __future__ import annotations
 
@@ -14,17 +11,17 @@ import torch
 from codiemb_pipeline.distributed import total, world_size
 from codiemb_pipeline.errors import PipelineError
 
-ASTRAY = (
-    "{what}; lower train.learning_rate, or look for extreme values in the data. The last checkpoint is whole; the next "
-    "run goes on from it"
+DIVERGED = (
+    "{what}; lower train.learning_rate, or look for extreme values in the data. The next run resumes "
+    "from the last checkpoint"
 )
 
 
 @dataclass
 class Meter:
-    """Sums over the steps of one task since the last row; part of ``names``, the same on every process.
+    """Sums over the steps of one task since the last row. ``names``, the loss parts, are the same on every process.
 
-    Where processes work on different tasks in one step (a mixed plan), some may have nothing of a task to tell.
+    In a mixed plan, processes work on different tasks in one step, so a process may have no batch of a task.
     """
 
     names: Sequence[str]
@@ -37,13 +34,13 @@ class Meter:
     loader_seconds: float = 0.0
 
     def add_losses(self, parts: Mapping[str, torch.Tensor]) -> None:
-        """Take in one micro-batch."""
+        """Add the losses of one micro-batch."""
         self.micro_batches += 1
         for name, value in parts.items():
             self.losses[name] = self.losses[name] + value if name in self.losses else value
 
     def row(self, device: torch.device) -> dict[str, float] | None:
-        """Return the means over all processes and the steps since the last row, and begin anew; called by all together.
+        """Return the means over all processes and the steps since the last row, and reset. Every process must call it.
 
         Returns:
             Losses by name; ``tokens_per_second`` of all processes, ``padding`` as a share of padded tokens,
@@ -68,11 +65,11 @@ class Meter:
 
 
 def check_finite(row: Mapping[str, float], *, step: int, task: str) -> None:
-    """Stop a training that went astray.
+    """Raise ``PipelineError`` if a training has diverged.
 
     Raises:
-        PipelineError: a number is not finite; names the step, the task and the part.
+        PipelineError: a value is not finite. The message names the step, the task and the part.
     """
     for name, value in row.items():
         if not math.isfinite(value):
-            raise PipelineError(ASTRAY.format(what=f"step {step}, task {task}: {name} is {value}"))
+            raise PipelineError(DIVERGED.format(what=f"step {step}, task {task}: {name} is {value}"))
