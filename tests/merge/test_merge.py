@@ -210,5 +210,5 @@ def test_a_number_that_is_not_finite_names_tensor_and_file(merge: Callable[..., 
 
 
 def test_tau_of_zero_is_a_parameter_error() -> None:
-    with pytest.raises(InputError, match=r"merge\.recipes\.delta_guided\.delta_guided\.tau"):
+    with pytest.raises(InputError, match=r"merge\.recipes\.delta_guided\.tau:"):
         params("delta_guided", tau=0.0)
