@@ -33,6 +33,13 @@ def test_killed_halfway_it_goes_on_from_its_last_checkpoint_to_the_same_weights(
     assert [entry.name for entry in TrainedRun.of(resumed).checkpoints] == names
     assert [weights_digest(resumed / name) for name in names] == [weights_digest(whole / name) for name in names]
     assert (tmp_path / "cut/curves/dev.csv").read_text() == (tmp_path / "whole/curves/dev.csv").read_text()
+    base = TrainedRun.of(whole).base
+    assert (base.name, base.step) == ("step-000000", 0)
+    steps = [line.split(",")[0] for line in (tmp_path / "whole/curves/dev.csv").read_text().splitlines()]
+    assert steps == ["step", "0", *(str(entry.step) for entry in TrainedRun.of(whole).checkpoints)]
+    given = load_file(Path(values["encoder"]["path"]) / "model.safetensors")
+    for name, weight in load_file(whole / base.name / "model.safetensors").items():
+        assert torch.equal(weight, given[name]), name
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])

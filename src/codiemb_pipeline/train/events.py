@@ -1,7 +1,6 @@
-"""What a running training tells: a JSON object a line, written by process 0, read by the launcher, made into curves.
+"""The events of a running training: a JSON object a line, written by process 0, read by the launcher, made into curves.
 
-Kinds: ``start``, ``message``, ``step`` (one row of a task's curve), ``dev`` (scores of a checkpoint), ``end``. Knows
-nothing of how the numbers came about.
+Kinds: ``start``, ``message``, ``step`` (one row of a task's curve), ``dev`` (scores of a checkpoint), ``end``.
 """
 
 from __future__ import annotations

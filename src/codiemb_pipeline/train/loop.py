@@ -1,7 +1,4 @@
-"""The training loop: micro-batches to updates, updates to log rows and checkpoints. One loop for every process.
-
-Sees the whole ``train`` section. Knows nothing of torchrun, Kedro or where the data came from.
-"""
+"""The training loop: micro-batches to updates, updates to log rows and checkpoints. One loop for every process."""
 
 from __future__ import annotations
 

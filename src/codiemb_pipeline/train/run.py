@@ -9,6 +9,7 @@ from typing import Any
 from codiemb_pipeline.artifacts.train import Checkpoint, TrainedRun, checkpoint_name
 from codiemb_pipeline.encoder.checkpoint import base_folder, load_tokenizer, weights_digest
 from codiemb_pipeline.encoder.compatibility import SETTINGS_FINGERPRINT, check_compatible, token_fingerprint
+from codiemb_pipeline.errors import PipelineError
 from codiemb_pipeline.jsonl import write_json
 from codiemb_pipeline.launch.torchrun import processes_per_node
 from codiemb_pipeline.launch.work_dir import fingerprint, locked
@@ -74,5 +75,7 @@ def _hand_over(folder: Path, checkpoints: Path, curves: Path, base: str) -> None
         shutil.copytree(folder / "checkpoints" / name, checkpoints / name)
         dev = {key: round(value, 6) for key, value in scores[step].items()}
         entries.append(Checkpoint(name=name, step=step, dev=dev))
+    if entries[0].step:
+        raise PipelineError(f"{folder}: expected checkpoint 0, the base, found none; delete the folder and train again")
     TrainedRun(base_sha256=base, base=entries[0], checkpoints=entries[1:]).write(checkpoints / "run.json")
     write_curves(folder / EVENTS_FILE, curves)
