@@ -1,18 +1,18 @@
-"""Plain, gzip and zip files, and files cut into parts, as one sequence of lines; nothing is unpacked to disk."""
+"""Plain, gzip and zip files, and files cut into parts, as blocks of lines; nothing is unpacked to disk."""
 
 from __future__ import annotations
 
 import gzip
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path, PurePath
 from typing import BinaryIO
 
 from codiemb_pipeline.errors import InputError
 
-BLOCK = 2**20
+BLOCK = 2**22
 BROKEN = (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile)
 
 
@@ -33,8 +33,8 @@ def suffix_of(path: Path) -> str:
     return path.suffix
 
 
-def lines_of(paths: list[Path], name: str) -> Iterator[bytes]:
-    """Yield the lines of ``paths``, read in this order as if they were one file, without their line feeds.
+def blocks_of(paths: list[Path], name: str) -> Iterator[bytes]:
+    """Yield blocks of whole lines of ``paths``, read in this order as if they were one file.
 
     Raises:
         InputError: a compressed file is broken or incomplete; the message calls it ``name``.
@@ -45,12 +45,22 @@ def lines_of(paths: list[Path], name: str) -> Iterator[bytes]:
             try:
                 file = _opened(path, stack, name)
                 while block := file.read(BLOCK):
-                    *lines, rest = (rest + block).split(b"\n")
-                    yield from lines
+                    lines, end, after = block.rpartition(b"\n")
+                    if end:
+                        yield rest + lines + end
+                        rest = after
+                    else:
+                        rest += block
             except BROKEN as error:
                 raise InputError(f"{name}: compressed file is broken or breaks off ({error})") from None
     if rest:
         yield rest
+
+
+def lines_of(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the lines of blocks, without their line feeds."""
+    for block in blocks:
+        yield from block.removesuffix(b"\n").split(b"\n")
 
 
 def _opened(path: Path, stack: ExitStack, name: str) -> BinaryIO:

@@ -1,8 +1,9 @@
 """Users' files as batches of columns: a broken row is rejected, a file that cannot be read at all is an error.
 
 A row's number is its line in the file, the header of a table being line 1 (the first of its lines where a quoted field
-runs over several); parquet rows count from 1. jsonl and csv are parsed line by line, because polars reads a number as a
-text and names no broken row; everything after that works on columns.
+runs over several); parquet rows count from 1. Blocks of sound jsonl and tsv are parsed into columns by pyarrow, which
+accepts no number for a text. A block that it refuses is parsed line by line, which gives each broken row its reason; so
+is csv, whose quoted fields run over lines.
 """
 
 from __future__ import annotations
@@ -10,16 +11,18 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.csv
+import pyarrow.json
 import pyarrow.parquet as pq
 
 from codiemb_pipeline.errors import InputError, nearest
-from codiemb_pipeline.ingest.compressed import lines_of, suffix_of
+from codiemb_pipeline.ingest.compressed import blocks_of, lines_of, suffix_of
 from codiemb_pipeline.ingest.validation import Batch, RejectLog, encodes, one_line, shown
 
 FIELD_CHARACTERS = 2**24  # the csv module's own limit is 131,072; documents are longer
@@ -28,6 +31,7 @@ PARQUET_ROWS = 4096
 SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
 
 Fault = tuple[int, str, str]
+KINDS = {str: pa.large_string(), int: pa.int64()}
 
 
 def check_filled(path: Path, name: str) -> None:
@@ -45,6 +49,7 @@ def read_batches(
     columns: list[str],
     *,
     optional: tuple[str, ...] = (),
+    numbers: tuple[str, ...] = (),
     form: str | None = None,
     header: tuple[str, ...] | None = None,
 ) -> Iterator[Batch]:
@@ -56,6 +61,7 @@ def read_batches(
         log: counts the rows.
         columns: fields that must be there: in the header of a table, in every row of a jsonl.
         optional: fields that may be missing, and are ``None`` then.
+        numbers: those of ``columns`` in which 1 and 1.0 mean the same.
         form: the suffix that names the format, where it is not that of the file.
         header: column names of a table that does not name them in its first line.
 
@@ -74,15 +80,15 @@ def read_batches(
     elif form in (".csv", ".tsv"):
         batches = _table(paths, name, log, columns, form, header)
     else:
-        batches = _jsonl(paths, name, log, columns, optional)
+        batches = _jsonl(paths, name, log, columns, optional, numbers)
     yield from batches
     if log.rows == before:
         raise InputError(f"{name}: expected rows, found none")
 
 
-def read_lines(paths: list[Path], name: str) -> Iterator[tuple[int, str | Fault]]:
-    """Yield (line number, line) of a UTF-8 text file, from 1; a fault in place of a line that is not UTF-8."""
-    for number, raw in enumerate(lines_of(paths, name), start=1):
+def read_lines(blocks: Iterable[bytes], start: int = 1) -> Iterator[tuple[int, str | Fault]]:
+    """Yield (line number, line) of UTF-8 text; a fault in place of a line that is not UTF-8."""
+    for number, raw in enumerate(lines_of(blocks), start=start):
         try:
             yield number, raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r")
         except UnicodeDecodeError as error:
@@ -153,10 +159,55 @@ class _Pending:
 
 
 def _jsonl(
-    paths: list[Path], name: str, log: RejectLog, columns: list[str], optional: tuple[str, ...]
+    paths: list[Path],
+    name: str,
+    log: RejectLog,
+    columns: list[str],
+    optional: tuple[str, ...],
+    numbers: tuple[str, ...],
 ) -> Iterator[Batch]:
-    pending = _Pending(name, log, [*columns, *optional])
-    for number, line in read_lines(paths, name):
+    number = 1
+    for block in blocks_of(paths, name):
+        end = number + block.count(b"\n") + (not block.endswith(b"\n"))
+        found = _json_columns(block, end - number, columns, optional, numbers)
+        if found is None:
+            yield from _json_lines(block, number, _Pending(name, log, [*columns, *optional]), columns, optional)
+        else:
+            log.rows += end - number
+            yield Batch(name, range(number, end), found)
+        number = end
+
+
+def _json_columns(
+    block: bytes, rows: int, columns: list[str], optional: tuple[str, ...], numbers: tuple[str, ...]
+) -> dict[str, pl.Series] | None:
+    """Return the columns of a block whose lines are all objects with texts or numbers in them, else ``None``."""
+    if not block.startswith(b"{") or block.count(b"}\n{") != rows - 1:
+        return None
+    try:
+        first = json.loads(block[: block.find(b"\n")])
+        kinds = {column: KINDS.get(type(first.get(column, ""))) for column in (*columns, *optional)}
+        kinds |= {column: pa.float64() for column in numbers if isinstance(first[column], int | float)}
+        block.decode()
+        table = pa.json.read_json(
+            io.BytesIO(block),
+            pa.json.ReadOptions(use_threads=False, block_size=len(block) + 1),
+            pa.json.ParseOptions(
+                explicit_schema=pa.schema(kinds),
+                unexpected_field_behavior="ignore",
+            ),
+        )
+    except (ValueError, KeyError, TypeError, RecursionError, pa.ArrowException):
+        return None
+    if len(table) != rows or any(table[column].null_count for column in columns):
+        return None
+    return _series(table)
+
+
+def _json_lines(
+    block: bytes, start: int, pending: _Pending, columns: list[str], optional: tuple[str, ...]
+) -> Iterator[Batch]:
+    for number, line in read_lines([block], start):
         if not isinstance(line, str):
             pending.reject(*line)
             continue
@@ -176,48 +227,85 @@ def _jsonl(
             else:
                 pending.reject(number, "(line)", f"expected an object, found {shown(row)}")
         else:
-            if pending.add(number, values, len(line)):
-                yield pending.batch()
+            pending.add(number, values, len(line))
     yield pending.batch()
 
 
 def _table(
     paths: list[Path], name: str, log: RejectLog, columns: list[str], form: str, header: tuple[str, ...] | None
 ) -> Iterator[Batch]:
-    records = _records(paths, name, form)
-    header = list(next(records, (0, 0, []))[2] if header is None else header)
-    if not all(encodes(column) for column in header):
-        raise InputError(f"{name}: line 1, the header: not UTF-8")
-    _check_header(header, columns, name)
     pending = _Pending(name, log, columns)
-    indices = [header.index(column) for column in columns]
-    for first, last, fields in records:
-        if isinstance(fields, str) or len(fields) != len(header):
-            reason = fields if isinstance(fields, str) else f"expected {len(header)} fields, found {len(fields)}"
-            # A stray quote swallows the rows after it; each of them counts for the tolerance.
-            spans = f"; a quoted field runs from line {first} to {last}" if last > first else ""
-            for line in range(first, last + 1):
-                pending.reject(line, "(row)", reason + spans)
+    blocks = blocks_of(paths, name)
+    start, names = 0, None if header is None else list(header)
+    for block in blocks if form == ".tsv" else [blocks]:
+        found = _tsv_columns(block, names, columns) if form == ".tsv" and start else None
+        if found is not None:
+            rows = len(found[columns[0]])
+            log.rows += rows
+            yield Batch(name, range(start + 1, start + rows + 1), found)
+            start += rows
             continue
-        record = "".join(fields)
-        if not record.isascii() and not encodes(record):
-            broken = next(index for index, value in enumerate(fields) if not encodes(value))
-            pending.reject(first, header[broken], f"not UTF-8: {shown(fields[broken])}")
-        elif pending.add(first, tuple([fields[index] for index in indices]), len(record)):
-            yield pending.batch()
-    yield pending.batch()
+        lines = _decoded(lines_of([block] if form == ".tsv" else block), mark=not start)
+        lines = list(lines) if form == ".tsv" else lines
+        records = _records(lines, name, form, start)
+        names = next(records, (0, 0, []))[2] if names is None else names
+        if not start:
+            if not all(encodes(column) for column in names):
+                raise InputError(f"{name}: line 1, the header: not UTF-8")
+            _check_header(names, columns, name)
+        for record in records:
+            if _take(record, names, columns, pending):
+                yield pending.batch()
+        yield pending.batch()
+        start += len(lines) if form == ".tsv" else 0
 
 
-def _records(paths: list[Path], name: str, form: str) -> Iterator[tuple[int, int, list[str] | str]]:
-    """Yield first line, last line, and fields or what is wrong, of each record of a csv or tsv file but blank lines."""
+def _tsv_columns(block: bytes, header: list[str], columns: list[str]) -> dict[str, pl.Series] | None:
+    """Return the columns of a block of lines that all have the fields of the header, else ``None``."""
+    if b"\r" in block or b"\n\n" in block or block.startswith(b"\n"):
+        return None
+    try:
+        table = pa.csv.read_csv(
+            io.BytesIO(block),
+            pa.csv.ReadOptions(use_threads=False, block_size=len(block) + 1, column_names=header),
+            pa.csv.ParseOptions(delimiter="\t", quote_char=False, ignore_empty_lines=False),
+            pa.csv.ConvertOptions(column_types=dict.fromkeys(header, pa.large_string()), strings_can_be_null=False),
+        )
+    except pa.ArrowException:
+        return None
+    return _series(table.select(columns))
+
+
+def _series(table: pa.Table) -> dict[str, pl.Series]:
+    frame = pl.DataFrame(pl.from_arrow(table))
+    return {column: frame[column] for column in frame.columns}
+
+
+def _take(record: tuple[int, int, list[str] | str], header: list[str], columns: list[str], pending: _Pending) -> bool:
+    """Add a record, or reject its lines; return whether the batch is full."""
+    first, last, fields = record
+    if isinstance(fields, str) or len(fields) != len(header):
+        reason = fields if isinstance(fields, str) else f"expected {len(header)} fields, found {len(fields)}"
+        # A stray quote swallows the rows after it; each of them counts for the tolerance.
+        spans = f"; a quoted field runs from line {first} to {last}" if last > first else ""
+        for line in range(first, last + 1):
+            pending.reject(line, "(row)", reason + spans)
+        return False
+    text = "".join(fields)
+    if not encodes(text):
+        broken = next(index for index, value in enumerate(fields) if not encodes(value))
+        pending.reject(first, header[broken], f"not UTF-8: {shown(fields[broken])}")
+        return False
+    return pending.add(first, tuple([fields[header.index(column)] for column in columns]), len(text))
+
+
+def _records(lines: Iterable[str], name: str, form: str, start: int) -> Iterator[tuple[int, int, list[str] | str]]:
+    """Yield first line, last line, and fields or what is wrong, of each record after ``start`` lines, but blank ones."""
     csv.field_size_limit(FIELD_CHARACTERS)
-    lines = _decoded(lines_of(paths, name))
-    if form == ".tsv":
-        reader = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE, strict=True)
-    else:
-        reader = csv.reader(lines, strict=True)
+    dialect = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if form == ".tsv" else {}
+    reader = csv.reader(lines, strict=True, **dialect)
     while True:
-        first = reader.line_num + 1
+        first = start + reader.line_num + 1
         try:
             fields = next(reader)
         except StopIteration:
@@ -226,18 +314,20 @@ def _records(paths: list[Path], name: str, form: str) -> Iterator[tuple[int, int
             if "expected after" not in str(error):
                 hint = "; is a quote opened here and never closed?" if form == ".csv" else ""
                 raise InputError(f"{name}: row {first}: {error}{hint}") from None
-            yield first, reader.line_num, f"text after a closing quote ({error})"
+            yield first, start + reader.line_num, f"text after a closing quote ({error})"
         else:
             if fields:
-                yield first, reader.line_num, fields
+                yield first, start + reader.line_num, fields
 
 
-def _decoded(lines: Iterator[bytes]) -> Iterator[str]:
-    """Yield lines with their ends; bytes that are not UTF-8 become lone surrogates, and so fault only their field."""
-    encoding = "utf-8-sig"
+def _decoded(lines: Iterator[bytes], *, mark: bool) -> Iterator[str]:
+    """Yield lines with their ends; bytes that are not UTF-8 become lone surrogates, and so fault only their field.
+
+    The first line may begin with a byte order ``mark``.
+    """
     for raw in lines:
-        line = raw.decode(encoding, "surrogateescape") + "\n"
-        encoding = "utf-8"
+        line = raw.decode("utf-8-sig" if mark else "utf-8", "surrogateescape") + "\n"
+        mark = False
         if "\r" in line:
             yield from io.StringIO(line, newline="")
         else:
@@ -258,7 +348,7 @@ def _parquet(
                     part.validate(full=True)
                     series = {column: pl.Series(pl.from_arrow(part[column])) for column in wanted}
                     missing = {column: [None] * len(part) for column in optional if column not in names}
-                    rows = list(range(number + 1, number + len(part) + 1))
+                    rows = range(number + 1, number + len(part) + 1)
                     log.rows += len(part)
                     yield Batch(name, rows, series | missing)
                     number += len(part)

@@ -11,6 +11,7 @@ import polars as pl
 
 from codiemb_pipeline.artifacts.ingest import PAIR_SCHEMA, SourceCounts, TableWriter, keep_rows
 from codiemb_pipeline.errors import InputError
+from codiemb_pipeline.ingest.compressed import blocks_of
 from codiemb_pipeline.ingest.files import check_filled, read_batches, read_lines, read_text
 from codiemb_pipeline.ingest.formats import Pairs
 from codiemb_pipeline.ingest.sources import SourceFiles, expected_files
@@ -98,7 +99,7 @@ def _word_pairs(source: SourceFiles, log: RejectLog) -> Iterator[Part]:
     rows: list[int] = []
     values: list[list[str]] = []
     rejected = []
-    for number, line in read_lines([source.path], source.shown):
+    for number, line in read_lines(blocks_of([source.path], source.shown)):
         if not isinstance(line, str):
             rejected.append(line)
         elif not line.strip() or line.startswith("#"):
@@ -143,7 +144,11 @@ def _pairs(source: SourceFiles, log: RejectLog) -> Iterator[Part]:
     named = _registered(source) if source.declared is not None else _own_files(source)
     columns = source.layout.columns
     for files, name, split in named:
-        for batch in read_batches(files, name, log, [columns.text_a, columns.text_b, columns.score]):
+        wanted, numbers = (
+            [columns.text_a, columns.text_b, columns.score],
+            () if source.layout.labels else (columns.score,),
+        )
+        for batch in read_batches(files, name, log, wanted, numbers=numbers):
             yield batch, split, [f"{split}-{row}" if split else f"{row}" for row in batch.rows]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -75,7 +75,7 @@ class Batch:
     def __init__(
         self,
         file: str,
-        rows: list[int],
+        rows: Sequence[int],
         columns: dict[str, Any],
         rejected: list[tuple[int, str, str]] | None = None,
         names: dict[str, list[str]] | None = None,
@@ -111,8 +111,8 @@ class Batch:
     def ids(self, name: str) -> pl.Series:
         """Return a column of ids as text; whole numbers are ids too."""
         values = self.columns[name]
-        if isinstance(values, pl.Series) and values.dtype.is_integer():
-            self.columns[name] = values.cast(pl.String)
+        if isinstance(values, pl.Series):
+            self.columns[name] = values.cast(pl.String) if values.dtype.is_integer() else values
         elif any(type(value) is int for value in values):
             self.columns[name] = [str(value) if type(value) is int else value for value in values]
         return self.texts(name)
@@ -120,9 +120,11 @@ class Batch:
     def numbers(self, name: str) -> pl.Series:
         """Return a column of finite numbers, written as numbers or as text."""
         values = self.columns[name]
-        kinds = set(map(type, values))
-        if kinds <= {int, float, str} and len(kinds) == 1 and kinds != {int}:
-            numbers = pl.Series(values, strict=False).cast(pl.Float64, strict=False)
+        plain = values
+        if not isinstance(values, pl.Series) and set(map(type, values)) in ({str}, {float}):
+            plain = _strings(values) if isinstance(values[0], str) else pl.Series(values)
+        if isinstance(plain, pl.Series) and (plain.dtype == pl.String or plain.dtype.is_numeric()):
+            numbers = plain.cast(pl.Float64, strict=False)
         else:
             numbers = pl.Series([None] * len(values), dtype=pl.Float64)
         slow = numbers.is_null() | ~numbers.is_finite()
