@@ -300,7 +300,7 @@ def _take(record: tuple[int, int, list[str] | str], header: list[str], columns: 
 
 
 def _records(lines: Iterable[str], name: str, form: str, start: int) -> Iterator[tuple[int, int, list[str] | str]]:
-    """Yield first line, last line, and fields or what is wrong, of each record after ``start`` lines, but blank ones."""
+    """Yield first line, last line, and fields or the fault, of each record after ``start`` lines, but blank ones."""
     csv.field_size_limit(FIELD_CHARACTERS)
     dialect = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if form == ".tsv" else {}
     reader = csv.reader(lines, strict=True, **dialect)
