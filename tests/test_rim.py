@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from click import ClickException
+from frozen_params import PARAMS_FILE
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
@@ -18,7 +19,8 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     """A copy of the project's configuration, without data."""
-    for name in ("conf", "params.yaml", "pyproject.toml"):
+    shutil.copy(PARAMS_FILE, tmp_path / "params.yaml")
+    for name in ("conf", "pyproject.toml"):
         target = tmp_path / name
         shutil.copytree(ROOT / name, target) if (ROOT / name).is_dir() else shutil.copy(ROOT / name, target)
     shutil.copytree(ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
