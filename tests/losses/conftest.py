@@ -32,4 +32,4 @@ def generator() -> torch.Generator:
 @pytest.fixture
 def as_on_an_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
     """Losses take their operands for tensors whose values cannot be read for free."""
-    monkeypatch.setattr("codiemb_pipeline.losses.finite.values_may_be_read", lambda tensor: False)
+    monkeypatch.setattr("codiemb_pipeline.losses.operands.values_may_be_read", lambda tensor: False)

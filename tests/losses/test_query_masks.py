@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from codiemb_pipeline.losses.query_masks import above_positive, query_masks, reverse_masks
+from codiemb_pipeline.losses.masks import above_positive, query_masks, reverse_masks
 
 NONE = -1
 

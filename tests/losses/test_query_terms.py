@@ -12,8 +12,7 @@ import torch
 from torch.nn.functional import cross_entropy, normalize
 
 from codiemb_pipeline.losses.info_nce import info_nce_sum
-from codiemb_pipeline.losses.masks import candidate_masks
-from codiemb_pipeline.losses.query_masks import query_masks, reverse_masks
+from codiemb_pipeline.losses.masks import candidate_masks, query_masks, reverse_masks
 
 IDS, KNOWN = torch.tensor([10, 11, 12, 13]), torch.tensor([[1, -1], [2, 1], [3, -1], [4, -1]])
 SHOWN = torch.tensor([1, 2, 3, 4])  # one document per query; text 1 also answers query 11

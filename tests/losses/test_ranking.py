@@ -4,7 +4,7 @@ import pytest
 import torch
 from scipy.stats import rankdata
 
-from codiemb_pipeline.losses.ranking import average_ranks
+from codiemb_pipeline.losses.rank_kl import average_ranks
 
 
 def test_places_count_from_zero_and_ascend():

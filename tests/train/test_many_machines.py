@@ -12,10 +12,10 @@ from launching import SOURCE, changed, train
 
 from codiemb_pipeline.encoder.checkpoint import weights_digest
 from codiemb_pipeline.errors import InputError, PipelineError
+from codiemb_pipeline.join import join_trainings
 from codiemb_pipeline.launch.torchrun import Rendezvous, processes_per_node, rendezvous_endpoint, torchrun_command
 from codiemb_pipeline.params.launch import LaunchParams
-from codiemb_pipeline.train.join_node import join_trainings
-from codiemb_pipeline.train.launch import training_work
+from codiemb_pipeline.train.run import training_work
 
 LAUNCH = {"nproc_per_node": 1, "nnodes": 1, "rendezvous_endpoint": None, "backend": "gloo", "threads": 1}
 

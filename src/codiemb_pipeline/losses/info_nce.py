@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from codiemb_pipeline.losses.finite import check_finite
-from codiemb_pipeline.losses.operands import check_temperature, connected_zero, same_precision
+from codiemb_pipeline.losses.operands import check_finite, check_temperature, connected_zero, same_precision
 
 
 def info_nce(

@@ -5,9 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from codiemb_pipeline.losses.finite import check_finite
 from codiemb_pipeline.losses.info_nce import info_nce_sum
-from codiemb_pipeline.losses.operands import connected_zero
+from codiemb_pipeline.losses.operands import check_finite, connected_zero
 
 
 def pair_info_nce_sum(

@@ -15,17 +15,17 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from codiemb_pipeline.errors import PipelineError
 
 
-def stage_pipeline(function: Callable[..., Any], inputs: dict[str, str], outputs: Any) -> Pipeline:
+def stage_pipeline(function: Callable[..., Any], inputs: list[str] | dict[str, str], outputs: Any) -> Pipeline:
     """Return the one-node pipeline of a stage, named after the stage function.
 
     A :class:`PipelineError` ends the run with its message alone; any other error keeps its traceback.
     """
 
     @functools.wraps(function)
-    def readable(**arguments: Any) -> Any:
+    def readable(*arguments: Any, **named: Any) -> Any:
         try:
             with logging_redirect_tqdm():  # log lines go above progress bars, not through them
-                return function(**arguments)
+                return function(*arguments, **named)
         except PipelineError as error:
             raise ClickException(str(error)) from error
 

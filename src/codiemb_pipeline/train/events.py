@@ -59,14 +59,12 @@ def write_curves(events: Path, out: Path) -> None:
             rows["dev"].append({"step": event["step"], **event["scores"]})
     out.mkdir(parents=True, exist_ok=True)
     for name, table in rows.items():
+        columns = list(dict.fromkeys(column for row in table for column in row)) or ["step"]
         with (out / f"{name}.csv").open("w", encoding="utf-8", newline="") as file:
-            columns = list(dict.fromkeys(column for row in table for column in row)) or ["step"]
             writer = csv.DictWriter(file, columns, lineterminator="\n")
             writer.writeheader()
-            writer.writerows(
-                {
-                    key: round(value, 6) if isinstance(value, float) and key != "learning_rate" else value
-                    for key, value in row.items()
-                }
-                for row in table
-            )
+            writer.writerows({key: _rounded(key, value) for key, value in row.items()} for row in table)
+
+
+def _rounded(key: str, value: Any) -> Any:
+    return round(value, 6) if isinstance(value, float) and key != "learning_rate" else value

@@ -1,11 +1,12 @@
-"""The training loop: micro-batches to updates, updates to log rows and checkpoints. One loop for every process."""
+"""The training loop: micro-batches to updates, updates to log rows and checkpoints. The same loop for every process."""
 
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -13,21 +14,25 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from codiemb_pipeline.artifacts.assemble import SourceRange, TokenStore, TrainingArrays
-from codiemb_pipeline.distributed import clip_gradients, process_rank, world_size
+from codiemb_pipeline.distributed import clip_gradients, process_rank, total, world_size
 from codiemb_pipeline.encoder.text_encoder import Encoder
 from codiemb_pipeline.errors import InputError, PipelineError
 from codiemb_pipeline.launch.process_guard import die_with_parent
-from codiemb_pipeline.losses.finite import NotFiniteError
+from codiemb_pipeline.losses.operands import NotFiniteError
 from codiemb_pipeline.params import TrainParams
 from codiemb_pipeline.schema import Task
 from codiemb_pipeline.train.batch_plan import Balance, EpochPlan, plan_epoch
 from codiemb_pipeline.train.collate import IRBatch, PlannedBatches, STSBatch
 from codiemb_pipeline.train.events import EventWriter
 from codiemb_pipeline.train.grad_cache import backward_at_once, backward_in_chunks
-from codiemb_pipeline.train.metrics import DIVERGED, Meter, check_finite
 from codiemb_pipeline.train.optimizer import learning_rate, set_learning_rate
 from codiemb_pipeline.train.resume import save_state, save_weights
 from codiemb_pipeline.train.step import Objective, part_names
+
+DIVERGED = (
+    "{what}; lower train.learning_rate, or look for extreme values in the data. The next run resumes "
+    "from the last checkpoint"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,14 +40,10 @@ class Run:
     """Everything a loop works on.
 
     Attributes:
-        params: the ``train`` section.
-        encoder: its module is ``model``, wrapped or not.
-        model: what the loop calls.
+        model: the module of ``encoder``, wrapped for several processes or not.
         optimizer: over the parameters that train.
-        arrays, store: the training examples.
-        folder: where checkpoints and state go.
-        events: where log rows go.
-        score: dev scores of the encoder as it is now; called by all processes together.
+        folder: receives checkpoints and state.
+        score: returns the dev scores of the encoder as it is now; all processes call it together.
     """
 
     params: TrainParams
@@ -54,6 +55,58 @@ class Run:
     folder: Path
     events: EventWriter
     score: Callable[[], dict[str, float]]
+
+
+@dataclass
+class Meter:
+    """Sums over the steps of one task since the last log row.
+
+    In a mixed plan, processes work on different tasks in one step, so a process may have no batch of a task.
+
+    Attributes:
+        names: the loss parts, the same on every process.
+    """
+
+    names: Sequence[str]
+    steps: int = 0
+    micro_batches: int = 0
+    losses: dict[str, torch.Tensor] = field(default_factory=dict)
+    tokens: int = 0
+    padded: int = 0
+    seconds: float = 0.0
+    loader_seconds: float = 0.0
+
+    def add(self, batch: IRBatch | STSBatch, parts: Mapping[str, torch.Tensor]) -> None:
+        """Add one micro-batch and its losses. The losses stay on their device until a row is made."""
+        self.micro_batches += 1
+        self.tokens += batch.tokens
+        self.padded += batch.padded
+        for name, value in parts.items():
+            self.losses[name] = self.losses[name] + value if name in self.losses else value
+
+    def row(self, device: torch.device) -> dict[str, float] | None:
+        """Return the means over all processes and the steps since the last row, and reset. Every process must call it.
+
+        Returns:
+            Losses by name; ``tokens_per_second`` of all processes, ``padding`` as a share of padded tokens,
+            ``loader_share`` as a share of the time. ``None`` if no process had a micro-batch of the task.
+        """
+        sums = [self.losses[name].double() for name in self.names] if self.micro_batches else []
+        own = torch.stack(sums) if sums else torch.zeros(len(self.names), dtype=torch.float64, device=device)
+        times = (self.micro_batches, self.tokens, self.padded, self.seconds, self.loader_seconds)
+        counts = torch.tensor(times, dtype=own.dtype, device=device)
+        sums_of_all = total(torch.cat([own, counts])).tolist()
+        micro_batches, tokens, padded, seconds, loading = sums_of_all[len(self.names) :]
+        self.__init__(self.names)
+        if not micro_batches:
+            return None
+        means = (value / micro_batches for value in sums_of_all[: len(self.names)])
+        return {
+            **dict(zip(self.names, means, strict=True)),
+            "tokens_per_second": tokens * world_size() / max(seconds, 1e-9),
+            "padding": 1 - tokens / padded,
+            "loader_share": loading / max(seconds, 1e-9),
+        }
 
 
 def plan_of_epoch(params: TrainParams, sources: Sequence[SourceRange], epoch: int, processes: int) -> EpochPlan:
@@ -78,7 +131,7 @@ def total_steps(params: TrainParams, steps_per_epoch: int) -> int:
 
 
 def run_steps(run: Run, *, done: int, steps_per_epoch: int) -> None:
-    """Train from update ``done`` to the end; from 0, the base is saved and scored first, as checkpoint 0."""
+    """Train from update ``done`` to the end. A run that starts at 0 first saves and scores the base as checkpoint 0."""
     params = run.params
     steps = total_steps(params, steps_per_epoch)
     objective = _objective(run)
@@ -174,9 +227,7 @@ def _update(
             parts = backward(run.model, batch, objective, scale=1 / accumulation, exchange=exchange)
         except NotFiniteError as error:
             raise PipelineError(DIVERGED.format(what=f"task {batch.task}, source {batch.source}: {error}")) from error
-        meter.add_losses(parts)
-        meter.tokens += batch.tokens
-        meter.padded += batch.padded
+        meter.add(batch, parts)
     norm = clip_gradients(run.model, run.params.max_gradient_norm)
     run.optimizer.step()
     run.optimizer.zero_grad(set_to_none=True)
@@ -186,17 +237,21 @@ def _update(
 
 
 def _log(run: Run, meters: Mapping[Task, Meter], *, step: int, epoch: int, rate: float, norm: float) -> None:
-    """Write a row for each task there was since the last one; nothing that is not finite gets past here.
+    """Write a row for each task that had a step since its last row.
 
-    The norm of a gradient that ever was not finite is NaN from then on, as the weights are.
+    Raises:
+        PipelineError: a value is not finite. Once a gradient is not, its norm and the weights are NaN for good.
     """
-    mixed = run.params.sampler.mode == "mixed"  # a task no process of ours had may have been another's
+    mixed = run.params.sampler.mode == "mixed"  # another process may have had a task that this one did not
     for task, meter in meters.items():
         row = meter.row(run.encoder.device) if mixed or meter.steps else None
-        if row is not None:
-            row |= {"gradient_norm": norm}
-            check_finite(row, step=step, task=task)
-            run.events.write("step", task=task, step=step, epoch=epoch, **row, learning_rate=rate)
+        if row is None:
+            continue
+        row |= {"gradient_norm": norm}
+        for name, value in row.items():
+            if not math.isfinite(value):
+                raise PipelineError(DIVERGED.format(what=f"step {step}, task {task}: {name} is {value}"))
+        run.events.write("step", task=task, step=step, epoch=epoch, **row, learning_rate=rate)
 
 
 def _is_checkpoint(params: TrainParams, done: int, steps: int, *, end_of_epoch: bool) -> bool:

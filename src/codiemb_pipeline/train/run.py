@@ -1,22 +1,35 @@
-"""The train stage: one resolved JSON, one launch, and the finished run handed over."""
+"""The train stage: writes one resolved JSON, launches the processes, follows their events, hands over the results."""
 
 from __future__ import annotations
 
+import logging
 import shutil
+import subprocess
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
+
+from tqdm import tqdm
 
 from codiemb_pipeline.artifacts.train import Checkpoint, TrainedRun, checkpoint_name
 from codiemb_pipeline.encoder.checkpoint import base_folder, load_tokenizer, weights_digest
 from codiemb_pipeline.encoder.compatibility import SETTINGS_FINGERPRINT, check_compatible, token_fingerprint
 from codiemb_pipeline.errors import PipelineError
 from codiemb_pipeline.jsonl import write_json
-from codiemb_pipeline.launch.torchrun import processes_per_node
+from codiemb_pipeline.launch.torchrun import Rendezvous, Work, processes_per_node, rendezvous_endpoint, run_torchrun
 from codiemb_pipeline.launch.work_dir import fingerprint, locked
+from codiemb_pipeline.launch.worker import forget_errors
 from codiemb_pipeline.locations import folder_digest
 from codiemb_pipeline.params import EncoderParams, TrainParams
+from codiemb_pipeline.params.launch import LaunchParams
 from codiemb_pipeline.train.events import EVENTS_FILE, read_events, write_curves
-from codiemb_pipeline.train.launch import launch_training
+
+POLL_S = 0.25
+RENDEZVOUS_FILE = "rendezvous.json"
+
+logger = logging.getLogger(__name__)
 
 
 def train_encoder(
@@ -28,13 +41,13 @@ def train_encoder(
     checkpoints: Path,
     curves: Path,
 ) -> None:
-    """Train, or go on with a training that was interrupted.
+    """Train, or resume a training that was interrupted.
 
     Args:
         params: the ``train`` section.
         encoder_params: the ``encoder`` section.
         model_input: what ``assemble`` wrote.
-        work: where training in progress lies, a folder per fingerprint of parameters, data and base weights.
+        work: holds unfinished trainings, one folder per fingerprint of parameters, data and base weights.
         checkpoints: empty folder to receive ``step-*`` encoder folders and ``run.json``.
         curves: empty folder to receive ``ir.csv``, ``sts.csv`` and ``dev.csv``.
 
@@ -46,28 +59,102 @@ def train_encoder(
     check_compatible(model_input / SETTINGS_FINGERPRINT, wanted, what="examples", stage="assemble")
     values = {"train": params.model_dump(mode="json"), "encoder": encoder_params.model_dump(mode="json")}
     base = weights_digest(base_folder(encoder_params))
-    key = fingerprint(**_what_decides(values, params), base=base, data=folder_digest(model_input))
+    # Another machine or address may resume a training; another number of processes may not.
+    processes = processes_per_node(params.launch) * params.launch.nnodes
+    decisive = {**values["train"], "launch": {"processes": processes, "backend": params.launch.backend}}
+    key = fingerprint(train=decisive, encoder=values["encoder"], base=base, data=folder_digest(model_input))
     folder = work / "train" / key
     with locked(folder, "training") as lock:
         config = folder / "resolved.json"
         write_json(config, {**values, "folder": str(folder.absolute()), "model_input": str(model_input.absolute())})
-        launch_training(params.launch, config, folder, lock)
+        _launch(params.launch, config, folder, lock)
         _hand_over(folder, checkpoints, curves, base)
         shutil.rmtree(folder)
 
 
-def _what_decides(values: dict[str, Any], params: TrainParams) -> dict[str, Any]:
-    """Return ``values`` with what decides the result in place of ``launch``: an interrupted training goes on elsewhere.
+def training_work(config: Path, folder: Path) -> Work:
+    """Return what the processes of a training run.
 
-    How many processes there are does decide; on which machines, and where those meet, does not.
+    Args:
+        config: the resolved JSON.
+        folder: the run's folder.
     """
-    processes = processes_per_node(params.launch) * params.launch.nnodes
-    launch = {"processes": processes, "backend": params.launch.backend}
-    return {**values, "train": {**values["train"], "launch": launch}}
+    return Work(
+        name="training",
+        module="codiemb_pipeline.train.entry",
+        config=config,
+        folder=folder,
+        to_lower="train.batch_size, train.chunk.tokens or encoder.max_length",
+        kept="finished checkpoints are kept; the next run resumes from the last",
+        tokenizes=False,
+    )
+
+
+def _launch(launch: LaunchParams, config: Path, folder: Path, lock: int) -> None:
+    """Train to the end; processes inherit ``lock``, so that it is held while any of them may still write."""
+    forget_errors(folder)
+    rendezvous = Rendezvous(launch, rendezvous_endpoint(launch), uuid4().hex, first=True)
+    if rendezvous.endpoint is not None:
+        values = {"id": rendezvous.id, "endpoint": rendezvous.endpoint, "config": str(config)}
+        draft = folder / f".{RENDEZVOUS_FILE}"
+        write_json(draft, {**values, "launch": launch.model_dump(mode="json")})
+        draft.rename(folder / RENDEZVOUS_FILE)  # so that no machine reads half of it
+        logger.info("waiting for %d more machines at %s", launch.nnodes - 1, rendezvous.endpoint)
+    try:
+        work = training_work(config, folder)
+        run_torchrun(rendezvous, work, (lock,), lambda process: _show_progress(process, folder / EVENTS_FILE))
+    finally:
+        (folder / RENDEZVOUS_FILE).unlink(missing_ok=True)
+
+
+def _show_progress(process: subprocess.Popen, events: Path) -> None:
+    """Follow the event file until the process ends."""
+    with tqdm(desc="train", unit="step", disable=None, smoothing=0.1) as bar:
+        for event in _follow(process, events, since=time.time()):
+            if event["kind"] == "start":
+                bar.reset(event["steps"])
+                bar.update(event["step"])
+                _log_start(event)
+            elif event["kind"] == "step":
+                bar.update(event["step"] - bar.n)
+                bar.set_postfix_str(
+                    f"{event['task']} loss {event['loss']:.3f}, {event['tokens_per_second']:.0f} tokens/s"
+                )
+            elif event["kind"] == "dev":
+                scores = ", ".join(f"{name} {value:.4f}" for name, value in event["scores"].items() if "/" in name)
+                logger.info("checkpoint at step %d: dev %s", event["step"], scores or "(no dev sets)")
+
+
+def _log_start(event: dict[str, Any]) -> None:
+    if event["step"]:
+        logger.info("resuming from the checkpoint at step %d of %d", event["step"], event["steps"])
+    else:
+        logger.info("training for %d steps, %d an epoch", event["steps"], event["steps_per_epoch"])
+    unused = ", ".join(f"{name} {count}" for name, count in event["unused"].items() if count)
+    if unused:
+        logger.info("examples left for later epochs: %s", unused)
+    if event["untrained"]:
+        logger.info("parameters that no loss reaches, unchanged: %s", ", ".join(event["untrained"]))
+
+
+def _follow(process: subprocess.Popen, events: Path, since: float) -> Iterator[dict[str, Any]]:
+    """Yield events from this launch's ``start`` on, as they are written, until the process has ended."""
+    seen: int | None = None
+    while True:
+        ended = process.poll() is not None
+        news = list(read_events(events))
+        if seen is None:
+            seen = next((index for index, event in enumerate(news) if event.get("at", 0.0) >= since), None)
+        if seen is not None:
+            yield from news[seen:]
+            seen = len(news)
+        if ended:
+            return
+        time.sleep(POLL_S)
 
 
 def _hand_over(folder: Path, checkpoints: Path, curves: Path, base: str) -> None:
-    """Move the finished checkpoints and write what is known of them."""
+    """Copy the finished checkpoints and write their description and curves."""
     scores = {event["step"]: event["scores"] for event in read_events(folder / EVENTS_FILE) if event["kind"] == "dev"}
     entries = []
     for step in sorted(scores):

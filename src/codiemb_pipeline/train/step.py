@@ -24,9 +24,8 @@ from codiemb_pipeline.distributed import (
 from codiemb_pipeline.encoder.tokens import TokenBatch
 from codiemb_pipeline.losses.cosent import cosent_retrieval
 from codiemb_pipeline.losses.info_nce import info_nce_sum
-from codiemb_pipeline.losses.masks import CandidateMasks, candidate_masks
+from codiemb_pipeline.losses.masks import CandidateMasks, above_positive, candidate_masks, query_masks, reverse_masks
 from codiemb_pipeline.losses.operands import connected_zero
-from codiemb_pipeline.losses.query_masks import above_positive, query_masks, reverse_masks
 from codiemb_pipeline.params.objectives import STS_LOSSES, IRParams, MatryoshkaParams, PairInfoNCEParams, STSParams
 from codiemb_pipeline.schema import Task
 from codiemb_pipeline.train.collate import NO_TEXT, IRBatch, STSBatch

@@ -16,18 +16,10 @@ def assemble(
     hard_negatives: Path,
     work: Path,
 ) -> tuple[Path, Path]:
-    """Make unified records of both tasks, audit them against all benchmarks, and tokenise them once.
-
-    Args:
-        params: the ``assemble`` section.
-        encoder: the ``encoder`` section.
-        evaluate: the ``evaluate`` section, for the benchmarks.
-        sources: what ``ingest`` wrote.
-        hard_negatives: what ``mine`` wrote.
-        work: folder for work in progress.
+    """Make unified examples of both tasks, audit them against all benchmarks and tokenise them once.
 
     Returns:
-        The finished folder of model input, and the file of what the audit found.
+        The folder of model input, and the file of the audit's findings.
     """
     from codiemb_pipeline.assemble.benchmark_audit import open_audit, write_contamination
     from codiemb_pipeline.assemble.run import assemble as assemble_examples

@@ -12,13 +12,6 @@ def create_pipeline(**_: object) -> Pipeline:
     """Return the one-node pipeline of the stage."""
     return stage_pipeline(
         assemble,
-        {
-            "params": "params:assemble",
-            "encoder": "params:encoder",
-            "evaluate": "params:evaluate",
-            "sources": "sources",
-            "hard_negatives": "hard_negatives",
-            "work": "work",
-        },
+        ["params:assemble", "params:encoder", "params:evaluate", "sources", "hard_negatives", "work"],
         ["model_input", "contamination"],
     )

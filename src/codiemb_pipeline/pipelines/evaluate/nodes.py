@@ -17,20 +17,7 @@ def evaluate(
     sources: Path,
     work: Path,
 ) -> Path:
-    """Evaluate base, checkpoints and merged encoders with mteb.
-
-    Args:
-        params: the ``evaluate`` section.
-        encoder: the ``encoder`` section.
-        runs: for the runs' names.
-        checkpoints: what ``train`` wrote.
-        merged: what ``merge`` wrote.
-        sources: what ``ingest`` wrote; holds the test splits.
-        work: folder for work in progress; keeps finished results.
-
-    Returns:
-        The finished folder of results.
-    """
+    """Evaluate base, checkpoints and merged encoders with mteb; return the folder of results."""
     from codiemb_pipeline.encoder.checkpoint import base_folder
     from codiemb_pipeline.evaluate.run import evaluate_models, select_models
 

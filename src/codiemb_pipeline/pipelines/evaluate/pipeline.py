@@ -12,14 +12,6 @@ def create_pipeline(**_: object) -> Pipeline:
     """Return the one-node pipeline of the stage."""
     return stage_pipeline(
         evaluate,
-        {
-            "params": "params:evaluate",
-            "encoder": "params:encoder",
-            "runs": "params:runs",
-            "checkpoints": "checkpoints",
-            "merged": "merged",
-            "sources": "sources",
-            "work": "work",
-        },
+        ["params:evaluate", "params:encoder", "params:runs", "checkpoints", "merged", "sources", "work"],
         "evaluation",
     )

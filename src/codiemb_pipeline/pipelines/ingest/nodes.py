@@ -9,15 +9,7 @@ from codiemb_pipeline.pipelines.rim import draft
 
 
 def ingest(params: IngestParams, work: Path) -> Path:
-    """Read the sources into normalised tables.
-
-    Args:
-        params: the ``ingest`` section.
-        work: folder for work in progress.
-
-    Returns:
-        The finished folder of sources.
-    """
+    """Read the sources into normalised tables; return their folder."""
     from codiemb_pipeline.ingest.run import ingest_sources
 
     out = draft(work, "sources")

@@ -10,8 +10,4 @@ from codiemb_pipeline.pipelines.rim import stage_pipeline
 
 def create_pipeline(**_: object) -> Pipeline:
     """Return the one-node pipeline of the stage."""
-    return stage_pipeline(
-        ingest,
-        {"params": "params:ingest", "work": "work"},
-        "sources",
-    )
+    return stage_pipeline(ingest, ["params:ingest", "work"], "sources")

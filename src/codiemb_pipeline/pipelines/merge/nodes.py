@@ -17,20 +17,7 @@ def merge(
     model_input: Path,
     work: Path,
 ) -> Path:
-    """Merge the checkpoints of all runs; ingredients are chosen on dev, never on test.
-
-    Args:
-        params: the ``merge`` section.
-        encoder: the ``encoder`` section.
-        train: the ``train`` section, for the size of a forward pass.
-        runs: for the runs' names and order.
-        checkpoints: what ``train`` wrote, a folder per run.
-        model_input: what ``assemble`` wrote; holds the dev sets.
-        work: folder for work in progress.
-
-    Returns:
-        The finished folder of merged encoders.
-    """
+    """Merge the checkpoints of all runs; only dev sets decide. Return the folder of merged encoders."""
     from codiemb_pipeline.encoder.checkpoint import load_encoder
     from codiemb_pipeline.merge.merge import merge_checkpoints
     from codiemb_pipeline.scoring.dev import score_encoder

@@ -12,14 +12,6 @@ def create_pipeline(**_: object) -> Pipeline:
     """Return the one-node pipeline of the stage."""
     return stage_pipeline(
         merge,
-        {
-            "params": "params:merge",
-            "encoder": "params:encoder",
-            "train": "params:train",
-            "runs": "params:runs",
-            "checkpoints": "checkpoints",
-            "model_input": "model_input",
-            "work": "work",
-        },
+        ["params:merge", "params:encoder", "params:train", "params:runs", "checkpoints", "model_input", "work"],
         "merged",
     )

@@ -9,18 +9,7 @@ from codiemb_pipeline.pipelines.rim import draft
 
 
 def mine(params: MineParams, encoder: EncoderParams, assemble: AssembleParams, sources: Path, work: Path) -> Path:
-    """Mine hard negatives for the retrieval sources trained on.
-
-    Args:
-        params: the ``mine`` section.
-        encoder: the ``encoder`` section.
-        assemble: the ``assemble`` section, which names the sources trained on.
-        sources: what ``ingest`` wrote.
-        work: folder for work in progress.
-
-    Returns:
-        The finished folder of hard negatives.
-    """
+    """Mine hard negatives for the retrieval sources that are trained on; return their folder."""
     from codiemb_pipeline.artifacts.ingest import task_of
     from codiemb_pipeline.mine.run import mine_hard_negatives
 

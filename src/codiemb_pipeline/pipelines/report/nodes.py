@@ -15,11 +15,8 @@ def report(params: ReportParams, values: dict[str, Any], work: Path, **folders: 
     Args:
         params: the ``report`` section.
         values: all of params.yaml as written, to be shown.
-        work: folder for work in progress; holds the durations of the stages.
+        work: holds the durations of the stages.
         folders: what the earlier stages wrote, by catalog name.
-
-    Returns:
-        The finished ``report.html``, ``metrics.json`` and ``results.csv``.
     """
     from codiemb_pipeline.report.facts import collect_run_facts
     from codiemb_pipeline.report.inputs import ReportInputs

@@ -15,17 +15,10 @@ def train(
     model_input: Path,
     work: Path,
 ) -> tuple[Path, Path]:
-    """Train one run in the processes torchrun starts, or go on with a training that was interrupted.
-
-    Args:
-        runs: the parameters of each run.
-        run: name of the run that is meant.
-        encoder: the ``encoder`` section.
-        model_input: what ``assemble`` wrote.
-        work: folder for work in progress.
+    """Train the run named ``run`` in the processes torchrun starts, or resume it after an interruption.
 
     Returns:
-        The finished folders of checkpoints and of training curves.
+        The folders of checkpoints and of training curves.
     """
     from codiemb_pipeline.train.run import train_encoder
 

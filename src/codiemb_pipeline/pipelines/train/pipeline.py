@@ -12,12 +12,6 @@ def create_pipeline(**_: object) -> Pipeline:
     """Return the one-node pipeline of the stage."""
     return stage_pipeline(
         train,
-        {
-            "runs": "params:runs",
-            "run": "params:run",
-            "encoder": "params:encoder",
-            "model_input": "model_input",
-            "work": "work",
-        },
+        ["params:runs", "params:run", "params:encoder", "model_input", "work"],
         ["checkpoints", "training_curves"],
     )
