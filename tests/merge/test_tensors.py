@@ -23,12 +23,12 @@ def base(tmp_path: Path) -> Path:
 def test_deltas_are_the_same_however_the_files_are_sharded(tmp_path: Path, base: Path) -> None:
     whole = write_folder(tmp_path / "whole", TUNED)
     sharded = write_folder(tmp_path / "sharded", TUNED, [["y"], ["ids", "x"]])
-    with AlignedTensors(base, {"a": whole, "b": sharded}) as folders:
-        assert (folders.floating, folders.constant) == (["x", "y"], ["ids"])
-        weights, deltas = folders.read("x")
-        assert weights.tolist() == [1.0, 2.0]
-        assert deltas.tolist() == [[0.5, 0.0], [0.5, 0.0]]
-        assert folders.read_constant("ids").tolist() == [0, 1, 2]
+    folders = AlignedTensors(base, {"a": whole, "b": sharded})
+    assert (folders.floating, folders.constant) == (["x", "y"], ["ids"])
+    weights, deltas = folders.read("x")
+    assert weights.tolist() == [1.0, 2.0]
+    assert deltas.tolist() == [[0.5, 0.0], [0.5, 0.0]]
+    assert folders.read_constant("ids").tolist() == [0, 1, 2]
 
 
 @pytest.mark.parametrize(
@@ -47,16 +47,14 @@ def test_folders_that_do_not_agree_are_refused_by_name(
     tmp_path: Path, base: Path, tensors: dict[str, torch.Tensor], message: str
 ) -> None:
     bad = write_folder(tmp_path / "bad", tensors)
-    with pytest.raises(InputError, match=message), AlignedTensors(base, {"bad": bad}):
-        pass
+    with pytest.raises(InputError, match=message):
+        AlignedTensors(base, {"bad": bad})
 
 
 def test_integers_that_differ_cannot_be_merged(tmp_path: Path, base: Path) -> None:
     other = write_folder(tmp_path / "other", {**TUNED, "ids": torch.arange(1, 4)})
-    with (
-        AlignedTensors(base, {"other": other}) as folders,
-        pytest.raises(InputError, match=r"tensor 'ids' of type torch\.int64"),
-    ):
+    folders = AlignedTensors(base, {"other": other})
+    with pytest.raises(InputError, match=r"tensor 'ids' of type torch\.int64"):
         folders.read_constant("ids")
 
 
@@ -64,26 +62,28 @@ def test_weights_of_a_side_module_carry_its_folder_in_their_names(tmp_path: Path
     tuned = write_folder(tmp_path / "tuned", TUNED)
     for folder, value in ((base, 0.0), (tuned, 2.0)):
         write_folder(folder / "2_Dense", {"linear.weight": torch.full((2, 2), value)})
-    with AlignedTensors(base, {"tuned": tuned}) as folders:
-        assert folders.floating == ["2_Dense/linear.weight", "x", "y"]
-        assert folders.read("2_Dense/linear.weight")[1].tolist() == [[[2.0, 2.0], [2.0, 2.0]]]
+    folders = AlignedTensors(base, {"tuned": tuned})
+    assert folders.floating == ["2_Dense/linear.weight", "x", "y"]
+    assert folders.read("2_Dense/linear.weight")[1].tolist() == [[[2.0, 2.0], [2.0, 2.0]]]
 
 
 def test_half_precision_is_widened_to_hold_every_folder(tmp_path: Path, base: Path) -> None:
     half = write_folder(tmp_path / "half", {**TUNED, "x": TUNED["x"].bfloat16()})
-    with AlignedTensors(base, {"half": half}) as folders:
-        assert folders.dtype("x") == torch.float32
-        assert folders.read("x")[1].dtype == torch.float32
+    folders = AlignedTensors(base, {"half": half})
+    assert folders.dtype("x") == torch.float32
+    assert folders.read("x")[1].dtype == torch.float32
 
 
-def test_a_folder_without_weights_is_named(tmp_path: Path, base: Path) -> None:
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match=r"empty: expected an encoder folder with weights"):
-        AlignedTensors(base, {"empty": tmp_path / "empty"}).__enter__()
-
-
-def test_a_file_that_is_no_safetensors_is_named(tmp_path: Path, base: Path) -> None:
-    (tmp_path / "text").mkdir()
-    (tmp_path / "text" / "model.safetensors").write_text("hello world, these are not weights")
-    with pytest.raises(InputError, match=r"text/model\.safetensors: expected a safetensors file"):
-        AlignedTensors(base, {"text": tmp_path / "text"}).__enter__()
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, r"bad: expected an encoder folder with weights"),
+        ("hello world, these are not weights", r"bad/model\.safetensors: expected a safetensors file"),
+    ],
+)
+def test_a_folder_without_weights_is_named(tmp_path: Path, base: Path, content: str | None, message: str) -> None:
+    (tmp_path / "bad").mkdir()
+    if content:
+        (tmp_path / "bad" / "model.safetensors").write_text(content)
+    with pytest.raises(InputError, match=message):
+        AlignedTensors(base, {"bad": tmp_path / "bad"})

@@ -27,7 +27,7 @@ from codiemb_pipeline.merge.aligned_tensors import AlignedTensors
 from codiemb_pipeline.merge.candidates import read_base, read_candidates, select
 from codiemb_pipeline.merge.methods import METHODS
 from codiemb_pipeline.merge.plan import MergeInputs, MergePlan
-from codiemb_pipeline.merge.writer import SHARD_BYTES, MergedFolderWriter, Score, Written, walk
+from codiemb_pipeline.merge.writer import SHARD_BYTES, MergedFolderWriter, Score
 from codiemb_pipeline.params.merge import MergeParams, Recipe
 
 logger = logging.getLogger(__name__)
@@ -94,46 +94,30 @@ class _Merging:
     def merge(self, name: str, recipe: Recipe, candidates: Sequence[Candidate]) -> MergedModel:
         """Write the merged encoder ``name`` and return its part of the summary."""
         target = self.out / name
-        folders = {candidate.name: self.checkpoints / candidate.name for candidate in candidates}
-        with AlignedTensors(self.base, folders) as tensors:
-            writer = MergedFolderWriter(
-                tensors=tensors,
-                files_from=folders[candidates[-1].name],
-                score=self.score,
-                out=self.out,
-                dtype=self.dtype,
-                shard_bytes=self.shard_bytes,
+        tensors = AlignedTensors(self.base, {entry.name: self.checkpoints / entry.name for entry in candidates})
+        writer = MergedFolderWriter(
+            tensors=tensors,
+            files_from=self.checkpoints / candidates[-1].name,
+            score=self.score,
+            out=self.out,
+            dtype=self.dtype,
+            shard_bytes=self.shard_bytes,
+        )
+        plan = METHODS[recipe.method](
+            MergeInputs(
+                recipe=recipe,
+                scores={candidate.name: candidate.dev for candidate in candidates},
+                runs=[candidate.run for candidate in candidates],
+                walk=tensors.walk,
+                score_soup=writer.score_soup,
             )
-            plan = METHODS[recipe.method](
-                MergeInputs(
-                    recipe=recipe,
-                    scores={candidate.name: candidate.dev for candidate in candidates},
-                    runs=[candidate.run for candidate in candidates],
-                    walk=lambda: walk(tensors),
-                    score_soup=writer.score_soup,
-                )
-            )
-            written = writer.write(target, plan, name)
-            copied = tensors.constant
+        )
+        written = writer.write(target, plan, name)
         # A known score is that of the weights as they were; another element type may change it.
         dev = self.score(target) if plan.score is None or self.dtype else plan.score
         logger.info("merge: %s: dev %.4f", name, dev)
-        provenance = self._provenance(name, recipe, plan, dev, candidates, written, copied)
-        provenance.write(target / "provenance.json")
-        return _summary(provenance, plan)
-
-    def _provenance(
-        self,
-        name: str,
-        recipe: Recipe,
-        plan: MergePlan,
-        dev: float,
-        candidates: Sequence[Candidate],
-        written: Written,
-        copied: list[str],
-    ) -> Provenance:
         weights = written.table.mean_weights()
-        return Provenance(
+        provenance = Provenance(
             recipe=name,
             method=recipe.method,
             description=plan.description,
@@ -145,10 +129,12 @@ class _Merging:
             layers=written.table.rows(),
             tensors=written.tensors,
             kept_from_base=written.kept_from_base,
-            copied=copied,
+            copied=tensors.constant,
             base=Base(sha256=self.base_sha256),
-            sha256=weights_digest(self.out / name),
+            sha256=weights_digest(target),
         )
+        provenance.write(target / "provenance.json")
+        return _summary(provenance, plan)
 
 
 def _summary(provenance: Provenance, plan: MergePlan) -> MergedModel:

@@ -6,14 +6,13 @@ In memory at a time: one tensor of base and of each candidate in float32, the re
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
 from safetensors.torch import save_file
-from tqdm import tqdm
 
 from codiemb_pipeline.encoder.checkpoint import copy_encoder_files
 from codiemb_pipeline.errors import InputError
@@ -30,12 +29,6 @@ SHARD_BYTES = 2_000_000_000
 logger = logging.getLogger(__name__)
 
 Score = Callable[[Path], float]
-
-
-def walk(tensors: AlignedTensors, progress: str | None = None) -> Iterator[tuple[str, torch.Tensor, torch.Tensor]]:
-    """Yield (name, base of shape S, deltas of shape (K, *S)) of every tensor that can be merged."""
-    for name in tqdm(tensors.floating, desc=progress, unit="tensor", leave=False, delay=2, disable=None):
-        yield name, *tensors.read(name)
 
 
 @dataclass(frozen=True)
@@ -73,7 +66,7 @@ class MergedFolderWriter:
         self._record_dtype(folder / "config.json")
         candidates = self.tensors.candidates
         shards, written = ShardWriter(folder, self.shard_bytes), Written(LayerTable(candidates, plan.norm))
-        for name, base, deltas in walk(self.tensors, f"merge {label}"):
+        for name, base, deltas in self.tensors.walk(f"merge {label}"):
             norms = delta_norms(deltas, plan.norm)
             self.tensors.check_finite(name, base, norms)
             result, weights = base, None
