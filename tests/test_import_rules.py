@@ -24,7 +24,6 @@ RIM = {
     "bundle",
     "command",
     "join",
-    "params_loader",
     "plan",
     "profiles",
     "watch",

@@ -94,5 +94,5 @@ def test_a_saved_file_is_moved_into_place(tmp_path):
 
 def test_the_work_folder_can_lie_elsewhere(tmp_path, monkeypatch):
     monkeypatch.setenv("CODIEMB_WORK", str(tmp_path / "elsewhere"))
-    assert WorkFolder("data/.work").load() == tmp_path / "elsewhere"
+    assert WorkFolder().load() == tmp_path / "elsewhere"
     assert (tmp_path / "elsewhere").is_dir()

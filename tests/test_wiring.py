@@ -13,8 +13,8 @@ import yaml
 
 from codiemb_pipeline.ablation.rows import read_rows
 from codiemb_pipeline.params import Params, run_params
-from codiemb_pipeline.params_loader import DEFAULT_RUN
 from codiemb_pipeline.pipeline_registry import STAGES
+from codiemb_pipeline.settings import DEFAULT_RUN
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "codiemb_pipeline"

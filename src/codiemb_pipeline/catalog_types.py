@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path, PurePath
 from typing import Any
 
 from kedro.io import AbstractDataset
 
-WORK_VARIABLE = "CODIEMB_WORK"
+from codiemb_pipeline.locations import work_folder
 
 
 class Folder(AbstractDataset[Path, Path]):
@@ -87,17 +86,19 @@ class Artefact(Folder):
 
 
 class WorkFolder(Folder):
-    """The untracked folder of work in progress, made when missing; ``CODIEMB_WORK`` names another place.
+    """The untracked folder of work in progress (:func:`codiemb_pipeline.locations.work_folder`), made when missing.
 
-    DVC deletes the workspaces of queued experiments even after a failure, so a resume there needs a folder outside.
+    DVC deletes the workspaces of queued experiments even after a failure: a resume there needs a folder outside.
     """
+
+    def __init__(self, metadata: dict[str, Any] | None = None) -> None:
+        super().__init__(str(work_folder()), metadata)
 
     def load(self) -> Path:
         """Return the path."""
-        path = Path(os.environ.get(WORK_VARIABLE) or self._filepath).absolute()
-        path.mkdir(parents=True, exist_ok=True)
-        return path
+        self.place.mkdir(parents=True, exist_ok=True)
+        return self.place
 
     def save(self, data: Path) -> None:
-        """Refuse: nothing is handed on through it."""
+        """Refuse: no node writes it as an output."""
         raise TypeError("the work folder is no output of any node")

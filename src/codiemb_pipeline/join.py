@@ -7,17 +7,16 @@ everything needed to join.
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import time
 from pathlib import Path
 
 import click
 
-from codiemb_pipeline.catalog_types import WORK_VARIABLE
 from codiemb_pipeline.errors import InputError, PipelineError
 from codiemb_pipeline.jsonl import read_json
 from codiemb_pipeline.launch.torchrun import Rendezvous, run_torchrun
+from codiemb_pipeline.locations import work_folder
 from codiemb_pipeline.params.launch import LaunchParams
 from codiemb_pipeline.train.run import RENDEZVOUS_FILE, training_work
 
@@ -78,9 +77,8 @@ def _read(file: Path) -> tuple[Rendezvous, Path] | None:
 def main(idle_minutes: float) -> None:
     """Join the trainings that the first machine runs in the shared work folder (CODIEMB_WORK, or data/.work)."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    work = Path(os.environ.get(WORK_VARIABLE) or "data/.work").absolute()
     try:
-        count = join_trainings(work, idle_s=60 * idle_minutes)
+        count = join_trainings(work_folder(), idle_s=60 * idle_minutes)
     except PipelineError as error:
         sys.exit(f"the last training joined failed: {error}")
     click.echo(f"{count} trainings joined; none began for {idle_minutes:g} minutes")

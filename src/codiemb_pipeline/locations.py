@@ -6,12 +6,19 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from importlib.util import find_spec
 from pathlib import Path
 
 from codiemb_pipeline.errors import InputError
 
 PACKAGE_PREFIX = "package:"
+WORK_VARIABLE = "CODIEMB_WORK"
+
+
+def work_folder() -> Path:
+    """Return the absolute path of the folder of work in progress: ``CODIEMB_WORK``, or ``data/.work``."""
+    return Path(os.environ.get(WORK_VARIABLE) or "data/.work").absolute()
 
 
 def is_hub_id(location: str) -> bool:

@@ -8,7 +8,6 @@ nothing reruns.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,9 @@ from codiemb_pipeline.bundle.use import with_bundle
 from codiemb_pipeline.command import run
 from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.jsonl import read_json, write_json
-from codiemb_pipeline.locations import is_hub_id, resolve
+from codiemb_pipeline.locations import is_hub_id, resolve, work_folder
 
-OUT, WORK = Path("data/.watch"), Path("data/.work")
+OUT = Path("data/.watch")
 
 
 def watched(values: Mapping[str, Any]) -> dict[str, list[str]]:
@@ -85,7 +84,7 @@ def _files(path: Path) -> Iterator[Path]:
 @click.command()
 def main() -> None:
     """Write the digests of sources, encoder and benchmarks."""
-    work = Path(os.environ.get("CODIEMB_WORK") or WORK)
+    work = work_folder()
     values = with_bundle(yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8")), work)
     digests = Digests(work / "watch.json")
     for name, locations in watched(values).items():

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from codiemb_pipeline.distributed import barrier, process_group, process_rank
-from codiemb_pipeline.launch.claims import Claims
+from codiemb_pipeline.launch.work_dir import Claims
 from codiemb_pipeline.launch.worker import run_worker
 
 

@@ -47,12 +47,6 @@ def test_constant_predictions_cost_the_number_of_ordered_pairs():
     assert loss.item() == pytest.approx(math.log(3))
 
 
-def test_the_gradient_is_that_of_finite_differences(generator):
-    predicted = torch.rand(6, generator=generator, dtype=torch.float64, requires_grad=True)
-    gold = torch.tensor([0.1, 0.4, 0.4, 0.9, 0.2, 0.6], dtype=torch.float64)
-    assert torch.autograd.gradcheck(lambda s: cosent(s, gold, temperature=0.3), (predicted,))
-
-
 def test_gold_scores_no_further_apart_than_the_tolerance_are_tied():
     """y = 1, 1e-8, 0: of three ordered pairs the last is a tie, so constant predictions cost log(1 + 2)."""
     gold = torch.tensor([1.0, 1e-8, 0.0], dtype=torch.float64)
@@ -63,14 +57,6 @@ def test_extreme_logits_stay_exact_in_single_precision():
     """At T = 1e-3 the two are reversed by 2000: log(1 + e^2000) is 2000, of which exp knows nothing."""
     loss = cosent(torch.tensor([-1.0, 1.0]), torch.tensor([1.0, 0.0]), temperature=1e-3)
     assert loss.item() == pytest.approx(2000, rel=1e-6)
-
-
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_gives_a_single_precision_loss(dtype):
-    predicted, gold = torch.tensor([0.3, 0.1, 0.2]).to(dtype), torch.tensor([0.0, 0.5, 1.0]).to(dtype)
-    loss = cosent(predicted, gold, temperature=0.05)
-    assert loss.dtype == torch.float32
-    assert loss == cosent(predicted.float(), gold.float(), temperature=0.05)
 
 
 def test_retrieval_of_one_query_by_hand():
@@ -145,9 +131,3 @@ def test_cosine_regression_by_hand():
     loss.backward()
     assert loss.item() == pytest.approx(0.17)
     assert predicted.grad.tolist() == pytest.approx([-0.5, -0.3])
-
-
-def test_cosine_regression_has_the_gradient_of_finite_differences(generator):
-    predicted = torch.rand(5, generator=generator, dtype=torch.float64, requires_grad=True)
-    gold = torch.rand(5, generator=generator, dtype=torch.float64)
-    assert torch.autograd.gradcheck(lambda s: cosine_regression(s, gold), (predicted,))

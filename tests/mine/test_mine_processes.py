@@ -14,7 +14,7 @@ from codiemb_pipeline.artifacts.ingest import read_retrieval
 from codiemb_pipeline.encoder.checkpoint import load_encoder
 from codiemb_pipeline.encoder.encode import encode_texts
 from codiemb_pipeline.errors import InputError, PipelineError
-from codiemb_pipeline.launch.local import count_processes
+from codiemb_pipeline.launch.torchrun import count_processes
 from codiemb_pipeline.mine import prepare, vectors
 from codiemb_pipeline.mine.layout import lay_out
 from codiemb_pipeline.mine.run import mine_hard_negatives

@@ -18,10 +18,8 @@ from codiemb_pipeline.evaluate.evaluator import Evaluator
 from codiemb_pipeline.evaluate.hub_tasks import HubBenchmark
 from codiemb_pipeline.evaluate.local_tasks import read_benchmark
 from codiemb_pipeline.jsonl import read_json, write_json
-from codiemb_pipeline.launch.claims import Claims
-from codiemb_pipeline.launch.local import Progress, count_processes, run_here
-from codiemb_pipeline.launch.torchrun import Work
-from codiemb_pipeline.launch.work_dir import fingerprint, locked
+from codiemb_pipeline.launch.torchrun import Progress, Work, count_processes, run_here
+from codiemb_pipeline.launch.work_dir import Claims, fingerprint, locked
 from codiemb_pipeline.params.encoder import EncoderParams
 from codiemb_pipeline.params.evaluate import EvaluateParams, MtebBenchmark
 

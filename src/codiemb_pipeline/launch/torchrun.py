@@ -1,11 +1,12 @@
-"""Builds and runs the torchrun command: the only subprocess of the pipeline. Knows nothing of what is run.
+"""Builds and runs the torchrun command, for a training or for work shared by the processes of this machine.
 
-The terminal belongs to this process alone: workers and torchrun write to log files, and a failure is told in a few
-lines, last.
+The terminal belongs to this process alone: workers and torchrun write to log files, and a failure is reported in a few
+lines at the end.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import signal
@@ -16,15 +17,20 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
+
+from tqdm import tqdm
 
 from codiemb_pipeline.errors import InputError, PipelineError
-from codiemb_pipeline.launch.process_guard import die_with_parent
-from codiemb_pipeline.launch.worker import errors_in
-from codiemb_pipeline.params.launch import LaunchParams
+from codiemb_pipeline.launch.worker import die_with_parent, errors_in, forget_errors
+from codiemb_pipeline.params.launch import LaunchParams, Processes
 
 GRACE_S = 8.0
+POLL_S = 0.5
 LOG_FILE = "torchrun.log"
 RENDEZVOUS_VARIABLE = "CODIEMB_RENDEZVOUS"
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,14 +38,13 @@ class Work:
     """What the processes run.
 
     Attributes:
-        name: as a message calls it: ``training``.
+        name: for messages: ``training``.
         module: started as ``python -m <module> <config>`` in every process; see ``launch.worker``.
         config: JSON that holds all it needs.
-        folder: logs and errors go there.
-        to_lower: parameters that take less memory when lowered, in words.
-        kept: what a failure leaves, in words.
-        tokenizes: whether the processes tokenise while they work, which threads then share; in a training other
-            processes do.
+        folder: receives logs and errors.
+        to_lower: the parameters that reduce memory, in words.
+        kept: what a failure leaves behind, in words.
+        tokenizes: whether these processes tokenise, with several threads; in a training, loader workers do.
     """
 
     name: str
@@ -56,9 +61,9 @@ class Rendezvous:
     """Where the machines of one launch meet.
 
     Attributes:
-        launch: processes.
+        launch: number and kind of the processes.
         endpoint: ``host:port``; ``None`` for one machine.
-        id: of this attempt; no other machine takes part in it by mistake.
+        id: of this attempt, so that no other machine joins it by mistake.
         first: whether this is the machine the stage runs on.
     """
 
@@ -66,6 +71,14 @@ class Rendezvous:
     endpoint: str | None
     id: str
     first: bool
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a bar shows while processes work: ``count`` returns jobs done and jobs known, of which ``unit`` is one."""
+
+    count: Callable[[], tuple[int, int]]
+    unit: str
 
 
 def processes_per_node(launch: LaunchParams) -> int:
@@ -83,6 +96,26 @@ def processes_per_node(launch: LaunchParams) -> int:
     if (count := device_count()) == 0:
         raise InputError("params.yaml: train.launch.nproc_per_node: auto with backend nccl: expected GPUs, found none")
     return count
+
+
+def count_processes(wanted: Processes, where: str) -> int:
+    """Return how many processes share the work on this machine.
+
+    Args:
+        wanted: the parameter.
+        where: its name, for the error.
+
+    Raises:
+        InputError: there are GPUs, but fewer than processes.
+    """
+    from torch.cuda import device_count
+
+    gpus = device_count()
+    if wanted == "auto":
+        return max(gpus, 1)
+    if gpus and wanted > gpus:
+        raise InputError(f"params.yaml: {where}: expected at most one process for each GPU ({gpus}), found {wanted}")
+    return wanted
 
 
 def torchrun_command(rendezvous: Rendezvous, work: Work, logs: Path) -> list[str]:
@@ -145,7 +178,7 @@ def run_torchrun(
         wait: returns when the process it is given has ended.
 
     Raises:
-        PipelineError: it failed; says which process, why, and where its log is.
+        PipelineError: it failed; names the process, the reason and the log.
     """
     logs = work.folder / "logs" / f"{time.strftime('%Y%m%d-%H%M%S')}-{socket.gethostname()}-{os.getpid()}"
     logs.mkdir(parents=True, exist_ok=True)
@@ -183,7 +216,7 @@ def _end(process: subprocess.Popen) -> None:
 
 
 def _what_failed(work: Work, logs: Path) -> str:
-    """Say in a few lines which process failed first, why, and where to read more."""
+    """Return a few lines: which process failed first, why, and where its log is."""
     text = (logs / LOG_FILE).read_text(encoding="utf-8", errors="replace")
     codes = re.findall(r"rank\s*:\s*(\d+) \(local_rank: \d+\)\s*exitcode\s*:\s*(-?\d+)", text)
     killed = [(int(rank), -int(code)) for rank, code in codes if int(code) < 0 and int(code) != -signal.SIGTERM]
@@ -199,7 +232,7 @@ def _what_failed(work: Work, logs: Path) -> str:
         what, log = f"process {first['rank']}: {first['what']}", _log_of(logs, first["rank"])
         return f"{work.name} failed: {what}\nlog: {log}\n{work.kept}"
     last = [line for line in text.splitlines() if line.strip()][-3:]
-    head = f"{work.name} failed before any process could say why:"
+    head = f"{work.name} failed before any process could report why:"
     return "\n".join([head, *last, f"log: {logs / LOG_FILE}", work.kept])
 
 
@@ -207,3 +240,30 @@ def _log_of(logs: Path, rank: int) -> Path:
     """Return the error log of process ``rank``, or torchrun's own when it ran on another machine."""
     found = sorted(logs.glob(f"**/{rank}/stderr.log"))
     return found[-1] if found else logs / LOG_FILE
+
+
+def run_here(processes: int, work: Work, progress: Progress, lock: int) -> None:
+    """Run ``work`` in so many processes of this machine to its end, with a progress bar.
+
+    Args:
+        processes: how many.
+        work: what they run.
+        progress: what the bar shows.
+        lock: descriptor of the folder's lock, inherited so that it is held while any process may still write.
+
+    Raises:
+        PipelineError: as :func:`run_torchrun`.
+    """
+    forget_errors(work.folder)
+    launch = LaunchParams(nproc_per_node=processes, nnodes=1, rendezvous_endpoint=None, backend="gloo", threads=None)
+    logger.info("%s in %d processes; their logs: %s", work.name, processes, work.folder / "logs")
+    rendezvous = Rendezvous(launch, None, uuid4().hex, first=True)
+
+    def show(process: subprocess.Popen) -> None:
+        with tqdm(desc=work.name, unit=progress.unit, disable=None) as bar:
+            while process.poll() is None:
+                done, bar.total = progress.count()
+                bar.update(done - bar.n)
+                time.sleep(POLL_S)
+
+    run_torchrun(rendezvous, work, (lock,), show)

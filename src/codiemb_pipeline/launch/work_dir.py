@@ -1,7 +1,7 @@
-"""The folder of work in progress: keyed by what decides its result, guarded by a lock, outside DVC's outputs.
+"""The folder of work in progress: keyed by what decides its result, guarded by a lock, its jobs shared by processes.
 
-DVC deletes a stage's outputs before it reruns the stage; what must survive a kill lies here. The key is a fingerprint
-of parameters, data and base weights, so a run never takes another's files for its own (feasibility, 4).
+DVC deletes a stage's outputs before it reruns the stage, so whatever must survive a kill lies here. The key is a
+fingerprint of parameters, data and base weights: a run never takes another's files for its own (feasibility, 4).
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ def fingerprint(**parts: Any) -> str:
 def locked(folder: Path, what: str, patience_s: float = LOCK_PATIENCE_S) -> Iterator[int]:
     """Hold ``folder`` for one run; yields the descriptor, which child processes may inherit to hold it as well.
 
-    The lock, ``<folder>.lock``, lies beside it and stays: a lock that went with the folder could be held twice, by who
-    waited for the old one and by who made the new one; and on NFS no folder goes while a file in it is open.
+    The lock file, ``<folder>.lock``, is never deleted: two processes could both acquire a lock whose file was replaced,
+    and NFS does not delete a folder that holds an open file.
 
     Args:
         folder: made when missing.
-        what: is done there, as the error calls it: ``training``.
+        what: the work done there, for the error: ``training``.
         patience_s: seconds to wait for a run that is just ending.
 
     Raises:
-        PipelineError: another run holds it.
+        PipelineError: another run holds the folder.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     with folder.with_name(f"{folder.name}.lock").open("a+", encoding="utf-8") as file:
@@ -50,7 +50,7 @@ def locked(folder: Path, what: str, patience_s: float = LOCK_PATIENCE_S) -> Iter
                 holder = file.read().strip() or "unknown"
                 raise PipelineError(
                     f"{folder}: the same {what} is already running (process {holder}); wait for it or end it, then "
-                    f"start again: it goes on where it was"
+                    f"start again: it resumes where it was"
                 )
             time.sleep(0.2)
         file.truncate(0)
@@ -66,3 +66,28 @@ def _try_lock(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+class Claims:
+    """Job numbers 0, 1, 2, ... each handed out once, so that processes of one machine end at about the same time.
+
+    Args:
+        path: the file that holds the next number; its folder must exist.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def take(self, count: int) -> Iterator[int]:
+        """Yield the numbers below ``count`` that no other process was given."""
+        while (number := self._next()) < count:
+            yield number
+
+    def _next(self) -> int:
+        with self._path.open("a+", encoding="ascii") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # released when the file is closed or the process ends
+            file.seek(0)
+            number = int(file.read() or 0)
+            file.truncate(0)
+            file.write(str(number + 1))
+        return number

@@ -1,13 +1,15 @@
-"""One of the processes torchrun starts: reads its configuration, works, and leaves word when it fails.
+"""One of the processes torchrun starts: reads its configuration, works, and records why it fails.
 
-A failure goes to ``errors/rank-<r>.json`` in the configuration's ``folder`` for the launcher to show; the whole
+A failure goes to ``errors/rank-<r>.json`` in the configuration's ``folder``, where the launcher finds it; the whole
 traceback goes to the process's log.
 """
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
+import signal
 import sys
 import time
 import traceback
@@ -19,6 +21,21 @@ from codiemb_pipeline.errors import PipelineError
 from codiemb_pipeline.jsonl import read_json, write_json
 
 ERRORS = "errors"
+PR_SET_PDEATHSIG = 1
+
+
+def die_with_parent(number: int = signal.SIGKILL) -> None:
+    """Have the kernel send this process signal ``number`` when its parent ends; elsewhere than on Linux do nothing.
+
+    SIGTERM or SIGKILL of dvc, kedro or torchrun alone would leave the processes below running, and the next run would
+    start a second set on the same files (feasibility, 6).
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    parent = os.getppid()
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, number, 0, 0, 0)
+    if os.getppid() != parent:  # it ended in between
+        os.kill(os.getpid(), number)
 
 
 def run_worker(work: Callable[[dict[str, Any]], None]) -> None:
@@ -33,19 +50,19 @@ def run_worker(work: Callable[[dict[str, Any]], None]) -> None:
         reason = str(error).strip().splitlines()[-1:]
         what = str(error) if isinstance(error, PipelineError) else ": ".join([type(error).__name__, *reason])
         rank = int(os.environ.get("RANK", "0"))
-        word = {"rank": rank, "what": what, "at": time.time()}
-        write_json(Path(config["folder"]) / ERRORS / f"rank-{rank}.json", word)
+        failure = {"rank": rank, "what": what, "at": time.time()}
+        write_json(Path(config["folder"]) / ERRORS / f"rank-{rank}.json", failure)
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(1)  # an interpreter that winds up under a group of processes still open may abort (pytorch 179291)
+        os._exit(1)  # an interpreter that ends with an open process group may abort (pytorch 179291)
 
 
 def forget_errors(folder: Path) -> None:
-    """Delete the words that an earlier attempt in ``folder`` left."""
+    """Delete the failures that an earlier attempt recorded in ``folder``."""
     for stale in (folder / ERRORS).glob("*.json"):
         stale.unlink()
 
 
 def errors_in(folder: Path) -> list[dict[str, Any]]:
-    """Return the words left in ``folder``, the first failure first."""
+    """Return the failures recorded in ``folder``, the first one first."""
     return sorted((read_json(path) for path in (folder / ERRORS).glob("rank-*.json")), key=lambda error: error["at"])

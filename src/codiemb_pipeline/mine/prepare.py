@@ -15,8 +15,7 @@ from codiemb_pipeline.artifacts.ingest import read_retrieval
 from codiemb_pipeline.encoder.checkpoint import base_folder, files_digest, load_encoder, weights_digest
 from codiemb_pipeline.encoder.text_encoder import Encoder
 from codiemb_pipeline.jsonl import write_json
-from codiemb_pipeline.launch.local import Progress, count_processes, run_here
-from codiemb_pipeline.launch.torchrun import Work
+from codiemb_pipeline.launch.torchrun import Progress, Work, count_processes, run_here
 from codiemb_pipeline.launch.work_dir import fingerprint, locked
 from codiemb_pipeline.locations import folder_digest
 from codiemb_pipeline.mine.layout import lay_out

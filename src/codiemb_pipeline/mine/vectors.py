@@ -2,7 +2,7 @@
 
 query.npy, document.npy   float32, a row for each different text (mine.layout)
 done.npy                  uint8, 1 for each block of texts that is finished; an interrupted mining continues there
-claims                    see launch.claims
+claims                    see launch.work_dir
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from codiemb_pipeline.distributed import barrier, process_rank
 from codiemb_pipeline.encoder.encode import encode_block
 from codiemb_pipeline.encoder.text_encoder import Encoder
 from codiemb_pipeline.errors import PipelineError
-from codiemb_pipeline.launch.claims import Claims
+from codiemb_pipeline.launch.work_dir import Claims
 from codiemb_pipeline.mine.layout import Texts
 
 DONE, CLAIMS = "done.npy", "claims"

@@ -15,8 +15,7 @@ from codiemb_pipeline.params.ingest import IngestParams
 from codiemb_pipeline.params.merge import MergeParams
 from codiemb_pipeline.params.mine import MineParams
 from codiemb_pipeline.params.report import ReportParams
-from codiemb_pipeline.params.runs import run_params
-from codiemb_pipeline.params.train import TrainParams
+from codiemb_pipeline.params.train import TrainParams, run_params
 
 __all__ = [
     "AssembleParams",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -133,3 +134,27 @@ class TrainParams(Section):
                 "sts.cross_device must be false"
             )
         return self
+
+
+def run_params(train: Mapping[str, Any], overrides: Mapping[str, Any], name: str) -> TrainParams:
+    """Return the parameters of run ``name``.
+
+    Args:
+        train: the ``train`` section.
+        overrides: keys of that section, as deep as needed, that this run sets otherwise.
+        name: of the run, for messages.
+
+    Raises:
+        InputError: a key or value ``train`` does not take; names it as ``runs.<name>.<key>``.
+    """
+    return TrainParams.parse(_laid_over(train, overrides), f"runs.{name}")
+
+
+def _laid_over(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``values`` with those of ``overrides``, section by section."""
+    merged = dict(values)
+    for key, value in overrides.items():
+        below = merged.get(key)
+        both = isinstance(value, Mapping) and isinstance(below, Mapping)
+        merged[key] = _laid_over(below, value) if both else value
+    return merged

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from codiemb_pipeline.launch.process_guard import die_with_parent
+from codiemb_pipeline.launch.worker import die_with_parent
 
 die_with_parent()  # before torch is imported, which takes seconds
 

@@ -1,4 +1,4 @@
-"""Every loss on every degenerate batch: the stated value, a gradient for each operand, and that gradient finite."""
+"""What every loss must satisfy: its value and gradients on degenerate batches, its precision, its refusals."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ LISTWISE = {
     "cosent": lambda s, y: cosent(s, y, temperature=0.05),
     "cosine": cosine_regression,
 }
+PREDICTED = torch.tensor([0.1, -0.3, 0.5, 0.45, 0.2], dtype=torch.float64)
+GOLD = torch.tensor([0.0, 0.2, 0.9, 0.4, 0.4], dtype=torch.float64)
 BATCHES = {
     "no pair": ([], []),
     "one pair": ([0.3], [0.8]),
@@ -97,6 +99,50 @@ def test_list_wise_losses(value_and_gradients, name, batch):
         log_model = (predicted / 0.05).log_softmax(dim=0)
         stated = (-math.log(4) - log_model.mean().item()) / 4
     assert value.isfinite() if stated is None else value.item() == pytest.approx(stated, abs=1e-12)
+    if batch in ZERO and stated == 0:
+        assert gradient.tolist() == pytest.approx([0.0] * len(predicted), abs=1e-12)
+
+
+@pytest.mark.parametrize("name", LISTWISE)
+def test_list_wise_losses_have_the_gradient_of_finite_differences(name):
+    assert torch.autograd.gradcheck(lambda s: LISTWISE[name](s, GOLD), (PREDICTED.clone().requires_grad_(),))
+
+
+@pytest.mark.parametrize("name", LISTWISE)
+def test_the_order_of_the_pairs_changes_nothing(name):
+    order = torch.tensor([2, 0, 4, 3, 1])
+    expected = LISTWISE[name](PREDICTED, GOLD).item()
+    assert LISTWISE[name](PREDICTED[order], GOLD[order]).item() == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("name", LISTWISE)
+def test_half_precision_gives_a_single_precision_loss(name, dtype):
+    predicted, gold = PREDICTED.to(dtype), GOLD.to(dtype)
+    loss = LISTWISE[name](predicted, gold)
+    assert loss.dtype == torch.float32
+    assert loss.item() == pytest.approx(LISTWISE[name](predicted.float(), gold.float()).item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("loss", [rank_kl, pro, cosent])
+def test_a_cold_temperature_stays_finite(value_and_gradients, loss):
+    gold = torch.linspace(0, 1, 8)
+    value, (gradient,) = value_and_gradients(lambda s: loss(s, gold, temperature=1e-4), torch.linspace(1, -1, 8))
+    assert value.isfinite()
+    assert gradient.isfinite().all()
+
+
+@pytest.mark.parametrize("name", LISTWISE)
+def test_lists_of_unequal_length_are_refused(name):
+    with pytest.raises(ValueError, match=r"\(5,\) and \(2,\)"):
+        LISTWISE[name](PREDICTED, GOLD[:2])
+
+
+@pytest.mark.parametrize("temperature", [0.0, -1.0])
+@pytest.mark.parametrize("loss", [rank_kl, pro, cosent])
+def test_a_temperature_not_above_zero_is_refused(loss, temperature):
+    with pytest.raises(ValueError, match="temperature"):
+        loss(PREDICTED, GOLD, temperature=temperature)
 
 
 @pytest.mark.usefixtures("as_on_an_accelerator")

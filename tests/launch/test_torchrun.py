@@ -8,8 +8,7 @@ import pytest
 
 from codiemb_pipeline.errors import PipelineError
 from codiemb_pipeline.jsonl import write_json
-from codiemb_pipeline.launch.local import Progress, run_here
-from codiemb_pipeline.launch.torchrun import Work
+from codiemb_pipeline.launch.torchrun import Progress, Work, run_here
 from codiemb_pipeline.launch.work_dir import locked
 
 pytestmark = [pytest.mark.dist, pytest.mark.slow]
