@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+import os
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+import torch
 from objective_params import TRAIN, ir_params
 
 from codiemb_pipeline.artifacts.assemble import SourceRange, TokenStore, TrainingArrays
-from codiemb_pipeline.params.train import ChunkParams
+from codiemb_pipeline.params.train import ChunkParams, TrainParams
 from codiemb_pipeline.train.batch_plan import Balance, plan_epoch
 from codiemb_pipeline.train.collate import PlannedBatches
+from codiemb_pipeline.train.loop import Run, load_batches, plan_of_epoch
 
 IR = ir_params(positives=2, hard_negatives=2)
 
@@ -97,6 +102,13 @@ def test_defect_4_a_similarity_batch_holds_only_the_texts_it_uses(folder):
     assert sum(len(chunk.input_ids) for chunk in sts.chunks) == len(used)
 
 
-def test_defect_4_batches_are_made_by_workers():
+def test_defect_4_batches_are_made_by_workers(folder, monkeypatch):
     """And it had none: texts were tokenised in the training process, which waited for them."""
-    assert TRAIN["loader_workers"] > 0
+    monkeypatch.setattr(PlannedBatches, "__getitem__", lambda self, number: torch.tensor(os.getpid()))
+    train = TrainParams.parse(TRAIN | {"loader_workers": 1, "batch_size": {"ir": 2, "sts": 4}}, "train")
+    arrays = TrainingArrays(folder / "train")
+    encoder = SimpleNamespace(pad_id=0, params=SimpleNamespace(padding_side="right"))
+    parts = dict.fromkeys(["model", "optimizer", "store", "folder", "events", "score"])
+    run = Run(params=train, encoder=encoder, arrays=arrays, **parts)
+    plan = plan_of_epoch(train, arrays.sources, 0, 1)
+    assert os.getpid() not in [int(made_by) for made_by in load_batches(run, plan, 0, first_step=0)]

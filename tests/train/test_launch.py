@@ -1,4 +1,4 @@
-"""A real launch of two processes on a tiny encoder: it ends, goes on after a kill, tells errors, leaves no orphan."""
+"""A real launch of two processes on a tiny encoder: it ends, resumes after a kill, reports errors, leaves no orphan."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from codiemb_pipeline.artifacts.train import TrainedRun
 from codiemb_pipeline.encoder.checkpoint import weights_digest
 from codiemb_pipeline.errors import PipelineError
-from codiemb_pipeline.train import launch
+from codiemb_pipeline.train import run
 
 pytestmark = [pytest.mark.dist, pytest.mark.slow]
 
@@ -64,9 +64,9 @@ def test_no_wrapped_model_is_left_when_the_group_ends(prepared, tmp_path, monkey
     """One that is left ends the group itself, holding Python's lock, and now and then waits forever."""
     values, model_input = prepared
     monkeypatch.setenv("WATCHED", str(tmp_path))
-    own = launch.training_work
+    own = run.training_work
     watched = {"module": "watched_entry"}
-    monkeypatch.setattr(launch, "training_work", lambda *places: dataclasses.replace(own(*places), **watched))
+    monkeypatch.setattr(run, "training_work", lambda *places: dataclasses.replace(own(*places), **watched))
     train(values, model_input, tmp_path)
     told = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)]
     assert told == [{"made": 1, "alive": 0}] * 2

@@ -143,7 +143,7 @@ def run_steps(run: Run, *, done: int, steps_per_epoch: int) -> None:
         if done >= steps:
             return
         plan = plan_of_epoch(params, run.arrays.sources, epoch, world_size())
-        batches = _batches(run, plan, epoch, first_step=done - epoch * steps_per_epoch)
+        batches = load_batches(run, plan, epoch, first_step=done - epoch * steps_per_epoch)
         for step_of_epoch in range(done - epoch * steps_per_epoch, len(plan)):
             done += 1
             rate = learning_rate(done, steps=steps, warmup=params.warmup, highest=params.learning_rate)
@@ -178,7 +178,7 @@ def _objective(run: Run) -> Objective:
     )
 
 
-def _batches(run: Run, plan: EpochPlan, epoch: int, first_step: int) -> Iterator[IRBatch | STSBatch]:
+def load_batches(run: Run, plan: EpochPlan, epoch: int, first_step: int) -> Iterator[IRBatch | STSBatch]:
     """Return this process's micro-batches of the epoch from ``first_step`` on."""
     params = run.params
     dataset = PlannedBatches(
