@@ -1,7 +1,9 @@
 """Twenty steps of the loop in one process: the losses are those recorded, and the run learns.
 
 A change that should not alter results must leave this as it is. Where one means to alter them, record anew:
-``python tests/train/test_golden_losses.py`` prints the new values for ``tests/golden/twenty_steps.json``.
+``python tests/train/test_golden_losses.py`` prints the new values for ``tests/golden/twenty_steps.json``. To prove a
+refactoring on one machine, run ``python tests/train/test_golden_losses.py /tmp/losses.json`` before and after it: the
+first run records the losses with all their digits, the second demands the same.
 """
 
 from __future__ import annotations
@@ -61,8 +63,10 @@ def run_of(values: dict, model_input: Path, folder: Path) -> tuple[Run, int]:
     return run, len(plan_of_epoch(params.train, arrays.sources, 0, 1))
 
 
-def losses_of(folder: Path) -> list[list]:
-    return [[event["task"], round(event["loss"], 6)] for event in read_events(folder / "events") if "loss" in event]
+def losses_of(folder: Path, digits: int = 6) -> list[list]:
+    return [
+        [event["task"], round(event["loss"], digits)] for event in read_events(folder / "events") if "loss" in event
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -114,8 +118,18 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(prepared, tm
         run_steps(run, done=0, steps_per_epoch=per_epoch)
 
 
-if __name__ == "__main__":
+def main(exact: Path | None) -> None:
     with tempfile.TemporaryDirectory() as place:
-        recorded, per_epoch_ = run_of(*prepare(Path(place)), Path(place) / "run")
-        run_steps(recorded, done=0, steps_per_epoch=per_epoch_)
-        sys.stdout.write(json.dumps({"losses": losses_of(Path(place) / "run")}) + "\n")
+        run, per_epoch = run_of(*prepare(Path(place)), Path(place) / "run")
+        run_steps(run, done=0, steps_per_epoch=per_epoch)
+        found = losses_of(Path(place) / "run", 6 if exact is None else 17)
+    if exact is None:
+        sys.stdout.write(json.dumps({"losses": found}) + "\n")
+    elif not exact.exists():
+        exact.write_text(json.dumps(found))
+    elif found != (before := json.loads(exact.read_text())):
+        sys.exit(f"the losses changed: {[pair for pair in zip(before, found, strict=True) if pair[0] != pair[1]]}")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else None)
