@@ -11,7 +11,7 @@ from frozen_params import PARAMS_FILE
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
-from codiemb_pipeline.catalog_types import Artefact, Folder, RunFolder, WorkFolder
+from codiemb_pipeline.catalog_types import RunFolder, StageOutput, WorkFolder
 
 ROOT = Path(__file__).parents[1]
 
@@ -59,7 +59,7 @@ def test_a_saved_folder_replaces_what_stood_there(tmp_path):
     for folder, name in ((target, "old"), (made, "new")):
         folder.mkdir(parents=True)
         (folder / name).write_text("x")
-    dataset = Folder(str(target))
+    dataset = StageOutput(str(target))
     dataset.save(made)
     assert [path.name for path in dataset.load().iterdir()] == ["new"]
     assert not made.exists()
@@ -87,7 +87,7 @@ def test_a_run_that_is_not_in_the_parameters_is_named_with_the_nearest(project):
 
 def test_a_saved_file_is_moved_into_place(tmp_path):
     (tmp_path / "draft.json").write_text("{}")
-    dataset = Artefact(str(tmp_path / "deep" / "metrics.json"))
+    dataset = StageOutput(str(tmp_path / "deep" / "metrics.json"))
     dataset.save(tmp_path / "draft.json")
     assert dataset.load().read_text() == "{}"
 

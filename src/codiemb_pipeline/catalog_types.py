@@ -1,9 +1,9 @@
-"""How the catalog hands folders to nodes and takes finished ones: a stage writes files, never objects in memory."""
+"""How the catalog hands files and folders to nodes and takes finished ones: never objects in memory."""
 
 from __future__ import annotations
 
 import shutil
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 from kedro.io import AbstractDataset
@@ -11,46 +11,43 @@ from kedro.io import AbstractDataset
 from codiemb_pipeline.locations import work_folder
 
 
-class Folder(AbstractDataset[Path, Path]):
-    """A folder. Loading gives its path; saving moves a finished folder into its place.
+class StageOutput(AbstractDataset[Path, Path]):
+    """A file or folder that a stage writes. Loading gives its path; saving moves a finished one into its place.
 
     What stood there before is gone only when the new one is whole, and the move is a rename on one file system.
     """
 
     def __init__(self, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self._filepath = PurePath(filepath)
+        self.path = Path(filepath)
         self.metadata = metadata
-
-    @property
-    def place(self) -> Path:
-        """Where it lies, or will."""
-        return Path(self._filepath)
 
     def load(self) -> Path:
         """Return the path."""
-        path = Path(self._filepath)
-        if not path.is_dir():
-            raise FileNotFoundError(f"{path}: expected the folder an earlier stage writes; run it first (dvc repro)")
-        return path
+        if not self.path.exists():
+            raise FileNotFoundError(f"{self.path}: expected what an earlier stage writes; run it first (dvc repro)")
+        return self.path
 
     def save(self, data: Path) -> None:
-        """Move the finished folder ``data`` into place."""
-        target = Path(self._filepath)
+        """Move the finished file or folder ``data`` into place."""
+        self._move(data, self.path)
+
+    def _move(self, data: Path, target: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(target, ignore_errors=True)
+        if target.is_dir():
+            shutil.rmtree(target, ignore_errors=True)
         shutil.move(data, target)
 
     def _exists(self) -> bool:
-        return Path(self._filepath).is_dir()
+        return self.path.exists()
 
     def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self._filepath)}
+        return {"filepath": str(self.path)}
 
 
-class RunFolder(Folder):
+class RunFolder(StageOutput):
     """The folder of all runs, of which a stage writes one. Loading gives the path of all; saving replaces one run's.
 
-    What is no run of params.yaml any more stays where it is, until it is deleted: readers go by the names they know.
+    A run that params.yaml no longer names keeps its folder until it is deleted: readers go by the names they know.
     """
 
     def __init__(self, filepath: str, run: str, metadata: dict[str, Any] | None = None) -> None:
@@ -59,33 +56,10 @@ class RunFolder(Folder):
 
     def save(self, data: Path) -> None:
         """Move the finished folder ``data`` into the run's place."""
-        Folder(str(self._filepath / self._run)).save(data)
-
-    def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self._filepath), "run": self._run}
+        self._move(data, self.path / self._run)
 
 
-class Artefact(Folder):
-    """A file among other files. Loading gives its path; saving moves a finished file into its place."""
-
-    def load(self) -> Path:
-        """Return the path."""
-        path = Path(self._filepath)
-        if not path.is_file():
-            raise FileNotFoundError(f"{path}: expected the file an earlier stage writes; run it first (dvc repro)")
-        return path
-
-    def save(self, data: Path) -> None:
-        """Move the finished file ``data`` into place."""
-        target = Path(self._filepath)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.move(data, target)
-
-    def _exists(self) -> bool:
-        return Path(self._filepath).is_file()
-
-
-class WorkFolder(Folder):
+class WorkFolder(StageOutput):
     """The untracked folder of work in progress (:func:`codiemb_pipeline.locations.work_folder`), made when missing.
 
     DVC deletes the workspaces of queued experiments even after a failure: a resume there needs a folder outside.
@@ -96,8 +70,8 @@ class WorkFolder(Folder):
 
     def load(self) -> Path:
         """Return the path."""
-        self.place.mkdir(parents=True, exist_ok=True)
-        return self.place
+        self.path.mkdir(parents=True, exist_ok=True)
+        return self.path
 
     def save(self, data: Path) -> None:
         """Refuse: no node writes it as an output."""

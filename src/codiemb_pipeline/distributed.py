@@ -45,11 +45,10 @@ def world_size() -> int:
 def process_group(backend: str, timeout: timedelta = COLLECTIVE_TIMEOUT) -> Iterator[torch.device]:
     """Join the processes torchrun started, for the length of a ``with``; yields this process's device.
 
-    After an error the group is left to the end of the process: to close it is to end the others, and they would say so
-    before this one has said what went wrong.
+    After an error the process group is not destroyed: peers would fail first and hide the cause.
 
-    A model that was wrapped within must be out of use by then: DDP's reducer, if it is the last to hold the group, ends
-    it while it holds Python's lock, for which a thread of gloo may wait, and the process never ends (pytorch 56297).
+    No wrapped model may be in use when the ``with`` ends. If DDP's reducer is the last holder of the group, it destroys
+    it while holding Python's lock; a gloo thread may wait for that lock, and the process hangs (pytorch 56297).
     """
     device = torch.device("cpu")
     if backend == "nccl":
@@ -62,7 +61,7 @@ def process_group(backend: str, timeout: timedelta = COLLECTIVE_TIMEOUT) -> Iter
 
 
 def take_own_gpu() -> None:
-    """Let ``cuda`` stand for the GPU of this process's number on its machine; without GPUs do nothing."""
+    """Make the GPU of this process's local rank the current one; without GPUs do nothing."""
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
 
@@ -74,7 +73,7 @@ def barrier() -> None:
 
 
 class _Gather(torch.autograd.Function):
-    """All-gather whose backward gives each process the sum of what all processes' losses say of its rows."""
+    """All-gather whose backward gives each process the gradient of all processes' losses by its rows."""
 
     @staticmethod
     def forward(ctx: Any, rows: torch.Tensor) -> torch.Tensor:

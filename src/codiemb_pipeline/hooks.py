@@ -11,7 +11,7 @@ from kedro.framework.hooks import hook_impl
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
-from codiemb_pipeline.catalog_types import Folder, WorkFolder
+from codiemb_pipeline.catalog_types import StageOutput, WorkFolder
 from codiemb_pipeline.jsonl import write_json
 
 
@@ -23,8 +23,8 @@ class RequireInputs:
         """Check every input an earlier stage should have written."""
         for name in sorted(pipeline.inputs()):
             dataset = catalog.get(name)
-            if isinstance(dataset, Folder) and not isinstance(dataset, WorkFolder) and not dataset.exists():
-                raise ClickException(f"{name}: nothing at {dataset.place}; an earlier stage writes it, run `dvc repro`")
+            if isinstance(dataset, StageOutput) and not isinstance(dataset, WorkFolder) and not dataset.exists():
+                raise ClickException(f"{name}: nothing at {dataset.path}; an earlier stage writes it, run `dvc repro`")
 
 
 class RecordDurations:

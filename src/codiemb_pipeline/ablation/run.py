@@ -6,7 +6,6 @@ Works on the folders of the pipeline in the current directory: run ``dvc repro a
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,9 @@ from codiemb_pipeline.ablation.rows import Rows, read_rows
 from codiemb_pipeline.artifacts.merge import merged_name
 from codiemb_pipeline.artifacts.train import TrainedRun
 from codiemb_pipeline.bundle.use import with_bundle
-from codiemb_pipeline.catalog_types import WORK_VARIABLE
 from codiemb_pipeline.encoder.checkpoint import base_folder, load_encoder
 from codiemb_pipeline.evaluate.run import evaluate_models
+from codiemb_pipeline.locations import work_folder
 from codiemb_pipeline.merge.merge import merge_checkpoints
 from codiemb_pipeline.params import EncoderParams, MergeParams, Params, run_params
 from codiemb_pipeline.scoring.dev import score_encoder
@@ -82,7 +81,7 @@ def _params() -> dict[str, Any]:
 
 
 def _work() -> Path:
-    work = Path(os.environ.get(WORK_VARIABLE) or "data/.work").absolute()
+    work = work_folder()
     work.mkdir(parents=True, exist_ok=True)
     return work
 

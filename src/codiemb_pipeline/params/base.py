@@ -1,4 +1,7 @@
-"""How a section of params.yaml becomes a frozen, checked object."""
+"""How a section of params.yaml becomes a frozen, checked object.
+
+conf/profiles/base.yaml says what each key means; the docstrings of the sections add what has no room there.
+"""
 
 from __future__ import annotations
 

@@ -15,13 +15,8 @@ Processes = Annotated[int, Field(ge=1)] | Literal["auto"]
 class LaunchParams(Section):
     """The processes, as torchrun starts them.
 
-    Attributes:
-        nproc_per_node: processes on each machine; ``auto`` for one per GPU (``nccl``) or per core (``gloo``).
-        nnodes: machines; the stage runs on the first, the others run ``python -m codiemb_pipeline.join``.
-        rendezvous_endpoint: ``host:port`` of the first machine, which all reach; ``null`` for one machine, or where the
-            environment says it (CODIEMB_RENDEZVOUS, which comes first: a scheduler knows it when the job begins).
-        backend: ``gloo`` (CPU) or ``nccl`` (GPU).
-        threads: CPU threads per process; ``null`` shares the cores out.
+    The stage runs on the first machine; the others run ``python -m codiemb_pipeline.join``. CODIEMB_RENDEZVOUS in the
+    environment takes precedence over ``rendezvous_endpoint``: a scheduler knows the address when the job begins.
     """
 
     nproc_per_node: Annotated[int, Field(ge=1)] | Literal["auto"]

@@ -76,11 +76,7 @@ class DeltaGuidedRecipe(_Recipe):
 
 
 class TaskArithmeticRecipe(_Recipe):
-    """Base plus the scaled sum of the candidates' moves.
-
-    Attributes:
-        scale: what the sum is multiplied by.
-    """
+    """Base plus the candidates' moves summed and multiplied by ``scale``."""
 
     method: Literal["task_arithmetic"]
     scale: float = Field(gt=0.0)
@@ -100,11 +96,7 @@ class TiesRecipe(_Recipe):
 
 
 class SlerpRecipe(_Recipe):
-    """Spherical interpolation between exactly two candidates.
-
-    Attributes:
-        t: where between the first (0) and the second (1).
-    """
+    """Spherical interpolation between exactly two candidates: ``t`` 0 is the first, 1 the second."""
 
     at_least, at_most = 2, 2
     method: Literal["slerp"]
@@ -123,13 +115,7 @@ RecipeName = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
 
 
 class MergeParams(Section):
-    """Merging of the checkpoints of one run or several.
-
-    Attributes:
-        skip_first: how many of the earliest checkpoints of every run are no candidates.
-        output_dtype: element type of the merged weights; ``null`` for the narrowest that holds base and candidates.
-        recipes: which merged encoders are made, by name.
-    """
+    """Merging of the checkpoints of one run or several."""
 
     skip_first: int = Field(ge=0)
     output_dtype: Literal["float32", "float16", "bfloat16"] | None

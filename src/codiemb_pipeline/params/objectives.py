@@ -13,23 +13,7 @@ from codiemb_pipeline.params.base import Section
 
 
 class IRParams(Section):
-    """The retrieval objective.
-
-    Attributes:
-        loss: ``info_nce``, or ``cosent`` as a baseline.
-        temperature: divisor of similarities.
-        positives: positives shown per query and step (fewer where a query has fewer).
-        hard_negatives: mined negatives shown per query and step.
-        cross_device: whether the documents of the other processes serve as negatives too.
-        same_slot: a positive meets only the positives in its own slot of other queries, as in the released code;
-            otherwise all of them.
-        ignore_known: a document whose text is a known positive of the query is ignored wherever it stands; false
-            restores the released code, where it counts as a negative.
-        false_negative_margin: also ignore documents that score above the query's positive by more than this; ``null``
-            for none.
-        symmetric: weight of the loss from positives to queries.
-        query_query: whether the other queries serve as negatives too.
-    """
+    """The retrieval objective: see ``losses.info_nce`` and ``losses.masks``."""
 
     loss: Literal["info_nce", "cosent"]
     temperature: float = Field(gt=0.0)
@@ -44,11 +28,7 @@ class IRParams(Section):
 
 
 class PartParams(Section):
-    """One part of the similarity objective.
-
-    Attributes:
-        weight: of this part in the sum; 0 turns it off, as leaving it out does.
-    """
+    """One part of the similarity objective; a weight of 0 turns it off, as leaving it out does."""
 
     weight: float = Field(ge=0.0)
 
@@ -60,11 +40,7 @@ class ScaledPartParams(PartParams):
 
 
 class RankKLParams(ScaledPartParams):
-    """RankKL.
-
-    Attributes:
-        divide_by_pairs: whether it is divided by the number of pairs, as in the released code.
-    """
+    """RankKL, divided by the number of pairs as in the released code or not."""
 
     divide_by_pairs: bool
 
@@ -83,11 +59,7 @@ class PairInfoNCEParams(ScaledPartParams):
 
 
 class MidInfoNCEParams(PairInfoNCEParams):
-    """The same on a middle layer.
-
-    Attributes:
-        layer: index of the hidden state, 0 being the input embeddings; ``null`` takes half of the layers.
-    """
+    """The same on the hidden state ``layer``, 0 being the input embeddings; ``null`` takes half of the layers."""
 
     layer: int | None = Field(ge=0)
 
@@ -136,10 +108,6 @@ class STSParams(Section):
 
     Source: CoDiEmb (arXiv 2508.11442); released as Pearson, RankKL, PRO and mid-layer InfoNCE with weights 2, 5, 0.5, 1
     and temperatures 0.05 (TencentCloudADP/youtu-embedding @9a0d6f3, ``train/model.py``). The others are baselines.
-
-    Attributes:
-        parts: the losses by name, each with its weight and settings; a loss that is absent is off.
-        cross_device: whether the lists are ordered over the pairs of all processes together.
     """
 
     parts: STSParts
@@ -160,9 +128,7 @@ class STSParams(Section):
 class MatryoshkaParams(Section):
     """Embeddings that may be cut short (Matryoshka, arXiv 2205.13147): every loss, of both tasks, at each width too.
 
-    Attributes:
-        dimensions: leading numbers kept, then scaled to length one again; beside the full width, which always counts.
-        weights: of the loss at each, the full width having 1.
+    The leading ``dimensions`` numbers are scaled to length one again; the full width always counts, with weight 1.
     """
 
     dimensions: tuple[Annotated[int, Field(ge=1)], ...] = Field(min_length=1)

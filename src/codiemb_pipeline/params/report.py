@@ -8,12 +8,7 @@ from codiemb_pipeline.params.base import Section
 
 
 class ReportParams(Section):
-    """The report page.
-
-    Attributes:
-        title: its heading.
-        mining_samples: queries shown with their mined negatives.
-    """
+    """The report page."""
 
     title: str = Field(min_length=1)
     mining_samples: int = Field(ge=0)

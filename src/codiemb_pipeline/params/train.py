@@ -40,13 +40,10 @@ class SamplerParams(Section):
             Two baselines: ``single``: likewise, with one batch size for both tasks and as many steps as the data give;
             ``mixed``: each process's micro-batch is of one source, those of one step of any, so that tasks meet in one
             update; negatives then stay within a process.
-        steps_per_task: fixed shares of steps: relative numbers for each task; ``null`` takes the sources as they are.
-        source_weights: relative numbers of steps of single sources (within their task, where ``steps_per_task`` is
-            given); ``null`` takes them from the sizes.
+        source_weights: within their task, where ``steps_per_task`` is given.
         size_temperature: without weights, a source's number of steps is proportional to its size to the power of
-            1 / this: 1 for proportional, large numbers for equal.
-        repeat: whether a source with too little data for its number of steps is repeated within the epoch; otherwise
-            the others are cut to match, and take up the rest in later epochs.
+            1 / this.
+        repeat: if false, the sources with enough data are cut to match, and take up the rest in later epochs.
     """
 
     mode: Literal["dynamic", "single", "mixed"]
@@ -57,42 +54,14 @@ class SamplerParams(Section):
 
 
 class ChunkParams(Section):
-    """How the texts of a batch are laid out for the encoder: sorted by length into chunks that waste little padding.
-
-    Attributes:
-        tokens: padded tokens per forward pass, at most.
-        max_padding: share of padding in a chunk, at most.
-    """
+    """How the texts of a batch are laid out for the encoder: sorted by length into chunks that waste little padding."""
 
     tokens: int = Field(ge=1)
     max_padding: float = Field(ge=0.0, lt=1.0)
 
 
 class TrainParams(Section):
-    """Training.
-
-    Attributes:
-        seed: of the plan, the choice of positives, and dropout.
-        epochs: passes over the plan.
-        max_steps: end after so many optimiser updates; ``null`` for the end of the last epoch.
-        batch_size: queries (``ir``) or pairs (``sts``) per process and micro-batch.
-        accumulation: micro-batches per optimiser update.
-        learning_rate: the highest, after warm-up; falls linearly to 0.
-        warmup: share of all updates spent warming up.
-        weight_decay: AdamW's, not applied to biases and norms.
-        max_gradient_norm: gradients are clipped to it.
-        precision: ``fp32`` or ``bf16`` (autocast).
-        sharding: ``ddp``: every process holds all weights; ``fsdp``: weights, gradients and optimiser state are shared
-            out, and the weights gathered for the length of a micro-batch (see ``distributed.wrap``). Same mathematics.
-        compile: compile the backbone with ``torch.compile``; the first steps then take minutes.
-        gradient_checkpointing: recompute activations to save memory.
-        grad_cache: encode a batch chunk by chunk in bounded memory (see ``train.grad_cache``); same gradients.
-        matryoshka: losses at smaller widths too; ``null`` for none.
-        sampler, ir, sts, chunk, launch: see there.
-        checkpoint_every: updates between checkpoints; ``null`` for one per epoch.
-        log_every: updates between log lines and rows of the curves.
-        loader_workers: worker processes that prepare batches, per training process.
-    """
+    """Training. ``sharding`` changes no mathematics (see ``distributed.wrap``), ``grad_cache`` no gradient."""
 
     seed: int
     epochs: int = Field(ge=1)
