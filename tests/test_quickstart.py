@@ -4,6 +4,8 @@ import os
 import subprocess
 from pathlib import Path
 
+import pandas as pd
+
 from codiemb_pipeline.quickstart import prepare_dvc, result_table
 
 
@@ -12,7 +14,7 @@ def test_the_table_shows_each_score_and_its_difference_to_base():
         {"model": "base", "benchmark": "A", "score": "0.5", "difference_to_base": "0.0"},
         {"model": "merged-uniform", "benchmark": "A", "score": "0.625", "difference_to_base": "0.125"},
     ]
-    lines = [line.split() for line in result_table(rows).splitlines()]
+    lines = [line.split() for line in result_table(pd.DataFrame(rows)).splitlines()]
     assert lines == [["A"], ["base", "0.500"], ["merged-uniform", "0.625", "(+0.125)"]]
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import subprocess
 import sys
 from pathlib import Path
+
+import pandas as pd
 
 REPORT, RESULTS = Path("data/08_reporting/report.html"), Path("data/08_reporting/results.csv")
 
@@ -18,23 +19,14 @@ def prepare_dvc() -> None:
     subprocess.run(["dvc", "config", "--local", "core.no_scm", "true"], check=True)
 
 
-def result_table(rows: list[dict[str, str]]) -> str:
+def result_table(results: pd.DataFrame) -> str:
     """Return models by benchmarks as text, with the difference to base behind each score."""
-    models, benchmarks = (list(dict.fromkeys(row[name] for row in rows)) for name in ("model", "benchmark"))
-    cells = {(row["model"], row["benchmark"]): row for row in rows}
-    width = max(map(len, models), default=0)
-    lines = ["  ".join([" " * width, *(f"{name:>16}" for name in benchmarks)])]
-    for model in models:
-        shown = [_cell(cells.get((model, name)), model) for name in benchmarks]
-        lines.append("  ".join([f"{model:<{width}}", *(f"{cell:>16}" for cell in shown)]))
-    return "\n".join(lines)
-
-
-def _cell(row: dict[str, str] | None, model: str) -> str:
-    if row is None:
-        return "-"
-    score, difference = float(row["score"]), row.get("difference_to_base")
-    return f"{score:.3f} ({float(difference):+.3f})" if difference and model != "base" else f"{score:.3f}"
+    scores, differences = (results[name].astype(float) for name in ("score", "difference_to_base"))
+    shown = differences.notna() & (results["model"] != "base")
+    cells = scores.map("{:.3f}".format) + differences.map(" ({:+.3f})".format).where(shown, "")
+    table = results.assign(cell=cells).pivot(index="model", columns="benchmark", values="cell").fillna("-")
+    table = table.reindex(index=results["model"].unique(), columns=results["benchmark"].unique())
+    return table.rename_axis(index=None, columns=None).to_string()
 
 
 def main() -> int:
@@ -43,9 +35,7 @@ def main() -> int:
     code = subprocess.run(["dvc", "repro"], check=False).returncode
     if code:
         return code
-    with RESULTS.open(encoding="utf-8", newline="") as file:
-        table = result_table(list(csv.DictReader(file)))
-    sys.stdout.write(f"\n{table}\n\nreport: {REPORT.absolute()}\n")
+    sys.stdout.write(f"\n{result_table(pd.read_csv(RESULTS))}\n\nreport: {REPORT.absolute()}\n")
     return 0
 
 
