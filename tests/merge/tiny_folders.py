@@ -14,8 +14,7 @@ from codiemb_pipeline.artifacts.train import Checkpoint, TrainedRun, checkpoint_
 from codiemb_pipeline.encoder.checkpoint import weights_digest
 from codiemb_pipeline.jsonl import write_json
 from codiemb_pipeline.merge.merge import merge_checkpoints
-from codiemb_pipeline.merge.methods import METHODS
-from codiemb_pipeline.merge.plan import MergeInputs, MergePlan
+from codiemb_pipeline.merge.methods import METHODS, MergeInputs, MergePlan
 from codiemb_pipeline.params.merge import MergeParams
 
 Tensors = dict[str, torch.Tensor]

@@ -25,8 +25,7 @@ from codiemb_pipeline.artifacts.merge import (
 from codiemb_pipeline.encoder.checkpoint import weights_digest
 from codiemb_pipeline.merge.aligned_tensors import AlignedTensors
 from codiemb_pipeline.merge.candidates import read_base, read_candidates, select
-from codiemb_pipeline.merge.methods import METHODS
-from codiemb_pipeline.merge.plan import MergeInputs, MergePlan
+from codiemb_pipeline.merge.methods import METHODS, MergeInputs, MergePlan
 from codiemb_pipeline.merge.writer import SHARD_BYTES, MergedFolderWriter, Score
 from codiemb_pipeline.params.merge import MergeParams, Recipe
 

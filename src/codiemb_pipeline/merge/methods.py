@@ -1,22 +1,87 @@
 """The merge methods by name. Each looks at the candidates and returns a plan that merges one tensor.
 
 To add one, write its settings as a recipe class in ``params/merge.py`` and a function ``MergeInputs -> MergePlan``, and
-enter the function in :data:`METHODS`.
+enter the function in :data:`METHODS`. The formulas are those of :mod:`codiemb_pipeline.merge.delta_fusion`,
+:mod:`codiemb_pipeline.merge.soups` and :mod:`codiemb_pipeline.merge.task_vectors`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import cast
 
 import torch
 
-from codiemb_pipeline.merge.delta_fusion import fuse
-from codiemb_pipeline.merge.delta_guided import delta_guided
-from codiemb_pipeline.merge.plan import FuseTensor, MergeInputs, MergePlan
-from codiemb_pipeline.merge.soups import greedy_soup, soup_weights
+from codiemb_pipeline.merge.delta_fusion import (
+    Norm,
+    across_runs,
+    delta_norms,
+    fuse,
+    fuse_elements,
+    fuse_runs,
+    join_norms,
+    merge_weights,
+    within_runs,
+)
+from codiemb_pipeline.merge.layers import layer_of
+from codiemb_pipeline.merge.soups import Trial, greedy_soup, soup_weights
 from codiemb_pipeline.merge.task_vectors import mean_cosine, slerp_weights, stock_ratio, ties
-from codiemb_pipeline.params.merge import SlerpRecipe, TaskArithmeticRecipe, TiesRecipe
+from codiemb_pipeline.params.merge import DeltaGuidedRecipe, Recipe, SlerpRecipe, TaskArithmeticRecipe, TiesRecipe
+
+FuseTensor = Callable[[str, torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+Walk = Callable[[], Iterator[tuple[str, torch.Tensor, torch.Tensor]]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MergeInputs:
+    """What a method decides by.
+
+    Attributes:
+        recipe: its settings.
+        scores: held-out score of each candidate, in the candidates' order.
+        runs: the run of each candidate, in the candidates' order.
+        walk: yields (name, base of shape S, deltas of shape (K, *S)) for every tensor; may be called again.
+        score_soup: held-out score of the uniform average of the named candidates.
+    """
+
+    recipe: Recipe
+    scores: Mapping[str, float]
+    runs: Sequence[str]
+    walk: Walk
+    score_soup: Callable[[Sequence[str]], float]
+
+    @property
+    def members(self) -> list[list[int]]:
+        """Indices of the candidates of each run, runs in the order of their first candidate."""
+        members: dict[str, list[int]] = {}
+        for index, run in enumerate(self.runs):
+            members.setdefault(run, []).append(index)
+        return list(members.values())
+
+
+@dataclass(frozen=True, kw_only=True)
+class MergePlan:
+    """How a method merges one tensor, and what its provenance records.
+
+    Attributes:
+        fuse_tensor: (name, base, deltas) -> merged tensor and the weight of each candidate (K,), for a tensor that some
+            candidate moved.
+        description: one sentence, fit for a caption.
+        sums_to_one: whether the candidates' weights do; if not, the rest is base's.
+        norm: in which norm the provenance gives the candidates' moves.
+        score: held-out score of the result where it is known already.
+        copy_of: the candidate whose weights are taken unchanged, bit for bit.
+        trials: what a search tried, in order.
+    """
+
+    fuse_tensor: FuseTensor
+    description: str
+    sums_to_one: bool = True
+    norm: Norm = "l2"
+    score: float | None = None
+    copy_of: str | None = None
+    trials: tuple[Trial, ...] = ()
 
 
 def fixed_weights(weights: torch.Tensor) -> FuseTensor:
@@ -127,6 +192,101 @@ def model_stock(inputs: MergeInputs) -> MergePlan:
         ),
         sums_to_one=False,
     )
+
+
+Grouping = Callable[[str], str]
+_GROUPS: dict[str, Grouping] = {"layer": layer_of, "model": lambda name: ""}
+
+
+def delta_guided(inputs: MergeInputs) -> MergePlan:
+    """Weight each candidate's task vector by how far the part moved from base."""
+    recipe = cast("DeltaGuidedRecipe", inputs.recipe)
+    fusing = _Fusing(recipe, inputs)
+    levels = ", first within each run, then across the runs" if recipe.levels == 2 else ""
+    return MergePlan(
+        fuse_tensor=fusing.fuse_tensor(),
+        description=(
+            "Our reading of delta-guided fusion (the paper's formula is not public): base plus the candidates' moves "
+            f"from it, each weighted per {recipe.granularity} by its {recipe.norm} norm ({recipe.weighting}){levels}."
+        ),
+        norm=recipe.norm,
+    )
+
+
+class _Fusing:
+    """Delta-guided fusion of one set of candidates. With one level all candidates are as of one run.
+
+    At granularity element and tensor a tensor's own moves decide its weights. At layer and model the norms of all its
+    tensors are needed first, which takes a pass over them, and with two levels a second one for the fused moves.
+    """
+
+    def __init__(self, recipe: DeltaGuidedRecipe, inputs: MergeInputs) -> None:
+        self._recipe, self._walk = recipe, inputs.walk
+        self._members = inputs.members if recipe.levels == 2 else [list(range(len(inputs.runs)))]
+
+    def fuse_tensor(self) -> FuseTensor:
+        """Return how one tensor is fused."""
+        granularity = self._recipe.granularity
+        if granularity == "element":
+            return lambda name, base, deltas: fuse_elements(base, deltas, self._weigh_elements)
+        if granularity == "tensor":
+            return self._fuse_tensor
+        return self._fuse_by_group(_GROUPS[granularity])
+
+    def _weigh_elements(self, deltas: torch.Tensor) -> torch.Tensor:
+        within = self._within(deltas.abs())
+        return self._effective(within, fuse_runs(deltas, within, self._members).abs() if self._two else None)
+
+    def _fuse_tensor(self, name: str, base: torch.Tensor, deltas: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        within = self._within(delta_norms(deltas, self._recipe.norm))
+        weights = self._effective(within, self._run_norms(deltas, within) if self._two else None)
+        return fuse(base, deltas, weights), weights
+
+    def _fuse_by_group(self, group_of: Grouping) -> FuseTensor:
+        norm = self._recipe.norm
+        norms = _group_norms(self._walk, group_of, norm, lambda group, deltas: delta_norms(deltas, norm))
+        within = {group: self._within(moved) for group, moved in norms.items()}
+        runs: Mapping[str, torch.Tensor | None] = dict.fromkeys(within)
+        if self._two:
+            runs = _group_norms(
+                self._walk, group_of, norm, lambda group, deltas: self._run_norms(deltas, within[group])
+            )
+        weights = {group: self._effective(within[group], runs[group]) for group in within}
+
+        def fuse_tensor(name: str, base: torch.Tensor, deltas: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            return fuse(base, deltas, weights[group_of(name)]), weights[group_of(name)]
+
+        return fuse_tensor
+
+    @property
+    def _two(self) -> bool:
+        return len(self._members) > 1
+
+    def _within(self, norms: torch.Tensor) -> torch.Tensor:
+        return within_runs(norms, self._members, self._recipe.weighting, self._recipe.tau)
+
+    def _run_norms(self, deltas: torch.Tensor, within: torch.Tensor) -> torch.Tensor:
+        # Run by run: no more than one fused move is held at a time.
+        moves = (fuse_runs(deltas, within, [places]) for places in self._members)
+        return torch.cat([delta_norms(move, self._recipe.norm) for move in moves])
+
+    def _effective(self, within: torch.Tensor, run_norms: torch.Tensor | None) -> torch.Tensor:
+        if run_norms is None:
+            return within
+        across = merge_weights(run_norms, self._recipe.weighting, self._recipe.tau)
+        return across_runs(within, across.to(within.dtype), self._members)
+
+
+def _group_norms(
+    walk: Walk, group_of: Grouping, norm: Norm, measure: Callable[[str, torch.Tensor], torch.Tensor]
+) -> dict[str, torch.Tensor]:
+    """Return the norms (K,) or (R,) of each group; ``measure`` gives those of one tensor of a group."""
+    norms: dict[str, torch.Tensor] = {}
+    for name, _, deltas in walk():
+        group = group_of(name)
+        moved = measure(group, deltas)
+        norms[group] = join_norms(norms[group], moved, norm) if group in norms else moved
+    return norms
 
 
 METHODS: dict[str, Callable[[MergeInputs], MergePlan]] = {

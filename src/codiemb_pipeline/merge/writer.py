@@ -20,8 +20,7 @@ from codiemb_pipeline.jsonl import read_json, write_json
 from codiemb_pipeline.merge.aligned_tensors import AlignedTensors
 from codiemb_pipeline.merge.delta_fusion import delta_norms
 from codiemb_pipeline.merge.layers import LayerTable
-from codiemb_pipeline.merge.methods import uniform_average
-from codiemb_pipeline.merge.plan import MergePlan
+from codiemb_pipeline.merge.methods import MergePlan, uniform_average
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 SHARD_BYTES = 2_000_000_000
