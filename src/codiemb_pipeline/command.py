@@ -1,4 +1,4 @@
-"""How our command lines end: what a user can act on is told in its own words, without a traceback."""
+"""How the command lines end: an error that a user can act on is printed without a traceback."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The errors a user can act on.
 
-Whatever raises one has said where (file, row, field), what was expected and what was found; the rim prints the message
-alone, without a traceback. Any other exception is a fault of ours and keeps its traceback.
+The message names the place (file, row, field), what was expected and what was found. The command lines print it
+without a traceback; any other exception is a bug and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -11,24 +11,21 @@ from difflib import get_close_matches
 
 
 class PipelineError(Exception):
-    """Something the user can act on; its message is all they need to read."""
+    """An error the user can act on; the message alone is enough."""
 
 
 class InputError(PipelineError, ValueError):
-    """Something handed to the pipeline is wrong: a file, a row, a field or a parameter."""
+    """An input is wrong: a file, a row, a field or a parameter."""
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of what another library's error says; its kind where it says nothing."""
+    """Return the first line of another library's error message; the name of its class if the message is empty."""
     text = str(error).strip()
     return text.splitlines()[0] if text else type(error).__name__
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
-    """Return `` (did you mean 'x'?)`` for the valid name most like ``name``, or the list of all when none is like it.
-
-    Ends in a full stop when the list is given; callers append it straight to their sentence.
-    """
+    """Return `` (did you mean 'x'?)`` for the closest valid name, or `` (valid: ...)`` when none is close."""
     choices = sorted(valid)
     close = get_close_matches(name, choices, n=1, cutoff=0.5)
     if close:

@@ -1,4 +1,4 @@
-"""JSON files, one object a file or one a line, always written the same way: sorted keys, UTF-8, no time stamps."""
+"""JSON and JSON-lines files, always written the same way: sorted keys, UTF-8."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``python -m codiemb_pipeline.watch``: digests of the files that params.yaml names, wherever they lie.
+"""``python -m codiemb_pipeline.watch``: digests of the files that params.yaml names.
 
 DVC watches the paths that dvc.yaml lists; it cannot know which folders params.yaml names. The stage ``watch`` runs at
 every ``dvc repro`` and writes digests, on which the other stages depend. The same content gives the same digest, and

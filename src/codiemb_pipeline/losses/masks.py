@@ -1,4 +1,4 @@
-"""Which candidates are positives of which query, and which must not count against it.
+"""Which candidates are positives of a query, and which must not be its negatives.
 
 Works on the ids of texts: two ids are equal exactly if the texts are, whether they stand as query or as document, and
 -1 stands for no text.
@@ -29,7 +29,7 @@ from codiemb_pipeline.losses.operands import same_precision
 
 
 class CandidateMasks(NamedTuple):
-    """What ``info_nce_sum`` wants to know of the candidates.
+    """The role of every candidate for every query.
 
     Attributes:
         positive: (B, N) bool, the candidates shown as positives of each query, in its own block.
@@ -143,7 +143,7 @@ def above_positive(queries: Tensor, candidates: Tensor, positive_mask: Tensor, *
         ValueError: as ``info_nce_sum``; a margin below 0, or not a number.
     """
     if not margin >= 0.0:
-        raise ValueError(f"the margin must be 0 or above, lest ordinary negatives be ignored; found {margin}")
+        raise ValueError(f"the margin must be 0 or above, or ordinary negatives would be ignored; found {margin}")
     check_candidates(queries, candidates, positive_mask)
     queries, candidates = same_precision(queries.detach(), candidates.detach())
     with torch.autocast(queries.device.type, enabled=False):  # half precision is coarser than the margin

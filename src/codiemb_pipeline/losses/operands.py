@@ -1,8 +1,8 @@
-"""What every loss does to its operands before the formula: check shapes, raise the precision, keep the graph.
+"""What every loss does before its formula: check shapes, raise the precision, keep the graph.
 
-On an accelerator values are never looked at: reading one back would make it wait. So a wrong *shape* is an error
-everywhere, while a NaN or an infinity is one on the CPU; elsewhere it makes the loss NaN or infinite, and the training
-loop stops before anything is saved.
+Values on an accelerator are never read, because that would make it wait. A wrong *shape* is therefore an error
+everywhere; a NaN or an infinity is an error on the CPU, and elsewhere makes the loss NaN or infinite, at which the
+training loop stops before anything is saved.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ def _is_constant(values: Tensor) -> Tensor:
 
 
 def _centred(values: Tensor, degenerate: Tensor) -> Tensor:
-    """Values (n,) less their mean, brought to a largest absolute value of 1 lest the squares under- or overflow.
+    """Values (n,) less their mean, scaled to a largest absolute value of 1 so that squares neither under- nor overflow.
 
     The factor may be a constant for the gradient, because the correlation does not depend on it.
     """

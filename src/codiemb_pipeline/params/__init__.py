@@ -36,9 +36,8 @@ RunName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 class Params(Section):
     """All of params.yaml, in the order of the stages.
 
-    ``bundle`` is a folder (``make bundle``) from which encoder, sources and benchmarks are read instead of from where
-    their own parameters say; ``null`` for none. ``runs`` names the trainings; each holds the keys of ``train`` it sets
-    otherwise, and is a stage of its own.
+    ``bundle`` is a folder (``make bundle``) that replaces the locations of encoder, sources and benchmarks. ``runs``
+    names the trainings, each a stage of its own, with the keys of ``train`` that it overrides.
     """
 
     bundle: str | None

@@ -1,6 +1,6 @@
 """How a section of params.yaml becomes a frozen, checked object.
 
-conf/profiles/base.yaml says what each key means; the docstrings of the sections add what has no room there.
+conf/profiles/base.yaml explains every key; the docstrings of the sections add details.
 """
 
 from __future__ import annotations

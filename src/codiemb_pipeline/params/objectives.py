@@ -69,12 +69,12 @@ class STSLoss:
     """A loss that may be part of the similarity objective.
 
     Attributes:
-        params: its settings; all but ``weight`` (and ``layer``) are arguments of the function.
-        function: where it lies in ``codiemb_pipeline.losses``, as ``<module>:<name>``.
-        operands: what it is called with: ``cosines`` (predicted (n,), gold (n,)), ``embeddings`` (a (n, D), b (n, D),
-            gold (n,)), or ``good pairs``: see :func:`codiemb_pipeline.losses.pair_info_nce.pair_info_nce_sum`, on the
+        params: its settings; all except ``weight`` and ``layer`` are arguments of the function.
+        function: ``<module>:<name>`` in ``codiemb_pipeline.losses``.
+        operands: its arguments: ``cosines`` (predicted (n,), gold (n,)), ``embeddings`` (a (n, D), b (n, D), gold
+            (n,)), or ``good pairs``: see :func:`codiemb_pipeline.losses.pair_info_nce.pair_info_nce_sum`, on the
             final embeddings or, with a ``layer``, on those of that layer.
-        label: what the report calls it.
+        label: its name in the report.
     """
 
     params: type[PartParams]

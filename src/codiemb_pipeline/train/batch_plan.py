@@ -1,7 +1,7 @@
 """Which examples form micro-batch m of step s on process r: a pure function of the sizes, the seed and the epoch.
 
-Every step is of one source, the same on all processes (unless mixed, a baseline); processes hold disjoint parts.
-Integers only: no tensors, no process group, so a test asks for all processes at once.
+Every step draws from one source, the same on all processes (except in the baseline ``mixed``); processes hold disjoint
+parts. The plan is NumPy integers, without tensors or a process group, so a test can inspect all processes at once.
 """
 
 from __future__ import annotations
@@ -21,13 +21,12 @@ class EpochPlan:
     """One epoch, as slots: a slot is one micro-batch on one process, all of one source.
 
     Attributes:
-        sources: the sources, as given.
         slot_source: int16 (S * A * W,), positions in ``sources``; steps outermost, then micro-batches, then processes.
         slot_batch: int64 (S * A * W,), which batch of its source's order a slot takes.
         orders: per source, example numbers in drawing order, int64.
         batch_sizes: per process and micro-batch, by task.
-        world_size, accumulation: W and A, as given.
-        unused: examples of each source this epoch leaves out, by name.
+        world_size, accumulation: W and A.
+        unused: number of examples of each source that this epoch does not use.
     """
 
     sources: Sequence[SourceRange]
@@ -43,7 +42,7 @@ class EpochPlan:
         return len(self.slot_source) // (self.accumulation * self.world_size)
 
     def source(self, step: int, micro_batch: int = 0, process_rank: int = 0) -> SourceRange:
-        """Return the source of a slot; where sources are not mixed, that of all slots of ``step``."""
+        """Return the source of a slot; unless sources are mixed, all slots of ``step`` have the same one."""
         return self.sources[int(self.slot_source[self._slot(step, micro_batch, process_rank)])]
 
     def examples(self, step: int, micro_batch: int, process_rank: int) -> np.ndarray:
@@ -81,13 +80,13 @@ def plan_epoch(
     """Plan one epoch (CoDiEmb, section 2.2: one task per step, batch size by task, steps per task balanced).
 
     A source gives as many whole global batches (batch size * processes * accumulation) as it holds; the shorter tail is
-    left out. Where the balance asks for fewer, an epoch takes the next window of the source's current pass, so that
-    later epochs see the rest; where it asks for more, the source is gone through again (``repeat``), else the others
-    are cut to match. Every source has one step at least. Steps of a source are spread evenly over the epoch.
+    not used. If the balance needs fewer, an epoch takes the next window of the source's current pass, and later epochs
+    see the rest. If it needs more, the source is repeated (``repeat``), or the other sources are cut to match. Every
+    source has at least one step, and its steps are spread evenly over the epoch.
 
-    ``mixed`` is the baseline of the released code: the same micro-batches, but those that make up a step (one a
-    process) are of any sources. Theirs shuffles with another seed on each process, so that examples are repeated and
-    lost; here there is one permutation, and processes hold disjoint parts of it.
+    ``mixed`` is the baseline of the released code: the micro-batches of one step may be of different sources. Theirs
+    shuffles with a different seed on each process, which repeats some examples and drops others; here there is one
+    permutation, and processes hold disjoint parts of it.
 
     Args:
         sources: ranges of examples, one per source.
@@ -96,8 +95,7 @@ def plan_epoch(
         accumulation: micro-batches per step.
         balance: numbers of steps.
         mixed: see above.
-        seed: with ``epoch`` decides everything random.
-        epoch: 0 for the first.
+        seed, epoch: decide everything random; the first epoch is 0.
 
     Raises:
         InputError: a source is smaller than one global batch or has no weight, or a task asked for has no source.

@@ -1,7 +1,7 @@
-"""Example numbers to tensors: which positives and negatives are shown, and texts laid out in chunks for the encoder.
+"""Example numbers to tensors: chooses positives and negatives, and lays texts out in chunks for the encoder.
 
-Runs in loader workers. What an example shows depends on (seed, epoch, example) alone, never on the worker. A text that
-stands in a batch more than once is encoded once.
+Runs in loader workers. The choice depends on (seed, epoch, example) alone, never on the worker. A text that occurs
+several times in a batch is encoded once.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ NO_TEXT = -1
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """What both tasks have. ``chunks`` holds each text once; ``*_rows`` number the texts in the order of the chunks.
+    """A micro-batch. ``chunks`` holds each text once; ``*_rows`` are row numbers of texts in the order of the chunks.
 
     Attributes:
         chunks: padded token batches.

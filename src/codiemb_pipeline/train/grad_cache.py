@@ -1,9 +1,8 @@
 """Encoding and back-propagation of one micro-batch: all at once, or chunk by chunk in bounded memory.
 
-GradCache (Gao et al. 2021, arXiv 2101.06983): the loss needs all embeddings together, the encoder does not. So encode
-every chunk without a graph, take the loss and its gradient on the embeddings alone, then encode each chunk again, with
-a graph, and hand it its share of that gradient. Activations of one chunk are in memory at a time, whatever the size of
-the batch; the gradients are the same, dropout included, for one process and for many.
+GradCache (Gao et al. 2021, arXiv 2101.06983): encode every chunk without a graph, compute the loss and its gradient on
+the embeddings, then encode each chunk again with a graph and back-propagate its share of that gradient. The activations
+of one chunk are in memory at a time, for any batch size; the gradients are the same, dropout included.
 """
 
 from __future__ import annotations

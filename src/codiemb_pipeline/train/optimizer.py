@@ -34,9 +34,9 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
 
 
 def freeze_unreached(model: nn.Module, loss: torch.Tensor) -> list[str]:
-    """Freeze the parameters that ``loss`` does not reach (a pooler head nobody reads) and return their names.
+    """Freeze the parameters that ``loss`` does not reach (such as an unused pooler head) and return their names.
 
-    They keep their base value, are exported unchanged, and no gradient exchange waits for them.
+    They are exported unchanged, and no gradient exchange waits for them.
     """
     named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
     gradients = torch.autograd.grad(loss, [parameter for _, parameter in named], allow_unused=True)

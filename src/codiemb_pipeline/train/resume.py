@@ -1,9 +1,8 @@
-"""Checkpoints that can be gone on from exactly: weights, optimiser, generators and position, all or nothing.
+"""Checkpoints from which training resumes exactly: weights, optimiser state, random generators and position.
 
-``checkpoints/step-N`` is the encoder folder, ``state/step-N`` the rest; both are written under another name and
-renamed, the state last, so a state that is there is whole. Checkpoint 0, the base, has no state: a training that
-stops before checkpoint 1 starts again. Only the newest state is kept. The plan needs no saving: it
-is a pure function of the seed.
+``checkpoints/step-N`` is the encoder folder, ``state/step-N`` the rest. Both are written under a temporary name and
+renamed, the state last, so an existing state is complete; only the newest is kept. Checkpoint 0, the base, has no
+state: a training that stops before checkpoint 1 starts again. The plan is not saved: it is a function of the seed.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ def save_weights(run: Path, step: int, encoder: Encoder) -> None:
 
 
 def save_state(run: Path, step: int, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Write what going on from ``step`` needs beside the encoder folder; every process keeps its own generators."""
+    """Write what resuming from ``step`` needs besides the encoder folder; every process saves its own generators."""
     target = run / "state" / checkpoint_name(step)
     draft = target.with_name(f".{target.name}")
     if process_rank() == 0:

@@ -1,4 +1,4 @@
-"""One micro-batch: embed, gather where asked, objective. The same code for one process and for many.
+"""One micro-batch: embed, gather if configured, compute the objective. One process runs the same code as many.
 
 A sum over own rows divided by the count of all processes is multiplied by the number of processes, because gradients
 are averaged over them; where every process has the same count this is the plain mean.
@@ -33,7 +33,7 @@ from codiemb_pipeline.train.collate import NO_TEXT, IRBatch, STSBatch
 
 @dataclass(frozen=True, kw_only=True)
 class Objective:
-    """What every step needs to know.
+    """The settings of every step.
 
     Attributes:
         ir: settings of the retrieval objective.
@@ -41,7 +41,7 @@ class Objective:
         mid_layer: the hidden state of the mid-layer part; ``None`` when it is off.
         matryoshka: smaller widths; ``None`` for none.
         bf16: whether the encoder runs under bf16 autocast.
-        same_task: whether all processes work on the same task in each micro-batch; else none waits for another.
+        same_task: whether all processes work on the same task in each micro-batch; if not, none waits for another.
     """
 
     ir: IRParams
@@ -175,7 +175,7 @@ def _of_good_pairs(
 
 @dataclass(frozen=True)
 class _Side:
-    """Queries with what masks want to know of them: embeddings (B, D), ids (B,), known positives (B, K)."""
+    """Queries: embeddings (B, D), text ids (B,), ids of their known positives (B, K)."""
 
     embeddings: Tensor
     ids: Tensor
