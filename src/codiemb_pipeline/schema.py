@@ -7,10 +7,10 @@ form), ``scores`` its gold value in [0, 1], ``negatives`` nothing.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
-from codiemb_pipeline.errors import InputError, nearest
+from codiemb_pipeline.errors import InputError
 
 Task = Literal["ir", "sts"]
 Split = Literal["train", "dev", "test"]
@@ -30,7 +30,6 @@ class TrainingExample:
         scores: empty for ``ir``; for ``sts`` one gold value in [0, 1].
         id: leads back to the row of the source.
         source: the data set it comes from.
-        instruction: the task in words, from the prompt settings; the record keeps it unrendered.
     """
 
     task: Task
@@ -40,7 +39,6 @@ class TrainingExample:
     scores: tuple[float, ...]
     id: str
     source: str
-    instruction: str
 
     def __post_init__(self) -> None:
         where = f"example {self.id!r} of source {self.source!r}"
@@ -49,7 +47,7 @@ class TrainingExample:
         for field in ("positives", "negatives", "scores"):
             if not isinstance(getattr(self, field), tuple):
                 found = type(getattr(self, field)).__name__
-                raise InputError(f"{where}: {field}: expected a list, found {found}")
+                raise InputError(f"{where}: {field}: expected a tuple, found {found}")
         for field, texts in (("query", (self.query,)), ("positives", self.positives), ("negatives", self.negatives)):
             if not all(isinstance(text, str) and text.strip() for text in texts):
                 raise InputError(f"{where}: {field}: expected non-empty text, found {texts!r}")
@@ -67,23 +65,3 @@ class TrainingExample:
             raise InputError(f"{where}: expected one other text and no negatives for an sts pair, found {counts}")
         if len(self.scores) != 1 or not isinstance(self.scores[0], int | float) or not 0.0 <= self.scores[0] <= 1.0:
             raise InputError(f"{where}: scores: expected one gold value in [0, 1], found {self.scores!r}")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the record as plain JSON types."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
-
-    @classmethod
-    def from_dict(cls, row: dict[str, Any]) -> TrainingExample:
-        """Build a record from JSON types.
-
-        Raises:
-            InputError: a field is missing, unknown, of the wrong type or out of range.
-        """
-        fields = cls.__dataclass_fields__
-        for name in row:
-            if name not in fields:
-                raise InputError(f"example {row.get('id')!r}: unknown field {name!r}{nearest(name, fields)}")
-        for name in fields:
-            if name not in row:
-                raise InputError(f"example {row.get('id')!r}: field {name!r} is missing")
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in row.items()})

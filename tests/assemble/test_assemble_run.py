@@ -8,10 +8,10 @@ import pytest
 from codiemb_pipeline.artifacts.assemble import TokenStore, TrainingArrays, read_dev
 from codiemb_pipeline.artifacts.ingest import PairTables, read_pairs
 from codiemb_pipeline.assemble.run import assemble
+from codiemb_pipeline.assemble.training_set import source_examples
 from codiemb_pipeline.encoder.checkpoint import load_tokenizer
 from codiemb_pipeline.errors import InputError
-from codiemb_pipeline.jsonl import read_json, read_jsonl
-from codiemb_pipeline.schema import TrainingExample
+from codiemb_pipeline.jsonl import read_json
 
 
 @pytest.fixture
@@ -23,37 +23,33 @@ def run(make_params, tiny_encoder_params, sources, hard_negatives, tmp_path):
     return run
 
 
-def test_records_stand_in_the_order_of_params_and_rows(run):
-    rows = [
-        TrainingExample.from_dict(row) for row in read_jsonl(run(train_sources=["words", "animals"]) / "train.jsonl")
-    ]
-    assert [(row.source, row.id) for row in rows] == [
+def test_the_arrays_hold_the_examples_in_the_order_of_params_and_rows(
+    run, make_params, sources, hard_negatives, tiny_encoder_params
+):
+    names = ["words", "animals"]
+    out, params = run(train_sources=names), make_params(train_sources=names)
+    examples = [row for name in names for row in source_examples(name, params, sources, hard_negatives)[0]]
+    backend = load_tokenizer(tiny_encoder_params).backend
+    store, arrays = TokenStore(out / "tokens"), TrainingArrays(out / "train")
+
+    def back(numbers) -> tuple[str, ...]:
+        return tuple(backend.decode(store[int(number)].tolist(), skip_special_tokens=True) for number in numbers)
+
+    assert [(row.source, row.id) for row in examples] == [
         *(("words", f"p{number}") for number in range(4)),
         *(("animals", f"q{number}") for number in range(3)),
     ]
-    assert rows[4].positives == ("document cat", "document dog")
-    assert rows[4].negatives == ("document house", "document paper", "document bird")
-    assert rows[4].instruction == "query"
-
-
-def test_the_arrays_lead_through_token_ids_back_to_the_records(run, tiny_encoder_params):
-    out = run()
-    backend = load_tokenizer(tiny_encoder_params).backend
-    store, arrays = TokenStore(out / "tokens"), TrainingArrays(out / "train")
-    rows = list(read_jsonl(out / "train.jsonl"))
-    assert len(arrays) == len(rows) == 7
-
-    def back(numbers) -> list[str]:
-        return [backend.decode(store[int(number)].tolist(), skip_special_tokens=True) for number in numbers]
-
-    for number, row in enumerate(rows):
-        prefix = "query : " if row["task"] == "ir" else ""
-        assert back([arrays.query[number]]) == [prefix + row["query"]]
-        assert back(arrays.positives(number)) == row["positives"]
-        assert back(arrays.negatives(number)) == row["negatives"]
-        assert row["scores"] == ([] if np.isnan(arrays.gold[number]) else [arrays.gold[number]])
+    assert len(arrays) == len(examples)
+    for number, row in enumerate(examples):
+        prefix = "query : " if row.task == "ir" else ""
+        assert back([arrays.query[number]]) == (prefix + row.query,)
+        assert back(arrays.positives(number)) == row.positives
+        assert back(arrays.negatives(number)) == row.negatives
+        assert row.scores == (() if np.isnan(arrays.gold[number]) else (arrays.gold[number],))
+    assert back(arrays.positives(4)) == ("document cat", "document dog")
+    assert back(arrays.negatives(4)) == ("document house", "document paper", "document bird")
     ranges = [(entry.name, entry.task, entry.start, entry.stop) for entry in arrays.sources]
-    assert ranges == [("animals", "ir", 0, 3), ("words", "sts", 3, 7)]
+    assert ranges == [("words", "sts", 0, 4), ("animals", "ir", 4, 7)]
 
 
 def test_dev_sets_share_the_token_store(run):
@@ -101,7 +97,7 @@ def test_texts_that_fill_the_length_are_counted(run, sources):
 def test_two_runs_write_the_same_bytes(run):
     first, second = (run(name, caps={"animals": 2}, dev_documents=4) for name in ("first", "second"))
     files = sorted(path.relative_to(first) for path in first.rglob("*") if path.is_file())
-    assert len(files) == 18
+    assert len(files) == 17
     assert files == sorted(path.relative_to(second) for path in second.rglob("*") if path.is_file())
     assert [name for name in files if (first / name).read_bytes() != (second / name).read_bytes()] == []
 

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 from audit_texts import audit_params
 
-from codiemb_pipeline.assemble.audit import Audit
-from codiemb_pipeline.assemble.findings import SHOWN
+from codiemb_pipeline.assemble.contamination import SHOWN, Audit
 from codiemb_pipeline.benchmarks.texts import BenchmarkText
 from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.schema import TrainingExample
@@ -20,12 +19,12 @@ OTHER = "红烧肉怎么做才好吃"
 
 
 def ir(query: str, positives: Iterable[str], negatives: Iterable[str] = (), id: str = "q0") -> TrainingExample:
-    fields = {"task": "ir", "scores": (), "source": "web", "instruction": ""}
+    fields = {"task": "ir", "scores": (), "source": "web"}
     return TrainingExample(query=query, positives=tuple(positives), negatives=tuple(negatives), id=id, **fields)
 
 
 def pair(first: str, second: str, id: str = "p0") -> TrainingExample:
-    fields = {"task": "sts", "negatives": (), "source": "pairs", "instruction": ""}
+    fields = {"task": "sts", "negatives": (), "source": "pairs"}
     return TrainingExample(query=first, positives=(second,), scores=(0.5,), id=id, **fields)
 
 
@@ -43,6 +42,10 @@ def audit_of(
     return Audit(audit_params(**changes), texts, corpora or {})
 
 
+def report_of(audit: Audit) -> dict[str, Any]:
+    return audit.report().model_dump()
+
+
 def counts(audit: Audit) -> dict[tuple[str, ...], tuple[int, int, int]]:
     """Return exact, near and benchmark texts of each finding."""
     return {
@@ -51,7 +54,7 @@ def counts(audit: Audit) -> dict[tuple[str, ...], tuple[int, int, int]]:
             row["near"],
             row["benchmark_texts"],
         )
-        for row in audit.report()["findings"]
+        for row in report_of(audit)["findings"]
     }
 
 
@@ -100,7 +103,7 @@ def test_texts_count_once_however_often_they_occur_and_an_equal_one_is_not_a_nea
     audit = audit_of([("Search", text("query", "b0", CARD)), ("Search", text("query", "b1", CARD_EDITED))])
     audit.check("web", [ir(query, [OTHER], id=f"q{place}") for place, query in enumerate([CARD, CARD, CARD + "！"])])
     assert counts(audit) == {("web", "Search", "query", "query"): (1, 0, 2)}
-    [sample] = audit.report()["findings"][0]["samples"]
+    [sample] = report_of(audit)["findings"][0]["samples"]
     assert (sample["training_id"], sample["benchmark_id"], sample["exact"]) == ("q0", "b0", True)
 
 
@@ -124,7 +127,7 @@ def test_samples_show_both_texts_cut_with_true_and_estimated_similarity():
     long = "．".join(f"第{place}条规定" for place in range(60))
     audit = audit_of([("Search", text("query", "b0", CARD)), ("Search", text("document", "b1", long))])
     audit.check("web", [ir(CARD_EDITED, [long.replace("．", "，")], id="q7")])
-    document, query = audit.report()["findings"]
+    document, query = report_of(audit)["findings"]
     assert document["samples"][0]["exact"]
     assert [len(document["samples"][0][side][0]) for side in ("training_texts", "benchmark_texts")] == [SHOWN, SHOWN]
     sample = query["samples"][0]
@@ -139,7 +142,7 @@ def test_no_more_samples_are_kept_than_asked_for():
     queries = [f"{noun}怎么做才好吃呢" for noun in ("牛肉", "羊肉", "豆腐", "鲤鱼")]
     audit = audit_of([("Search", text("query", query, query)) for query in queries], samples=1)
     audit.check("web", [ir(query, [OTHER]) for query in queries] + [ir("鸡肉怎么做才好吃呢", [OTHER])])
-    [finding] = [row for row in audit.report()["findings"] if row["training"] == "query"]
+    [finding] = [row for row in report_of(audit)["findings"] if row["training"] == "query"]
     assert (finding["exact"], finding["near"], finding["benchmark_texts"]) == (4, 1, 4)
     assert [sample["exact"] for sample in finding["samples"]] == [True, False]
 
@@ -149,7 +152,7 @@ def test_other_modes_than_drop_leave_the_examples_alone(mode: str):
     audit = audit_of(RETRIEVAL, mode=mode)
     shown = [ir(CARD, [TRAIN], [TRAIN_EDITED])]
     assert audit.check("web", shown) == (shown, {})
-    assert audit.report()["removed"] == {}
+    assert report_of(audit)["removed"] == {}
 
 
 def test_drop_takes_out_examples_positives_and_negatives_and_counts_them():
@@ -166,7 +169,7 @@ def test_drop_takes_out_examples_positives_and_negatives_and_counts_them():
     assert [example.id for example in kept] == ["kept in part", "kept"]
     assert (kept[0].positives, kept[0].negatives) == ((OTHER,), ("今天不下雨",))
     assert removed == {"examples": 2, "positives": 1, "negatives": 1}
-    assert audit.report()["removed"] == {
+    assert report_of(audit)["removed"] == {
         "web": {"Search": {"examples": 2, "positives": 1, "negatives": 1}, "Other": {"examples": 1}}
     }
 
@@ -196,7 +199,7 @@ def test_fail_says_what_was_found_where_with_a_sample():
 def test_the_report_says_what_was_compared():
     audit = audit_of([*RETRIEVAL, *PAIRS])
     audit.check("web", [ir(OTHER, [OTHER])] * 3)
-    report = audit.report()
+    report = report_of(audit)
     assert report["benchmarks"] == {"Search": {"query": 1, "document": 1}, "Pairs": {"pair": 1}}
     assert report["sources"] == {"web": 3}
     assert report["findings"] == []

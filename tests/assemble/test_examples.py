@@ -28,7 +28,7 @@ def read(tmp_path):
 
 
 def build(examples: RetrievalExamples, number: int = 0, **limits):
-    return examples.build(number, instruction="find", **{"max_positives": 9, "max_negatives": 9, **limits})
+    return examples.build(number, **{"max_positives": 9, "max_negatives": 9, **limits})
 
 
 def counted(examples: RetrievalExamples) -> dict[str, int]:
@@ -39,7 +39,7 @@ def test_an_example_bears_texts_titles_included_and_leads_back_to_its_query(read
     examples = read([("q", "Pets", "train")], [("q", "d1", 1)], {"q": ["d3", "d4"]})
     example = build(examples)
     assert example.task == "ir"
-    assert (example.query, example.id, example.source, example.instruction) == ("Pets", "q", "s", "find")
+    assert (example.query, example.id, example.source) == ("Pets", "q", "s")
     assert example.positives == ("A Dog!",)
     assert example.negatives == ("a fish", "a bird")
     assert counted(examples) == {}
@@ -112,9 +112,9 @@ def test_a_pair_becomes_an_example_with_its_gold():
     pairs = pd.DataFrame([("p", "cat", "dog", 0.5, "train"), ("x", "a", "b", 1.0, "dev")], columns=COLUMNS)
     examples = PairExamples("words", PairTables(pairs))
     assert examples.ids == ["p"]
-    example = examples.build(0, instruction="compare")
+    example = examples.build(0)
     assert (example.task, example.query, example.positives, example.scores) == ("sts", "cat", ("dog",), (0.5,))
-    assert (example.negatives, example.id, example.source, example.instruction) == ((), "p", "words", "compare")
+    assert (example.negatives, example.id, example.source) == ((), "p", "words")
 
 
 def test_the_same_pair_in_either_order_counts_once_and_the_first_gold_stays():
@@ -123,7 +123,7 @@ def test_the_same_pair_in_either_order_counts_once_and_the_first_gold_stays():
     pairs = pd.DataFrame([(*row, value, "train") for row, value in zip(rows, gold, strict=True)], columns=COLUMNS)
     examples = PairExamples("words", PairTables(pairs))
     assert examples.ids == ["p0", "p3"]
-    assert examples.build(0, instruction="").scores == (0.5,)
+    assert examples.build(0).scores == (0.5,)
     assert examples.dropped == {"pairs_repeated": 1, "pairs_repeated_with_other_gold": 1, "pairs_over_cap": 0}
 
 

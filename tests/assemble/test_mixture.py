@@ -2,17 +2,10 @@
 
 import pytest
 
-from codiemb_pipeline.assemble.mixture import choose, source_examples
-from codiemb_pipeline.encoder.prompts import PromptBook
+from codiemb_pipeline.assemble.training_set import choose, source_examples
 from codiemb_pipeline.errors import InputError
-from codiemb_pipeline.params.encoder import PromptParams
 
 IDS = [f"id{number}" for number in range(100)]
-PROMPTS = PromptBook(
-    PromptParams(
-        template="{instruction}: ", document_prefix="", in_pooling=True, instructions={"ir": "find", "sts": ""}
-    )
-)
 
 
 def test_without_a_cap_or_under_it_all_stay_in_order():
@@ -42,18 +35,17 @@ def test_seed_and_purpose_change_the_choice():
 
 def test_counts_of_a_retrieval_source_add_up(make_params, sources, hard_negatives):
     params = make_params(caps={"animals": 2}, max_positives=1, max_negatives=2)
-    examples, entry = source_examples("animals", params, PROMPTS, sources, hard_negatives)
+    examples, entry = source_examples("animals", params, sources, hard_negatives)
     assert entry["task"] == "ir"
     assert entry["examples"] == len(examples) == 2
     assert entry["positives"] == 2
     assert entry["negatives"] == sum(len(example.negatives) for example in examples)
     assert entry["examples_without_negatives"] == sum(not example.negatives for example in examples)
     assert entry["dropped"]["queries_over_cap"] == 1
-    assert {example.instruction for example in examples} == {"find"}
 
 
 def test_counts_of_a_similarity_source_add_up(make_params, sources, hard_negatives):
-    examples, entry = source_examples("words", make_params(caps={"words": 3}), PROMPTS, sources, hard_negatives)
+    examples, entry = source_examples("words", make_params(caps={"words": 3}), sources, hard_negatives)
     assert (entry["task"], entry["examples"], entry["positives"], entry["negatives"]) == ("sts", 3, 3, 0)
     assert entry["dropped"]["pairs_over_cap"] == 1
     assert [example.id for example in examples] == sorted(example.id for example in examples)

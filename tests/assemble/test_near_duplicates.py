@@ -34,7 +34,7 @@ def test_all_texts_that_differ_in_form_alone_are_found_as_equal(planted, edit: s
         for words in originals:
             row = index.add(languages[kind].space.join(words))
             first = index.find(languages[kind].edited(words, edit))[0]
-            assert (first.row, first.exact, first.similarity) == (row, True, 1.0)
+            assert (first.row, first.estimate, first.similarity) == (row, None, 1.0)
 
 
 @pytest.mark.parametrize("edit", NEAR_EDITS)
@@ -77,7 +77,7 @@ def test_the_most_similar_comes_first_and_estimates_are_near_the_truth(planted):
     rows = [index.add(text) for text in ("怎么样办理银行信用卡", "怎么样办理网上信用卡", "怎么样办理银行信用卡吗")]
     matches = index.find("怎么样办理银行信用卡！")
     assert [match.row for match in matches] == [rows[0], rows[2], rows[1]]
-    assert [match.exact for match in matches] == [True, False, False]
+    assert [match.estimate is None for match in matches] == [True, False, False]
     # 10 characters, 19 n-grams: one more character brings 2 more; two others change 2 * 2 + 1.
     assert matches[1].similarity == pytest.approx(19 / 21)
     assert matches[2].similarity == pytest.approx(14 / 24)

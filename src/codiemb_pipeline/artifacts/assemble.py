@@ -9,6 +9,9 @@ what false-negative masks compare.
                 gold.npy (float32; NaN for ir), sources.json: [{name, task, start, stop}], a source's examples in a row
     dev/<source>/   ir: queries.npy, documents.npy (int64 text ids), qrels.npy (int64 (R, 3): row in queries, row in
                 documents, relevance); sts: pairs.npy (int64 (n, 2)), gold.npy (float32)
+    manifest.json   counts (:class:`Manifest`)
+
+Beside the folder lies ``contamination.json`` (:class:`Contamination`).
 """
 
 from __future__ import annotations
@@ -16,11 +19,117 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
+from pydantic import Field
 
+from codiemb_pipeline.artifacts.base import Artifact
 from codiemb_pipeline.jsonl import read_json, write_json
 from codiemb_pipeline.schema import Task
+
+
+class TextCounts(Artifact):
+    """Different texts, their tokens, and how many fill ``encoder.max_length``, so that most of them are cut."""
+
+    texts: int
+    tokens: int
+    texts_at_max_length: int
+
+
+class TrainCounts(TextCounts):
+    """What one source gives to training; ``dropped`` counts what was left out, by reason."""
+
+    task: Task
+    examples: int
+    positives: int
+    negatives: int
+    examples_without_negatives: int | None = None
+    dropped: dict[str, int]
+
+
+class DevCounts(TextCounts):
+    """The dev set of one source: queries, documents and qrels, or pairs."""
+
+    task: Task
+    queries: int | None = None
+    documents: int | None = None
+    qrels: int | None = None
+    pairs: int | None = None
+    dropped: dict[str, int]
+
+
+class Manifest(TextCounts):
+    """The content of ``manifest.json``, by source; ``prompts`` is a digest of all prompts."""
+
+    written_by: ClassVar[str] = "assemble"
+    train: dict[str, TrainCounts]
+    dev: dict[str, DevCounts]
+    max_length: int
+    prompts: str
+
+
+class FindingKey(NamedTuple):
+    """The group of matches that a finding counts.
+
+    Attributes:
+        source: name of the training source.
+        benchmark: name of the benchmark.
+        training: kind of the training text: ``query``, ``positive``, ``negative``, ``sentence`` or ``pair``.
+        text: kind of the benchmark's text: ``query``, ``document``, ``sentence`` or ``pair``.
+        shared: whether the two belong to the one corpus that train and test of a source share.
+    """
+
+    source: str
+    benchmark: str
+    training: str
+    text: str
+    shared: bool
+
+
+class Sample(Artifact):
+    """A match: texts and ids on both sides, the Jaccard similarity of their n-grams and MinHash's estimate of it."""
+
+    exact: bool
+    training_id: str
+    training_texts: list[str]
+    benchmark_id: str
+    benchmark_texts: list[str]
+    similarity: float
+    estimate: float | None
+
+
+class Finding(Artifact):
+    """Counts and samples of one :class:`FindingKey`: different training texts, and benchmark texts they match."""
+
+    source: str
+    benchmark: str
+    training: str
+    text: str
+    shared: bool
+    exact: int
+    near: int
+    benchmark_texts: int
+    samples: list[Sample]
+
+
+class Contamination(Artifact):
+    """The content of ``contamination.json``; ``mode`` alone where the audit is off.
+
+    Attributes:
+        settings: the section ``assemble.audit``.
+        benchmarks: texts of each benchmark, by kind.
+        sources: examples of each source that were compared.
+        removed: by source and benchmark, how many examples, positives and negatives mode ``drop`` removed.
+    """
+
+    written_by: ClassVar[str] = "assemble"
+    mode: str
+    settings: dict[str, Any] = Field({})
+    benchmarks: dict[str, dict[str, int]] = Field({})
+    sources: dict[str, int] = Field({})
+    findings: list[Finding] = Field([])
+    removed: dict[str, dict[str, dict[str, int]]] = Field({})
 
 
 def save_ragged(folder: Path, name: str, rows: Iterable[Sequence[int]], dtype: type = np.int64) -> None:
@@ -123,6 +232,10 @@ class DevRetrieval:
     documents: np.ndarray
     qrels: np.ndarray
 
+    def texts(self) -> np.ndarray:
+        """Return the ids of its texts, each once."""
+        return np.unique(np.concatenate([self.queries, self.documents]))
+
     def write(self, folder: Path) -> None:
         """Write below ``folder``/<name>."""
         target = folder / self.name
@@ -139,6 +252,10 @@ class DevPairs:
     name: str
     pairs: np.ndarray
     gold: np.ndarray
+
+    def texts(self) -> np.ndarray:
+        """Return the ids of its texts, each once."""
+        return np.unique(self.pairs)
 
     def write(self, folder: Path) -> None:
         """Write below ``folder``/<name>."""

@@ -10,8 +10,8 @@ import pandas as pd
 
 from codiemb_pipeline.artifacts.assemble import DevPairs, DevRetrieval
 from codiemb_pipeline.artifacts.ingest import PairTables, RetrievalTables, read_pairs, read_retrieval, task_of
-from codiemb_pipeline.assemble.mixture import choose
 from codiemb_pipeline.assemble.tokens import TextRegister
+from codiemb_pipeline.assemble.training_set import choose
 from codiemb_pipeline.encoder.prompts import PromptBook
 from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.params.assemble import AssembleParams
@@ -20,10 +20,10 @@ from codiemb_pipeline.params.assemble import AssembleParams
 def dev_set(
     name: str, params: AssembleParams, prompts: PromptBook, sources: Path, register: TextRegister
 ) -> tuple[DevRetrieval | DevPairs, dict[str, Any]]:
-    """Return the dev set of source ``name`` and its entry in the manifest.
+    """Return the dev set of source ``name`` and its counts for the manifest.
 
     Raises:
-        InputError: the source does not exist, has no dev rows, or judges an unknown document.
+        InputError: the source does not exist, has no dev rows, or its qrels name an unknown document.
     """
     if task_of(sources, name) == "sts":
         return _dev_pairs(name, read_pairs(sources, name), prompts, register)

@@ -70,7 +70,7 @@ class RetrievalExamples:
         """Ids of the questions, in the order of the table."""
         return [question.query_id for question in self._questions]
 
-    def build(self, number: int, *, instruction: str, max_positives: int, max_negatives: int) -> TrainingExample:
+    def build(self, number: int, *, max_positives: int, max_negatives: int) -> TrainingExample:
         """Return question ``number`` as an example, and count what is left out of it."""
         question = self._questions[number]
         relevance_first = sorted(question.positives, key=lambda positive: -positive[1])
@@ -91,7 +91,6 @@ class RetrievalExamples:
             scores=(),
             id=question.query_id,
             source=self._name,
-            instruction=instruction,
         )
 
     def _new_texts(self, rows: list[int], seen: set[str], reason: str) -> Iterator[str]:
@@ -147,7 +146,7 @@ class PairExamples:
         """Ids of the pairs, in the order of the table."""
         return [pair_id for pair_id, _, _, _ in self._pairs]
 
-    def build(self, number: int, *, instruction: str) -> TrainingExample:
+    def build(self, number: int) -> TrainingExample:
         """Return pair ``number`` as an example."""
         pair_id, text_a, text_b, gold = self._pairs[number]
         return TrainingExample(
@@ -158,7 +157,6 @@ class PairExamples:
             scores=(gold,),
             id=pair_id,
             source=self._name,
-            instruction=instruction,
         )
 
     def _read_pairs(self, train: pd.DataFrame) -> list[tuple[str, str, str, float]]:

@@ -1,10 +1,10 @@
 """Finds, among texts held in an index, those equal or nearly equal to a text: keys, and MinHash with LSH (datasketch).
 
-Candidates of LSH are compared n-gram by n-gram and, where that leaves a doubt, word by word, so nothing is found that
-is not there; that little is missed is up to ``recall``. Texts that ask for much likeness are kept apart from those that
-ask for little: fewer hash tables do for them, and fewer candidates come out.
+Every match is verified: candidates of LSH are compared n-gram by n-gram and, if needed, word by word. ``recall`` bounds
+the share of matches that are missed. Texts with a high threshold are indexed apart from those with a low one: they need
+fewer hash tables, and give fewer false candidates.
 
-Memory grows with the index alone, some 10 to 30 KiB a text, however many texts are looked up.
+Memory grows with the index alone, 10 to 30 KiB a text, however many texts are looked up.
 """
 
 from __future__ import annotations
@@ -28,28 +28,23 @@ REMEMBERED = 1 << 18  # texts whose matches are remembered: documents come again
 
 
 @dataclass(frozen=True)
-class Match:
+class Duplicate:
     """A text of the index that a text equals, or nearly.
 
     Attributes:
         row: of the text in the index.
         similarity: Jaccard similarity of the n-grams; 1 where the keys are equal.
-        estimate: the same as MinHash has it; ``None`` where the keys are equal.
+        estimate: MinHash's estimate of it; ``None`` where the keys are equal.
     """
 
     row: int
     similarity: float
     estimate: float | None
 
-    @property
-    def exact(self) -> bool:
-        """Whether the keys are equal."""
-        return self.estimate is None
-
 
 @dataclass
 class _Level:
-    """The texts whose thresholds are alike: hash tables, and the smallest and largest number of n-grams."""
+    """Texts of similar thresholds: hash tables, and the smallest and largest number of n-grams."""
 
     tables: MinHashLSH
     fewest: float = math.inf
@@ -91,22 +86,22 @@ class TextIndex:
         self.find.cache_clear()
         return row
 
-    def _find(self, text: str) -> tuple[Match, ...]:
-        """Return the texts that ``text`` equals or nearly equals, the most alike first."""
+    def _find(self, text: str) -> tuple[Duplicate, ...]:
+        """Return the texts that ``text`` equals or nearly equals, the most similar first."""
         shape = shape_of(text, self._params)
         same = self._rows.get(shape.key)
-        exact = [] if same is None else [Match(same, 1.0, None)]
+        exact = [] if same is None else [Duplicate(same, 1.0, None)]
         if shape.threshold is None:
             return tuple(exact)
-        near = [match for match in self._near(shape) if match.row != same]
-        return (*exact, *sorted(near, key=lambda match: (-match.similarity, match.row)))
+        near = [duplicate for duplicate in self._near(shape) if duplicate.row != same]
+        return (*exact, *sorted(near, key=lambda duplicate: (-duplicate.similarity, duplicate.row)))
 
-    def _near(self, shape: Shape) -> Iterator[Match]:
+    def _near(self, shape: Shape) -> Iterator[Duplicate]:
         minhash = self._minhash(shape)
         lowest, size = self._params.threshold.lowest, len(shape.grams)
         rows: list[int] = []
         for level in self._levels:
-            # Two sets are at most as alike as the smaller is large against the larger.
+            # The similarity of two sets is at most the ratio of their sizes.
             if size >= lowest * level.fewest and lowest * size <= level.most:
                 rows += level.tables.query(minhash)
         if not rows:
@@ -118,7 +113,7 @@ class TextIndex:
             enough = similarities[place] >= self._params.threshold.highest
             if enough or lightly_edited(shape, shapes[place], self._params):
                 estimate = (hashes[place] == minhash.hashvalues).mean()
-                yield Match(rows[place], float(similarities[place]), float(estimate))
+                yield Duplicate(rows[place], float(similarities[place]), float(estimate))
 
     def _minhash(self, shape: Shape) -> MinHash:
         minhash = self._blank.copy()

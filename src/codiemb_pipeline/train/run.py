@@ -67,7 +67,7 @@ def train_encoder(
     with locked(folder, "training") as lock:
         config = folder / "resolved.json"
         write_json(config, {**values, "folder": str(folder.absolute()), "model_input": str(model_input.absolute())})
-        _launch(params.launch, config, folder, lock)
+        launch_training(params.launch, config, folder, lock)
         _hand_over(folder, checkpoints, curves, base)
         shutil.rmtree(folder)
 
@@ -90,7 +90,7 @@ def training_work(config: Path, folder: Path) -> Work:
     )
 
 
-def _launch(launch: LaunchParams, config: Path, folder: Path, lock: int) -> None:
+def launch_training(launch: LaunchParams, config: Path, folder: Path, lock: int) -> None:
     """Train to the end; processes inherit ``lock``, so that it is held while any of them may still write."""
     forget_errors(folder)
     rendezvous = Rendezvous(launch, rendezvous_endpoint(launch), uuid4().hex, first=True)

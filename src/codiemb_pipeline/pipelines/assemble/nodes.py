@@ -21,10 +21,12 @@ def assemble(
     Returns:
         The folder of model input, and the file of the audit's findings.
     """
-    from codiemb_pipeline.assemble.benchmark_audit import open_audit, write_contamination
+    from codiemb_pipeline.artifacts.assemble import Contamination
+    from codiemb_pipeline.assemble.contamination import open_audit
     from codiemb_pipeline.assemble.run import assemble as assemble_examples
 
-    out = draft(work, "model_input")
+    out, contamination = draft(work, "model_input"), draft(work, "contamination") / "contamination.json"
     audit = open_audit(params.audit, evaluate.benchmarks, sources)
     assemble_examples(params, encoder, sources, hard_negatives, out, audit)
-    return out, write_contamination(audit, draft(work, "contamination") / "contamination.json")
+    (audit.report() if audit else Contamination(mode="off")).write(contamination)
+    return out, contamination
