@@ -13,11 +13,9 @@ BenchmarkText = Literal["query", "document", "pair", "sentence"]
 
 
 class GramParams(Section):
-    """Length of the character n-grams by script: a character that writes a syllable or a word says more than a letter.
+    """Length of the character n-grams by script: a character that writes a syllable or word carries more than a letter.
 
-    Attributes:
-        syllables: longest among Han, kana and Hangul; all shorter ones count too.
-        letters: wherever another script takes part.
+    All shorter n-grams of syllables count too.
     """
 
     syllables: int = Field(ge=1, le=3)
@@ -27,13 +25,11 @@ class GramParams(Section):
 class ThresholdParams(Section):
     """When two texts are near duplicates, by the Jaccard similarity of their n-grams.
 
-    Either it is ``highest`` at least; or one text is the other lightly edited, which means a few characters or one word
-    changed, and it is what such an edit leaves of texts of their lengths.
+    Either it is at least ``highest``; or one text is the other lightly edited (at most ``characters`` characters or one
+    word changed), and the similarity is what such an edit leaves of texts of their lengths.
 
     Attributes:
         lowest: an edit that leaves less of a text is not light.
-        highest: similarity from which on two texts are near duplicates whatever differs.
-        characters: most characters that a light edit changes, anywhere in the text.
         word_syllables: most syllables of the word that a light edit changes, where a script has no spaces.
     """
 
@@ -52,17 +48,8 @@ class ThresholdParams(Section):
 class AuditParams(Section):
     """The search for benchmark texts among the training texts.
 
-    Attributes:
-        mode: ``report`` counts, ``drop`` takes the training texts out, ``fail`` stops, ``off`` does not look.
-        act_on: kinds of benchmark texts that ``drop`` and ``fail`` act on; all kinds are counted. ``pair`` is both
-            sentences of one pair, ``sentence`` one of them. Documents that a source shares with a benchmark made of
-            its own split are never acted on.
-        ngram: length of the n-grams.
-        permutations: of MinHash; more find and place near duplicates more surely, and cost more.
-        threshold: when two texts are near duplicates.
-        recall: least share of near duplicates at their threshold that MinHash must find.
-        seed: of MinHash.
-        samples: most samples shown of each finding, equal and near ones apart.
+    ``act_on`` names kinds of benchmark texts; all kinds are counted. ``pair`` is both sentences of one pair,
+    ``sentence`` one of them. Documents that a source shares with a benchmark made of its own split are never acted on.
     """
 
     mode: Literal["report", "drop", "fail", "off"]
@@ -76,18 +63,7 @@ class AuditParams(Section):
 
 
 class AssembleParams(Section):
-    """The training mixture.
-
-    Attributes:
-        seed: of the choice under a cap.
-        train_sources: names of the sources trained on (their ``train`` split).
-        dev_sources: names of the sources dev metrics are taken on (their ``dev`` split).
-        caps: most examples of a source, by name of a source trained on; one that is not named has no cap.
-        max_positives: most positives kept per query, the most relevant first.
-        max_negatives: most hard negatives kept per query, those first that mining put first.
-        dev_documents: most documents in a source's dev corpus (all relevant ones are always in); ``null`` for all.
-        audit: the search for benchmark texts among the training texts.
-    """
+    """The training mixture. All relevant documents are in a dev corpus, whatever ``dev_documents`` is."""
 
     seed: int
     train_sources: list[str] = Field(min_length=1)
