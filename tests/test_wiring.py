@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from codiemb_pipeline.ablation.rows import read_rows
+from codiemb_pipeline.ablation.rows import Rows
 from codiemb_pipeline.params import Params, run_params
 from codiemb_pipeline.pipeline_registry import STAGES
 from codiemb_pipeline.settings import DEFAULT_RUN
@@ -112,7 +112,7 @@ ABLATION = yaml.safe_load((ROOT / "conf/ablation/dvc.yaml").read_text())["stages
 
 
 def test_the_ablation_trains_each_of_its_rows():
-    rows = read_rows(ROOT)
+    rows = Rows.of(ROOT)
     assert ABLATION["train"]["matrix"]["row"] == list(rows.rows)
     assert ABLATION["evaluate"]["matrix"]["seed"] == ABLATION["train"]["matrix"]["seed"]
     assert len(ABLATION["train"]["matrix"]["seed"]) == 3

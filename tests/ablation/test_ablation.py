@@ -1,14 +1,16 @@
-"""The rows of the ablation and its table, on numbers made by hand; the stages it composes are tested alone."""
+"""The rows of the ablation, its bootstrap and its table; the stages it composes are tested alone."""
 
 from __future__ import annotations
 
 import csv
 from pathlib import Path
 
+import numpy as np
 import pytest
+from scipy.stats import spearmanr
 
-from codiemb_pipeline.ablation.rows import Rows, flat, read_rows
-from codiemb_pipeline.ablation.table import measure, write_table
+from codiemb_pipeline.ablation.rows import Rows, flat
+from codiemb_pipeline.ablation.table import interval, measure, resampled_scores, write_table
 from codiemb_pipeline.artifacts.evaluate import BenchmarkFacts, EvaluationSummary, write_gold, write_items
 from codiemb_pipeline.errors import InputError
 
@@ -84,7 +86,7 @@ def test_the_table_marks_what_differs_from_the_reference(output: Path, tmp_path:
 
 
 def test_the_committed_rows_are_valid():
-    rows = read_rows(ROOT)
+    rows = Rows.of(ROOT)
     assert rows.reference == "codiemb"
     assert rows.rows["codiemb"].train == {}
 
@@ -108,3 +110,33 @@ def test_settings_are_flattened_for_the_command_line():
         "train.sts.parts.pro.weight": 0,
         "train.seed": 3,
     }
+
+
+def test_means_of_resamples_by_hand():
+    draws = np.array([[0, 1, 2], [2, 2, 2]])
+    assert resampled_scores(np.array([0.0, 0.3, 0.9]), None, draws).tolist() == pytest.approx([0.4, 0.9])
+
+
+def test_rank_correlations_of_resamples_are_scipys_with_ties():
+    generator = np.random.default_rng(1)
+    cosines, gold = generator.random(30), (generator.random(30) * 5).round() / 5
+    draws = generator.integers(0, 30, (20, 30))
+    expected = [spearmanr(cosines[draw], gold[draw]).statistic for draw in draws]
+    assert resampled_scores(cosines, gold, draws).tolist() == pytest.approx(expected)
+
+
+def test_a_resample_of_one_pair_alone_scores_nothing():
+    assert resampled_scores(np.array([0.1, 0.2]), np.array([0.0, 1.0]), np.array([[1, 1]])).tolist() == [0.0]
+
+
+def test_the_interval_covers_the_true_difference_as_often_as_it_says():
+    """Two models on 200 queries, the second better by 0.02 on average: 95 of 100 intervals should hold 0.02."""
+    covered = 0
+    for seed in range(100):
+        generator = np.random.default_rng(seed)
+        first = generator.random(200)
+        second = first + generator.normal(0.02, 0.1, 200)
+        draws = generator.integers(0, 200, (300, 200))
+        low, high = interval(resampled_scores(second, None, draws) - resampled_scores(first, None, draws), 0.95)
+        covered += low <= 0.02 <= high
+    assert 88 <= covered <= 100

@@ -15,7 +15,7 @@ ROWS_FILE = Path("conf/ablation/rows.yaml")
 
 
 class Row(Section):
-    """A training: its name in the table, and the keys of ``train`` it sets otherwise."""
+    """A training: its name in the table, and the keys of ``train`` that it sets to other values."""
 
     label: str
     train: dict[str, Any]
@@ -29,13 +29,7 @@ class MergedRow(Section):
 
 
 class BootstrapParams(Section):
-    """Paired bootstrap.
-
-    Attributes:
-        seed: of the resamples.
-        resamples: how many.
-        level: of the intervals.
-    """
+    """Paired bootstrap: the seed and number of its resamples, and the level of its intervals."""
 
     seed: int
     resamples: int = Field(ge=100)
@@ -43,14 +37,7 @@ class BootstrapParams(Section):
 
 
 class Rows(Section):
-    """All rows.
-
-    Attributes:
-        rows: trainings, by name.
-        merged: merged models, by name.
-        reference: the row that the others are compared with.
-        bootstrap: how.
-    """
+    """All rows: trainings and merged models by name; the others are compared with row ``reference``."""
 
     rows: dict[str, Row]
     merged: dict[str, MergedRow]
@@ -67,15 +54,15 @@ class Rows(Section):
             raise ValueError(f"reference: expected the name of a row, found {self.reference!r}")
         return self
 
+    @classmethod
+    def of(cls, root: Path) -> Self:
+        """Read the rows of the project at ``root``."""
+        return cls.parse(yaml.safe_load((root / ROWS_FILE).read_text(encoding="utf-8")), str(ROWS_FILE))
+
     def labels(self) -> dict[str, str]:
         """Return the label of every model by its name in the results, base first."""
         trained = {row: entry.label for row, entry in self.rows.items()}
         return {"base": "base", **trained, **{merged_name(name): entry.label for name, entry in self.merged.items()}}
-
-
-def read_rows(root: Path) -> Rows:
-    """Read the rows of the project at ``root``."""
-    return Rows.parse(yaml.safe_load((root / ROWS_FILE).read_text(encoding="utf-8")), str(ROWS_FILE))
 
 
 def flat(values: dict[str, Any], prefix: str) -> dict[str, Any]:
