@@ -11,9 +11,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # whatever import mode pytest ru
 
 from fake_report_run import build_fake_run, fake_facts
 
-from codiemb_pipeline.params import ReportParams
-from codiemb_pipeline.report.facts import RunFacts
-from codiemb_pipeline.report.inputs import ReportInputs
+from codiemb_pipeline.report.inputs import ReportInputs, RunFacts
 
 
 @pytest.fixture
@@ -24,8 +22,3 @@ def inputs(tmp_path: Path) -> ReportInputs:
 @pytest.fixture(scope="session")
 def facts() -> RunFacts:
     return fake_facts()
-
-
-@pytest.fixture(scope="session")
-def params() -> ReportParams:
-    return ReportParams(title="A fake run", mining_samples=2)

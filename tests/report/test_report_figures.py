@@ -11,10 +11,11 @@ import pytest
 from codiemb_pipeline.artifacts.merge import Layer
 from codiemb_pipeline.artifacts.mine import CosineHistogram
 from codiemb_pipeline.report.figures import (
-    chart,
+    axes_of,
     delta_norms_chart,
     gains_chart,
     learning_rate_chart,
+    looks_of,
     loss_chart,
     merge_weights_chart,
     mining_chart,
@@ -46,21 +47,13 @@ def test_the_same_numbers_give_the_same_bytes() -> None:
         assert draw() == draw()
 
 
-def test_other_numbers_give_other_bytes() -> None:
-    assert loss_chart(CURVE, "loss", "ir") != loss_chart(CURVE.assign(loss=CURVE["loss"] * 2), "loss", "ir")
-
-
-def test_a_chart_holds_no_id_that_another_one_has() -> None:
-    first, second = loss_chart(CURVE, "loss", "ir"), loss_chart(CURVE, "loss", "sts")
-    ids = [set(re.findall(r' id="([^"]+)"', svg)) for svg in (first, second)]
+def test_ids_differ_between_charts_and_every_id_referred_to_is_there() -> None:
+    charts = [str(loss_chart(CURVE, "loss", "ir")), str(loss_chart(CURVE.assign(loss=2.0), "loss", "ir"))]
+    ids = [set(re.findall(r' id="([^"]+)"', svg)) for svg in charts]
     assert ids[0]
     assert not ids[0] & ids[1]
-
-
-def test_every_id_referred_to_is_there() -> None:
-    svg = str(loss_chart(CURVE, "loss", "ir"))
-    used = set(re.findall(r'href="#([^"]+)"', svg)) | set(re.findall(r"url\(#([^)]+)\)", svg))
-    assert used == set(re.findall(r' id="([^"]+)"', svg))
+    for svg, own in zip(charts, ids, strict=True):
+        assert set(re.findall(r'href="#([^"]+)"', svg)) | set(re.findall(r"url\(#([^)]+)\)", svg)) == own
 
 
 def test_text_stays_text_in_the_fonts_of_the_page_and_the_chart_has_a_label() -> None:
@@ -71,23 +64,23 @@ def test_text_stays_text_in_the_fonts_of_the_page_and_the_chart_has_a_label() ->
 
 
 def test_a_label_is_escaped() -> None:
-    with chart() as (figure, _):
-        assert 'aria-label="a &lt;b&gt; &#34;c&#34;"' in to_svg(figure, "x", 'a <b> "c"')
+    with axes_of() as axes:
+        assert 'aria-label="a &lt;b&gt; &#34;c&#34;"' in to_svg(axes, 'a <b> "c"')
 
 
-def test_names_at_the_ends_of_lines_do_not_overlap() -> None:
-    with chart() as (figure, axes):
+def test_names_at_the_ends_of_lines_do_not_overlap_and_stay_within_the_chart() -> None:
+    with axes_of() as axes:
         axes.set_ylim(0, 1)
-        name_ends(axes, [(0.5, "one", "k"), (0.5, "two", "k"), (0.51, "three", "k")])
-        places = sorted(text.xy[1] for text in axes.texts)
-        assert min(np.diff(places)) * figure.get_figheight() * 72 > 10.5
+        name_ends(axes, [(1.0, "one", "k"), (1.0, "two", "k"), (0.99, "three", "k")])
+        heights = sorted(text.xy[1] for text in axes.texts)
+        assert min(np.diff(heights)) * axes.figure.get_figheight() * 72 > 10.5
+        assert heights[-1] == pytest.approx(1.0)
 
 
-def test_names_at_the_top_are_moved_down_into_the_chart() -> None:
-    with chart() as (_, axes):
-        axes.set_ylim(0, 1)
-        name_ends(axes, [(1.0, "one", "k"), (1.0, "two", "k")])
-        assert max(text.xy[1] for text in axes.texts) == pytest.approx(1.0)
+def test_merged_models_of_any_names_look_different_and_checkpoints_alike() -> None:
+    looks = looks_of([*(f"merged-{name}" for name in "abcdefgh"), "main/step-000010", "main/step-000020"])
+    assert len(set(looks.values())) == 9
+    assert looks["main/step-000010"] == looks["main/step-000020"]
 
 
 def test_the_running_mean_is_centred() -> None:

@@ -12,6 +12,7 @@ from codiemb_pipeline.report.formats import (
     encoder_name,
     listed,
     number,
+    short_step,
     signed,
     to_yaml,
 )
@@ -58,3 +59,11 @@ def test_no_absolute_path_gets_into_the_parameters() -> None:
 )
 def test_an_encoder_is_called_by_its_package_folder_or_id(path: str, name: str) -> None:
     assert encoder_name(path) == name
+
+
+@pytest.mark.parametrize(
+    ("name", "short"),
+    [("main/step-000030", "step 30"), ("hot/step-000030", "hot, step 30"), ("merged-uniform", "merged-uniform")],
+)
+def test_a_checkpoint_is_called_by_its_step_and_other_runs_by_name(name: str, short: str) -> None:
+    assert short_step(name) == short

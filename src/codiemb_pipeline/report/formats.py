@@ -10,21 +10,21 @@ import yaml
 
 DECIMALS = 3
 """Scores are shown, and called equal, at this many decimals."""
+TASK_WORDS = {"ir": "retrieval", "sts": "similarity"}
+METRIC_LABELS = {"ndcg_at_10": "nDCG@10", "cosine_spearman": "Spearman"}
 MINUS, NOTHING = "\N{MINUS SIGN}", "\N{EN DASH}"
 
 
 def number(value: float | None, decimals: int = DECIMALS) -> str:
     """Return ``0.583``, with a typographic minus; a dash for a missing value."""
-    if _missing(value):
-        return NOTHING
-    return _no_negative_zero(f"{value:,.{decimals}f}").replace("-", MINUS)
+    return NOTHING if _missing(value) else f"{value:z,.{decimals}f}".replace("-", MINUS)
 
 
 def signed(value: float | None, decimals: int = DECIMALS) -> str:
     """Return ``+0.071``, or ``±0.000`` if it rounds to zero; a dash for a missing value."""
     if _missing(value):
         return NOTHING
-    sign = "±" if round(value, decimals) == 0 else "+" if value > 0 else MINUS
+    sign = {"up": "+", "down": MINUS, "same": "±"}[direction(value, decimals)]
     return f"{sign}{abs(value):,.{decimals}f}"
 
 
@@ -33,6 +33,10 @@ def direction(value: float | None, decimals: int = DECIMALS) -> str:
     if _missing(value) or round(float(value), decimals) == 0:
         return "same"
     return "up" if value > 0 else "down"
+
+
+def _missing(value: float | None) -> bool:
+    return value is None or not math.isfinite(value)
 
 
 def count(value: int | None) -> str:
@@ -44,10 +48,9 @@ def duration(seconds: float) -> str:
     """Return ``4 min 12 s``; tenths of a second below ten."""
     if seconds < 9.95:
         return f"{seconds:.1f} s"
-    whole = round(seconds)
-    hours, minutes, rest = whole // 3600, whole % 3600 // 60, whole % 60
-    if hours:
-        return f"{hours} h {minutes:02d} min"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60:02d} min"
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
@@ -56,9 +59,13 @@ def listed(names: list[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
 
 
-def to_yaml(value: Any) -> str:
-    """Return ``value`` as YAML in its own order, with absolute paths cut to their last two parts."""
-    return yaml.safe_dump(_without_absolute_paths(value), sort_keys=False, allow_unicode=True, default_flow_style=None)
+def short_step(name: str) -> str:
+    """Return ``step 30`` for ``main/step-000030`` and ``hot, step 30`` for other runs; keep other names."""
+    found = re.fullmatch(r"(?:(.+)/)?step-(\d+)", name)
+    if not found:
+        return name
+    run, step = found.groups()
+    return f"step {int(step)}" if run in (None, "main") else f"{run}, step {int(step)}"
 
 
 def encoder_name(path: str) -> str:
@@ -66,6 +73,11 @@ def encoder_name(path: str) -> str:
     if path.startswith("package:"):
         return path.removeprefix("package:").partition("/")[0]
     return path.rstrip("/").rpartition("/")[2] if _is_absolute(path) or path.startswith((".", "~")) else path
+
+
+def to_yaml(value: Any) -> str:
+    """Return ``value`` as YAML in its own order, with absolute paths cut to their last two parts."""
+    return yaml.safe_dump(_without_absolute_paths(value), sort_keys=False, allow_unicode=True, default_flow_style=None)
 
 
 def _without_absolute_paths(value: Any) -> Any:
@@ -80,11 +92,3 @@ def _without_absolute_paths(value: Any) -> Any:
 
 def _is_absolute(text: str) -> bool:
     return bool(re.match(r"(/|[A-Za-z]:[\\/])[^\n]*$", text))
-
-
-def _missing(value: float | None) -> bool:
-    return value is None or not math.isfinite(value)
-
-
-def _no_negative_zero(text: str) -> str:
-    return text.removeprefix("-") if text.startswith("-") and not text.strip("-0.,") else text

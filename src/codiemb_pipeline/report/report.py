@@ -6,45 +6,35 @@ A missing file is logged, shown as absent on the page and left out of the number
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from jinja2 import DictLoader, Environment, StrictUndefined
-from markupsafe import Markup
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from codiemb_pipeline.artifacts.evaluate import EvaluationSummary
-from codiemb_pipeline.artifacts.merge import MergeSummary, merged_name
+from codiemb_pipeline.artifacts.merge import MergeSummary
 from codiemb_pipeline.jsonl import write_json
 from codiemb_pipeline.params.report import ReportParams
 from codiemb_pipeline.report import formats
-from codiemb_pipeline.report.facts import RunFacts
-from codiemb_pipeline.report.figures import short_step
-from codiemb_pipeline.report.inputs import AbsentError, ReportInputs, read_artifact
+from codiemb_pipeline.report.inputs import AbsentError, ReportInputs, RunFacts, attempt, read_artifact
 from codiemb_pipeline.report.results import (
     Choice,
-    Results,
     choose_merged,
     headline_metrics,
     read_results,
+    results_content,
     results_table,
+    summarise,
 )
-from codiemb_pipeline.report.sections_results import geometry_content, results_content
-from codiemb_pipeline.report.sections_stages import (
+from codiemb_pipeline.report.sections import (
     data_content,
+    geometry_content,
     merge_content,
     mining_content,
-    run_content,
     training_content,
 )
-from codiemb_pipeline.report.summary import Summary, summarise
 
 logger = logging.getLogger(__name__)
-
-Value = TypeVar("Value")
-NO_EVALUATION = EvaluationSummary(models={}, benchmarks={}, model_order=[], benchmark_order=[])
 
 
 def write_report(params: ReportParams, run: RunFacts, folders: ReportInputs, out: Path) -> None:
@@ -60,133 +50,67 @@ def write_report(params: ReportParams, run: RunFacts, folders: ReportInputs, out
     Raises:
         InputError: a file exists but cannot be read.
     """
-    findings = _Findings(run, folders)
+    trained = run.params["assemble"]["train_sources"]
+    merged = attempt(read_artifact, MergeSummary, folders.merged / "summary.json")
+    evaluation = attempt(read_artifact, EvaluationSummary, folders.evaluation / "summary.json")
+    results = attempt(read_results, evaluation, trained)
+    choice = attempt(choose_merged, merged, results)
+    sections = {
+        ("results", "Results"): attempt(results_content, results, _present(choice), _present(merged)),
+        ("training", "Training"): attempt(training_content, folders, run),
+        ("mining", "Hard negatives"): attempt(mining_content, folders, params.mining_samples),
+        ("merging", "Merging"): attempt(merge_content, folders, merged),
+        ("geometry", "Geometry"): attempt(geometry_content, folders, _present(choice), _present(results)),
+        ("data", "Data"): attempt(data_content, folders, trained),
+        ("run", "The run"): run,
+    }
+    head = {
+        "title": params.title,
+        "done": _training_sentence(run.params, _present(choice), _present(merged)),
+        "choice": choice,
+        "summary": attempt(summarise, results, choice, merged),
+    }
+    for (_, title), content in sections.items():
+        if isinstance(content, AbsentError):
+            logger.warning("report: section %r is absent: %s", title, content)
     out.mkdir(parents=True, exist_ok=True)
-    table = results_table(findings.results or read_results(NO_EVALUATION, []))
-    table.to_csv(out / "results.csv", index=False, lineterminator="\n")
-    metrics = headline_metrics(findings.results, findings.choice) if findings.results and findings.choice else {}
+    results_table(_present(results)).to_csv(out / "results.csv", index=False, lineterminator="\n")
+    metrics = _present(attempt(headline_metrics, results, choice)) or {}
     write_json(out / "metrics.json", metrics)
-    sections = _sections(params, run, folders, findings)
-    for section in sections:
-        if section.absent:
-            logger.warning("report: section %r is absent: %s", section.title, section.absent)
-    page = _render_page(_head(params, run, findings), sections)
+    page = _render_page(head, sections)
     (out / "report.html").write_text(page, encoding="utf-8")
     logger.info("report: %d numbers, %d sections, %d KiB", len(metrics), len(sections), len(page) // 1024)
 
 
-class _Findings:
-    """Results, merge summary, choice and summary as far as their files exist; ``absent`` holds the reasons by name."""
-
-    def __init__(self, run: RunFacts, folders: ReportInputs) -> None:
-        self.absent: dict[str, str] = {}
-        self.choice: Choice | None = None
-        self.summary: Summary | None = None
-        self.merged: MergeSummary | None = self._try(
-            "merged", lambda: read_artifact(MergeSummary, folders.merged / "summary.json")
-        )
-        trained = run.params["assemble"]["train_sources"]
-        self.results: Results | None = self._try(
-            "results",
-            lambda: read_results(read_artifact(EvaluationSummary, folders.evaluation / "summary.json"), trained),
-        )
-        if self.results and self.merged:
-            self.choice = self._try("choice", lambda: choose_merged(self.merged, self.results))
-        if self.choice:
-            self.summary = summarise(self.results, self.choice, self.merged)
-
-    def _try(self, name: str, build: Callable[[], Value]) -> Value | None:
-        try:
-            return build()
-        except AbsentError as absent:
-            self.absent[name] = str(absent)
-            return None
-
-    def needed(self, name: str) -> Any:
-        """Return ``results`` or ``merged``.
-
-        Raises:
-            AbsentError: its file is missing.
-        """
-        if name in self.absent:
-            raise AbsentError(self.absent[name])
-        return getattr(self, name)
+def _present(value: Any) -> Any:
+    return None if isinstance(value, AbsentError) else value
 
 
-@dataclass(frozen=True, kw_only=True)
-class Section:
-    """One section of the page.
-
-    Attributes:
-        name: its anchor, and the template macro that shows its content.
-        title: its heading.
-        content: the macro's argument; ``None`` when there is nothing to show.
-        absent: why there is nothing to show.
-    """
-
-    name: str
-    title: str
-    content: dict[str, Any] | None = None
-    absent: str | None = None
-
-
-def _sections(params: ReportParams, run: RunFacts, folders: ReportInputs, found: _Findings) -> list[Section]:
-    order = [str(model) for model in found.results.scores.index] if found.results else []
-    trained = run.params["assemble"]["train_sources"]
-    builders: dict[tuple[str, str], Callable[[], dict[str, Any]]] = {
-        ("results", "Results"): lambda: results_content(found.needed("results"), found.choice, found.merged),
-        ("training", "Training"): lambda: training_content(folders, run.params),
-        ("mining", "Hard negatives"): lambda: mining_content(folders, params.mining_samples),
-        ("merging", "Merging"): lambda: merge_content(folders, found.needed("merged")),
-        ("geometry", "Geometry"): lambda: geometry_content(folders, found.choice, order),
-        ("data", "Data"): lambda: data_content(folders, trained),
-        ("run", "The run"): lambda: run_content(run),
-    }
-    sections = []
-    for (name, title), build in builders.items():
-        try:
-            sections.append(Section(name=name, title=title, content=build()))
-        except AbsentError as absent:
-            sections.append(Section(name=name, title=title, absent=str(absent)))
-    return sections
-
-
-def _head(params: ReportParams, run: RunFacts, found: _Findings) -> dict[str, Any]:
-    return {
-        "title": params.title,
-        "done": _training_sentence(run.params, found),
-        "summary": found.summary,
-        "choice": found.choice,
-        "why": " ".join(found.absent.values()),
-    }
-
-
-def _training_sentence(params: dict[str, Any], found: _Findings) -> str:
+def _training_sentence(params: dict[str, Any], choice: Choice | None, merged: MergeSummary | None) -> str:
     """Return one sentence on the encoder, the sources it was trained on and the number of checkpoints merged."""
     sources = params["ingest"]["sources"]
     names = params["assemble"]["train_sources"]
     aims = [
         f"{word} on {formats.listed(of_task)}"
-        for task, word in (("ir", "retrieval"), ("sts", "similarity"))
+        for task, word in formats.TASK_WORDS.items()
         if (of_task := [name for name in names if sources[name]["task"] == task])
     ]
     base = formats.encoder_name(params["encoder"]["path"])
-    count = 0
-    if found.merged and found.choice:
-        recipe = next(name for name in found.merged.order if merged_name(name) == found.choice.model)
-        count = len(found.merged.methods[recipe].ingredients)
+    count = len(merged.methods[choice.recipe].ingredients) if choice and merged else 0
     ending = f", then merged from {count} checkpoint{'s' if count != 1 else ''}" if count else ""
     return f"One encoder, {base}, fine-tuned for {' and '.join(aims)}{ending}."
 
 
-def _render_page(head: dict[str, Any], sections: list[Section]) -> str:
+def _render_page(head: dict[str, Any], sections: dict[tuple[str, str], Any]) -> str:
     """Return the page as one HTML file that loads no other file."""
-    package = files("codiemb_pipeline.report")
-    sources = {name: (package / name).read_text(encoding="utf-8") for name in ("template.html", "sections.html")}
-    style = Markup((package / "style.css").read_text(encoding="utf-8"))
     environment = Environment(
-        loader=DictLoader(sources), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("codiemb_pipeline", "report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    names = ("number", "signed", "direction", "count", "duration")
-    environment.filters |= {name: getattr(formats, name) for name in names} | {"short_step": short_step}
-    return environment.get_template("template.html").render(style=style, head=head, sections=sections)
+    names = ("number", "signed", "direction", "count", "duration", "listed", "short_step", "to_yaml")
+    environment.filters |= {name: getattr(formats, name) for name in names}
+    environment.tests["absent"] = lambda value: isinstance(value, AbsentError)
+    return environment.get_template("template.html").render(head=head, sections=sections)

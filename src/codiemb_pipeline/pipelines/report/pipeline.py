@@ -15,6 +15,7 @@ def create_pipeline(**_: object) -> Pipeline:
         {
             "params": "params:report",
             "values": "params:values",
+            "trainings": "params:runs",
             "sources": "sources",
             "hard_negatives": "hard_negatives",
             "model_input": "model_input",
