@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from codiemb_pipeline.artifacts import merge
+from codiemb_pipeline.artifacts.assemble import Contamination, Manifest
 from codiemb_pipeline.artifacts.evaluate import BenchmarkFacts, EmbeddingStats, EvaluationSummary, Geometry
 from codiemb_pipeline.jsonl import write_json, write_jsonl
 from codiemb_pipeline.params import Params, ReportParams
@@ -35,8 +36,8 @@ def build_fake_run(folder: Path) -> ReportInputs:
     inputs = ReportInputs(**{name: folder / name for name in names}, contamination=folder / "contamination.json")
     _ingest(inputs.sources)
     write_json(inputs.hard_negatives / "audit.json", {"sources": {"semanlink": _audit()}})
-    write_json(inputs.model_input / "manifest.json", _manifest())
-    write_json(inputs.contamination, fake_contamination())
+    _manifest().write(inputs.model_input / "manifest.json")
+    fake_contamination().write(inputs.contamination)
     _curves(inputs.training_curves / "main")
     _merge(inputs.merged)
     _evaluate(inputs.evaluation)
@@ -101,17 +102,18 @@ def _audit() -> dict[str, Any]:
     return {"counts": counts, "neighbours": neighbours, "named": {}, "histogram": histogram, "samples": samples}
 
 
-def _manifest() -> dict[str, Any]:
+def _manifest() -> Manifest:
     def sizes(texts: int, tokens: int, full: int) -> dict[str, int]:
         return {"texts": texts, "tokens": tokens, "texts_at_max_length": full}
 
     ir = {"task": "ir", "examples": 1158, "positives": 7012, "negatives": 9131, "examples_without_negatives": 3,
           "dropped": {"positives_over_limit": 2788, "negatives_leaked": 0}}  # fmt: skip
-    sts = {"task": "sts", "examples": 588, "positives": 588, "negatives": 0}
+    sts = {"task": "sts", "examples": 588, "positives": 588, "negatives": 0, "dropped": {}}
     train = {"semanlink": ir | sizes(6903, 402113, 211), "simlex999": sts | sizes(871, 2741, 0)}
-    dev_ir, dev_sts = {"task": "ir", "queries": 163, "qrels": 1711}, {"task": "sts", "pairs": 104}
+    dev_ir = {"task": "ir", "queries": 163, "documents": 7128, "qrels": 1711, "dropped": {}}
+    dev_sts = {"task": "sts", "pairs": 104, "dropped": {}}
     dev = {"semanlink": dev_ir | sizes(7290, 421007, 230), "simlex999": dev_sts | sizes(188, 590, 0)}
-    return {"train": train, "dev": dev, "max_length": 128}
+    return Manifest(train=train, dev=dev, max_length=128, prompts="5f2c", **sizes(8452, 430211, 241))
 
 
 def _curves(folder: Path) -> None:
@@ -142,11 +144,11 @@ def finding(source: str, benchmark: str, training: str, text: str, counts: tuple
     return {**names, **numbers, "shared": False, "samples": [], **more}
 
 
-def fake_contamination(**changes: Any) -> dict[str, Any]:
+def fake_contamination(**changes: Any) -> Contamination:
     """Return what the audit of ``assemble`` might have found, with ``changes``."""
-    sample = {"exact": False, "training_texts": ["Deep neural networks"], "benchmark_texts": ["Deep social networks"],
-              "similarity": 0.5152, "estimate": 0.4961}  # fmt: skip
-    equal = {"exact": True, "training_texts": ["money"], "benchmark_texts": ["Money"], "estimate": None}
+    near = {"exact": False, "training_id": "q1", "training_texts": ["Deep neural networks"], "similarity": 0.5152,
+            "benchmark_id": "q9", "benchmark_texts": ["Deep social networks"], "estimate": 0.4961}  # fmt: skip
+    equal = {**near, "exact": True, "training_texts": ["money"], "benchmark_texts": ["Money"], "estimate": None}
     report = {
         "mode": "report",
         "settings": {"act_on": ["query", "document", "pair"]},
@@ -160,12 +162,11 @@ def fake_contamination(**changes: Any) -> dict[str, Any]:
         "findings": [
             finding("semanlink", "SemanlinkTags", "negative", "document", (1553, 21, 1575), shared=True),
             finding("semanlink", "SemanlinkTags", "positive", "query", (4, 11, 18)),
-            finding("semanlink", "SemanlinkTags", "query", "query", (0, 39, 27), samples=[sample]),
+            finding("semanlink", "SemanlinkTags", "query", "query", (0, 39, 27), samples=[near]),
             finding("simlex999", "SimLex999", "sentence", "sentence", (278, 0, 251), samples=[equal]),
         ],
-        "removed": {},
     }
-    return {**report, **changes}
+    return Contamination(**{**report, **changes})
 
 
 def _layers(method: str) -> list[merge.Layer]:

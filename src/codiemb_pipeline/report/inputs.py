@@ -68,17 +68,6 @@ def attempt(build: Callable[..., Value], *arguments: Any) -> Value | AbsentError
         return error
 
 
-def written(path: Path, stage: str) -> Path:
-    """Return ``path``, which ``stage`` writes.
-
-    Raises:
-        AbsentError: it is missing.
-    """
-    if not path.exists():
-        raise AbsentError(f"{path.parent.name}/{path.name} was not found; stage {stage} writes it.")
-    return path
-
-
 def read_artifact(kind: type[Read], path: Path) -> Read:
     """Read a file that a stage wrote as an object of ``kind``.
 
@@ -86,7 +75,7 @@ def read_artifact(kind: type[Read], path: Path) -> Read:
         AbsentError: the file is missing.
         InputError: the file is not JSON or lacks a field.
     """
-    return kind.read(written(path, kind.written_by))
+    return kind.read(_written(path, kind.written_by))
 
 
 def read_curve(path: Path, required: tuple[str, ...] = ("step",)) -> pd.DataFrame:
@@ -97,7 +86,7 @@ def read_curve(path: Path, required: tuple[str, ...] = ("step",)) -> pd.DataFram
         InputError: a column is missing or not numeric; names file and column.
     """
     try:
-        curve = pd.read_csv(written(path, "train"))
+        curve = pd.read_csv(_written(path, "train"))
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: expected a table with a header, found {error}") from None
     if curve.empty:
@@ -108,6 +97,12 @@ def read_curve(path: Path, required: tuple[str, ...] = ("step",)) -> pd.DataFram
     for column in curve.select_dtypes(exclude="number"):
         raise InputError(f"{path}: column {column!r}: expected numbers, found text")
     return curve.sort_values("step", kind="stable").reset_index(drop=True)
+
+
+def _written(path: Path, stage: str) -> Path:
+    if not path.exists():
+        raise AbsentError(f"{path.parent.name}/{path.name} was not found; stage {stage} writes it.")
+    return path
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,11 +7,12 @@ from typing import Any
 
 import pandas as pd
 
+from codiemb_pipeline.artifacts.assemble import Contamination, Manifest
 from codiemb_pipeline.artifacts.evaluate import Geometry
 from codiemb_pipeline.artifacts.ingest import IngestCounts, SourceCounts
 from codiemb_pipeline.artifacts.merge import MergeSummary, Provenance
 from codiemb_pipeline.artifacts.mine import MiningAudit, SourceAudit
-from codiemb_pipeline.jsonl import read_json, read_jsonl
+from codiemb_pipeline.jsonl import read_jsonl
 from codiemb_pipeline.params import TrainParams
 from codiemb_pipeline.params.objectives import STS_LOSSES
 from codiemb_pipeline.report.figures import (
@@ -32,7 +33,6 @@ from codiemb_pipeline.report.inputs import (
     attempt,
     read_artifact,
     read_curve,
-    written,
 )
 from codiemb_pipeline.report.results import Choice, Results, dev_scores
 from codiemb_pipeline.schema import SPLITS
@@ -212,17 +212,16 @@ def data_content(inputs: ReportInputs, train_sources: list[str]) -> dict[str, An
     """
     counts = read_artifact(IngestCounts, inputs.sources / "counts.json").sources
     sources = [_source(name, entry, name in train_sources) for name, entry in counts.items()]
-    manifest = attempt(lambda: read_json(written(inputs.model_input / "manifest.json", "assemble")))
-    audit = attempt(lambda: audit_content(read_json(written(inputs.contamination, "assemble"))))
+    manifest = attempt(read_artifact, Manifest, inputs.model_input / "manifest.json")
+    audit = attempt(audit_content, attempt(read_artifact, Contamination, inputs.contamination))
     rejects = inputs.sources / "rejects.jsonl"
     return {
         "sources": sorted(sources, key=lambda source: (source["task"], not source["trained"], source["name"])),
         "most": max((sum(source["splits"].values()) for source in sources), default=0) or 1,
         "splits": list(SPLITS),
         "rejects": list(islice(read_jsonl(rejects), SHOWN_REJECTS)) if rejects.exists() else [],
-        "assembled": [] if isinstance(manifest, AbsentError) else _assembled(manifest),
-        "max_length": None if isinstance(manifest, AbsentError) else manifest["max_length"],
-        "audit": None if isinstance(audit, AbsentError) else audit,
+        "manifest": manifest,
+        "audit": audit,
         "missing": [str(part) for part in (manifest, audit) if isinstance(part, AbsentError)],
     }
 
@@ -240,53 +239,24 @@ def _source(name: str, counts: SourceCounts, trained: bool) -> dict[str, Any]:
     }
 
 
-def _assembled(manifest: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the numbers of examples, texts and tokens per source and split."""
-    return [
-        {
-            "name": name,
-            "split": split,
-            "examples": entry.get("examples", entry.get("queries", entry.get("pairs"))),
-            "positives": entry.get("positives", entry.get("qrels")) if entry["task"] == "ir" else None,
-            "negatives": entry.get("negatives") if entry["task"] == "ir" else None,
-            "texts": entry.get("texts"),
-            "tokens": entry.get("tokens"),
-            "full": entry.get("texts_at_max_length"),
-            "dropped": {why.replace("_", " "): number for why, number in entry.get("dropped", {}).items() if number},
-        }
-        for split in ("train", "dev")
-        for name, entry in manifest.get(split, {}).items()
-    ]
-
-
-def audit_content(report: dict[str, Any]) -> dict[str, Any]:
+def audit_content(report: Contamination) -> dict[str, Any]:
     """Return the findings of the contamination audit, a row per source and benchmark.
 
     A row counts training texts that equal, or nearly equal, the benchmark's texts of each kind; a text that is both a
     positive and a negative counts twice. ``shared`` counts documents of a corpus that training and test queries share.
     """
-    if report["mode"] == "off":
-        return {"mode": "off"}
-    findings, sizes = report["findings"], report["benchmarks"]
     rows: dict[tuple[str, str], dict[str, Any]] = {}
-    for finding in findings:
-        names = finding["source"], finding["benchmark"]
+    for finding in report.findings:
+        names = finding.source, finding.benchmark
         row = rows.setdefault(names, {"names": names, "counts": {kind: [0, 0] for kind in AUDITED}, "shared": [0, 0]})
-        counts = row["shared"] if finding["shared"] else row["counts"][finding["text"]]
-        counts[0] += finding["exact"]
-        counts[1] += finding["near"]
+        counts = row["shared"] if finding.shared else row["counts"][finding.text]
+        counts[0] += finding.exact
+        counts[1] += finding.near
     leaking = [row for row in rows.values() if any(map(sum, row["counts"].values()))]
     return {
-        "mode": report["mode"],
-        "act_on": listed([AUDITED[kind] for kind in report["settings"]["act_on"]]) or "nothing",
+        "report": report,
+        "act_on": listed([AUDITED[kind] for kind in report.settings.get("act_on", ())]) or "nothing",
         "kinds": AUDITED,
         "rows": list(rows.values()),
-        "clean": len(sizes) * len(report["sources"]) - len(leaking),
-        "details": [finding | {"of": _size(finding, sizes), "kind": AUDITED[finding["text"]]} for finding in findings],
-        "removed": report["removed"],
+        "clean": len(report.benchmarks) * len(report.sources) - len(leaking),
     }
-
-
-def _size(finding: dict[str, Any], sizes: dict[str, dict[str, int]]) -> int:
-    """Return how many queries, documents or pairs the benchmark has; for sentences, the number of pairs."""
-    return sizes[finding["benchmark"]]["pair" if finding["text"] == "sentence" else finding["text"]]
