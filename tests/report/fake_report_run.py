@@ -193,15 +193,12 @@ def _merge(folder: Path) -> None:
     trials = [merge.Trial(candidate=f"main/step-{step:06d}", dev=dev, kept=kept) for step, dev, kept in tried]
     base, methods = merge.Base(sha256="cd"), {}
     for method, dev in DEV.items():
-        shared = {"method": method, "params": {}, "dev": dev, "layers": _layers(method), "weights_sum_to_one": True}
+        shared = {"method": method, "description": f"How {method} merges.", "params": {}, "dev": dev}
+        shared |= {"layers": _layers(method), "weights_sum_to_one": True}
         searched = {"trials": trials, "ingredients": CANDIDATES[3:]} if method == "greedy" else {}
         methods[method] = merge.MergedModel(
             **{**shared, "candidates": CANDIDATES, "ingredients": CANDIDATES, **searched}
         )
-        merge.Provenance(
-            **shared, recipe=method, description=f"How {method} merges.", norm="l2", candidates=[], tensors={},
-            kept_from_base=[], copied=[], base=base, sha256="ef",
-        ).write(folder / method / "provenance.json")  # fmt: skip
     merge.MergeSummary(
         base=base,
         candidates=[

@@ -70,19 +70,33 @@ class Trial(Artifact):
     kept: bool
 
 
-class Provenance(Artifact):
+class MergeResult(Artifact):
+    """One merged encoder.
+
+    Attributes:
+        method: the merge method.
+        description: one sentence, fit for a caption.
+        params: the recipe's settings.
+        dev: mean dev score of the result.
+        layers: in the model's order.
+        weights_sum_to_one: whether the candidates' weights do; if not, the rest is the base's.
+    """
+
+    method: str
+    description: str
+    params: dict[str, Any]
+    dev: float
+    layers: list[Layer]
+    weights_sum_to_one: bool
+
+
+class Provenance(MergeResult):
     """How one merged encoder was made.
 
     Attributes:
         recipe: its name in params.yaml.
-        method: the merge method.
-        description: one sentence, fit for a caption.
-        params: the recipe's settings.
         norm: in which norm ``layers`` gives the moves.
-        weights_sum_to_one: whether the candidates' weights do; if not, the rest is the base's.
-        dev: mean dev score of the result.
         candidates: with their mean weights.
-        layers: in the model's order.
         tensors: weight of each candidate by tensor.
         kept_from_base: tensors that no candidate moved.
         copied: tensors that are not floating point.
@@ -92,14 +106,8 @@ class Provenance(Artifact):
 
     written_by: ClassVar[str] = "merge"
     recipe: str
-    method: str
-    description: str
-    params: dict[str, Any]
     norm: str
-    weights_sum_to_one: bool
-    dev: float
     candidates: list[WeightedCandidate]
-    layers: list[Layer]
     tensors: dict[str, dict[str, float]]
     kept_from_base: list[str]
     copied: list[str]
@@ -107,14 +115,9 @@ class Provenance(Artifact):
     sha256: str
 
 
-class MergedModel(Artifact):
+class MergedModel(MergeResult):
     """The part of ``summary.json`` on one recipe; ``ingredients`` are the candidates with a weight."""
 
-    method: str
-    params: dict[str, Any]
-    dev: float
-    layers: list[Layer]
-    weights_sum_to_one: bool
     candidates: list[str]
     ingredients: list[str]
     trials: tuple[Trial, ...] = ()

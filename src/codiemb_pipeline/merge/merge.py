@@ -17,6 +17,7 @@ from codiemb_pipeline.artifacts.merge import (
     BestCheckpoint,
     Candidate,
     MergedModel,
+    MergeResult,
     MergeSummary,
     Provenance,
     Trial,
@@ -139,7 +140,7 @@ class _Merging:
 def _summary(provenance: Provenance, plan: MergePlan) -> MergedModel:
     trials = [Trial(candidate=trial.candidate, dev=round(trial.score, 6), kept=trial.kept) for trial in plan.trials]
     return MergedModel(
-        **{key: getattr(provenance, key) for key in ("method", "params", "dev", "layers", "weights_sum_to_one")},
+        **{key: getattr(provenance, key) for key in MergeResult.model_fields},
         candidates=[candidate.name for candidate in provenance.candidates],
         ingredients=[candidate.name for candidate in provenance.candidates if candidate.weight != 0],
         **({"trials": trials} if trials else {}),

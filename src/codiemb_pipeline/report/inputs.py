@@ -44,7 +44,7 @@ class ReportInputs:
         model_input: of ``assemble``: manifest.json.
         contamination: of ``assemble``: the file contamination.json.
         training_curves: of ``train``: a folder per run with ir.csv, sts.csv, dev.csv.
-        merged: of ``merge``: summary.json and a folder per recipe with provenance.json.
+        merged: of ``merge``: summary.json.
         evaluation: of ``evaluate``: summary.json, geometry.json.
     """
 

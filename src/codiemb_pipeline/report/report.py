@@ -59,7 +59,7 @@ def write_report(params: ReportParams, run: RunFacts, folders: ReportInputs, out
         ("results", "Results"): attempt(results_content, results, _present(choice), _present(merged)),
         ("training", "Training"): attempt(training_content, folders, run),
         ("mining", "Hard negatives"): attempt(mining_content, folders, params.mining_samples),
-        ("merging", "Merging"): attempt(merge_content, folders, merged),
+        ("merging", "Merging"): attempt(merge_content, merged),
         ("geometry", "Geometry"): attempt(geometry_content, folders, _present(choice), _present(results)),
         ("data", "Data"): attempt(data_content, folders, trained),
         ("run", "The run"): run,

@@ -10,7 +10,7 @@ import pandas as pd
 from codiemb_pipeline.artifacts.assemble import Contamination, Manifest
 from codiemb_pipeline.artifacts.evaluate import Geometry
 from codiemb_pipeline.artifacts.ingest import IngestCounts, SourceCounts
-from codiemb_pipeline.artifacts.merge import MergeSummary, Provenance
+from codiemb_pipeline.artifacts.merge import MergeSummary
 from codiemb_pipeline.artifacts.mine import MiningAudit, SourceAudit
 from codiemb_pipeline.jsonl import read_jsonl
 from codiemb_pipeline.params import TrainParams
@@ -167,7 +167,7 @@ def _mined(name: str, audit: SourceAudit, samples: int) -> dict[str, Any]:
     }
 
 
-def merge_content(inputs: ReportInputs, merged: MergeSummary) -> dict[str, Any]:
+def merge_content(merged: MergeSummary) -> dict[str, Any]:
     """Return heat maps of the weights, the distances from base and the dev scores.
 
     Layers that no candidate changed are named but not drawn.
@@ -178,9 +178,8 @@ def merge_content(inputs: ReportInputs, merged: MergeSummary) -> dict[str, Any]:
     for name, layers in moved.items():
         if layers:
             model = merged.methods[name]
-            provenance = attempt(read_artifact, Provenance, inputs.merged / name / "provenance.json")
-            note = "" if isinstance(provenance, AbsentError) else provenance.description
-            charts.append((Chart(name, note, merge_weights_chart(name, layers, model.candidates, top)), model))
+            chart = merge_weights_chart(name, layers, model.candidates, top)
+            charts.append((Chart(name, model.description, chart), model))
     first, devs = merged.order[0], dev_scores(merged)
     return {
         "charts": charts,
