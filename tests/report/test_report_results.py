@@ -102,7 +102,15 @@ def results(**scores: list[float]) -> Results:
 
 
 def merged(best_checkpoint: float = 0.5, **devs: float) -> MergeSummary:
-    shared = {"method": "", "params": {}, "layers": [], "weights_sum_to_one": True, "candidates": [], "ingredients": []}
+    shared = {
+        "method": "",
+        "description": "",
+        "params": {},
+        "layers": [],
+        "weights_sum_to_one": True,
+        "candidates": [],
+        "ingredients": [],
+    }
     methods = {name: MergedModel(dev=dev, **shared) for name, dev in sorted(devs.items())}
     best = BestCheckpoint(name="main/step-000090", dev=best_checkpoint)
     return MergeSummary(base=Base(sha256=""), candidates=[], best_checkpoint=best, order=list(devs), methods=methods)
