@@ -7,8 +7,8 @@ import pytest
 
 from codiemb_pipeline.artifacts.assemble import TokenStore, TrainingArrays, read_dev
 from codiemb_pipeline.artifacts.ingest import PairTables, read_pairs
+from codiemb_pipeline.assemble.examples import source_examples
 from codiemb_pipeline.assemble.run import assemble
-from codiemb_pipeline.assemble.training_set import source_examples
 from codiemb_pipeline.encoder.checkpoint import load_tokenizer
 from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.jsonl import read_json

@@ -1,130 +1,171 @@
-"""From rows to examples: what is merged, left out and counted."""
+"""From rows to examples: caps, order, what is dropped and counted, and what is refused."""
+
+from collections.abc import Callable
 
 import pandas as pd
 import pytest
 
-from codiemb_pipeline.artifacts.ingest import PairTables, RetrievalTables
-from codiemb_pipeline.assemble.examples import IR_REASONS, PairExamples, RetrievalExamples
+from codiemb_pipeline.artifacts.ingest import RetrievalTables
+from codiemb_pipeline.assemble.examples import RetrievalExamples, choose, source_examples
 from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.jsonl import write_jsonl
+from codiemb_pipeline.schema import TrainingExample
 
 CORPUS = [("d0", "", "a dog"), ("d1", "A", "Dog!"), ("d2", "", "a cat"), ("d3", "", "a fish"), ("d4", "", "a bird")]
+IDS = [f"id{number}" for number in range(100)]
+
+
+def test_without_a_cap_or_under_it_all_stay_in_order():
+    assert choose(IDS, None, 1, "x") == choose(IDS, 100, 1, "x") == list(range(100))
+
+
+def test_a_cap_keeps_so_many_in_order_and_every_part_of_the_source_has_a_chance():
+    chosen = choose(IDS, 30, 1, "x")
+    assert len(chosen) == 30
+    assert chosen == sorted(set(chosen))
+    assert {index // 25 for index in chosen} == {0, 1, 2, 3}
+
+
+def test_a_larger_cap_adds_to_the_choice_of_a_smaller_one():
+    assert set(choose(IDS, 10, 1, "x")) < set(choose(IDS, 30, 1, "x"))
+
+
+def test_the_choice_is_of_ids_not_of_indices():
+    backwards = IDS[::-1]
+    assert {IDS[index] for index in choose(IDS, 30, 1)} == {backwards[index] for index in choose(backwards, 30, 1)}
+
+
+def test_seed_and_purpose_change_the_choice():
+    choices = {tuple(choose(IDS, 30, seed, purpose)) for seed in (1, 2) for purpose in ("x", "y")}
+    assert len(choices) == 4
 
 
 @pytest.fixture
-def read(tmp_path):
-    def read(queries, qrels, negatives) -> RetrievalExamples:
+def example_of(tmp_path, make_params) -> Callable[..., tuple[TrainingExample, dict[str, int]]]:
+    """Return the example of query ``q`` with some documents as positives and negatives, and the counts above 0."""
+
+    def build(
+        query: str, positives: dict[str, int], negatives: list[str], name: str = "q", **limits: int
+    ) -> tuple[TrainingExample, dict[str, int]]:
         tables = RetrievalTables(
-            pd.DataFrame(queries, columns=["query_id", "text", "split"]),
+            pd.DataFrame([("q", query, "train")], columns=["query_id", "text", "split"]),
             pd.DataFrame(CORPUS, columns=["doc_id", "title", "text"]),
-            pd.DataFrame(qrels, columns=["query_id", "doc_id", "relevance"]),
+            pd.DataFrame([("q", *qrel) for qrel in positives.items()], columns=["query_id", "doc_id", "relevance"]),
             pd.DataFrame([], columns=["query_id", "doc_id"]),
         )
-        rows = ({"query_id": query, "negatives": ids, "scores": []} for query, ids in negatives.items())
-        write_jsonl(tmp_path / "s.jsonl", rows)
-        return RetrievalExamples("s", tables, tmp_path / "s.jsonl")
+        write_jsonl(tmp_path / "s.jsonl", [{"query_id": name, "negatives": negatives, "scores": []}])
+        examples = RetrievalExamples("s", tables, tmp_path / "s.jsonl", make_params(**limits))
+        example = examples.build("q", query)
+        return example, {reason: count for reason, count in examples.dropped.items() if count}
 
-    return read
-
-
-def build(examples: RetrievalExamples, number: int = 0, **limits):
-    return examples.build(number, **{"max_positives": 9, "max_negatives": 9, **limits})
+    return build
 
 
-def counted(examples: RetrievalExamples) -> dict[str, int]:
-    return {reason: count for reason, count in examples.dropped.items() if count}
+def test_an_example_holds_texts_titles_included_and_leads_back_to_its_query(example_of):
+    example, dropped = example_of("Pets", {"d1": 1}, ["d3", "d4"])
+    assert (example.task, example.query, example.id, example.source) == ("ir", "Pets", "q", "s")
+    assert (example.positives, example.negatives) == (("A Dog!",), ("a fish", "a bird"))
+    assert dropped == {}
 
 
-def test_an_example_bears_texts_titles_included_and_leads_back_to_its_query(read):
-    examples = read([("q", "Pets", "train")], [("q", "d1", 1)], {"q": ["d3", "d4"]})
-    example = build(examples)
-    assert example.task == "ir"
-    assert (example.query, example.id, example.source) == ("Pets", "q", "s")
+def test_the_most_relevant_positives_are_kept_first_and_equals_in_order_of_the_qrels(example_of):
+    example, dropped = example_of("pets", {"d4": 1, "d2": 3, "d3": 1, "d0": 3}, [], max_positives=3)
+    assert example.positives == ("a cat", "a dog", "a bird")
+    assert dropped == {"positives_over_limit": 1}
+
+
+def test_positives_of_the_same_text_are_shown_once(example_of):
+    example, dropped = example_of("pets", {"d0": 1, "d1": 2}, [])
     assert example.positives == ("A Dog!",)
-    assert example.negatives == ("a fish", "a bird")
-    assert counted(examples) == {}
-    assert set(examples.dropped) == set(IR_REASONS)
+    assert dropped == {"positives_repeated": 1}
 
 
-def test_the_most_relevant_positives_are_kept_first_and_equals_in_order_of_the_qrels(read):
-    qrels = [("q", "d4", 1), ("q", "d2", 3), ("q", "d3", 1), ("q", "d0", 3)]
-    examples = read([("q", "pets", "train")], qrels, {"q": []})
-    assert build(examples, max_positives=3).positives == ("a cat", "a dog", "a bird")
-    assert counted(examples) == {"positives_over_limit": 1}
+def test_the_first_negatives_are_kept(example_of):
+    example, dropped = example_of("pets", {"d2": 1}, ["d3", "d0", "d4"], max_negatives=2)
+    assert example.negatives == ("a fish", "a dog")
+    assert dropped == {"negatives_over_limit": 1}
 
 
-def test_positives_of_the_same_text_are_shown_once(read):
-    examples = read([("q", "pets", "train")], [("q", "d0", 1), ("q", "d1", 2)], {"q": []})
-    assert build(examples).positives == ("A Dog!",)
-    assert counted(examples) == {"positives_repeated": 1}
+@pytest.mark.parametrize(
+    ("query", "negatives", "named"),
+    [
+        ("pets", ["d4", "d1"], "d1"),  # the text of positive d0, which is over the limit
+        ("A fish", ["d3"], "d3"),  # the text of the query
+        ("pets", ["d3", "d3"], "d3"),
+    ],
+)
+def test_negatives_that_mining_would_not_have_kept_are_refused(example_of, query, negatives, named):
+    with pytest.raises(InputError, match=rf"s\.jsonl: query 'q': negatives: .*'{named}'"):
+        example_of(query, {"d2": 2, "d0": 1}, negatives, max_positives=1)
 
 
-def test_a_negative_with_the_text_of_any_positive_or_the_query_is_leaked(read):
-    qrels = [("q", "d2", 2), ("q", "d0", 1)]
-    examples = read([("q", "A fish", "train")], qrels, {"q": ["d1", "d3", "d4"]})
-    example = build(examples, max_positives=1)  # d0 is over the limit, its twin d1 is no negative all the same
-    assert example.positives == ("a cat",)
-    assert example.negatives == ("a bird",)
-    assert counted(examples) == {"positives_over_limit": 1, "negatives_leaked": 2}
+@pytest.mark.parametrize(
+    ("documents", "message"),
+    [
+        ({"name": "other"}, r"s\.jsonl: expected a row for query 'q', found none"),
+        ({"negatives": ["d99"]}, r"s\.jsonl: doc_id: .*'d99'"),
+        ({"positives": {"d99": 1}}, r"source 's': qrels: doc_id: .*'d99'"),
+        ({"positives": {}}, r"example 'q' of source 's': positives"),
+    ],
+)
+def test_a_query_that_does_not_fit_its_files_is_an_error_that_names_it(example_of, documents, message):
+    with pytest.raises(InputError, match=message):
+        example_of("pets", **{"positives": {"d0": 1}, "negatives": [], **documents})
 
 
-def test_negatives_of_the_same_text_count_once_and_the_first_ones_stay(read):
-    examples = read([("q", "pets", "train")], [("q", "d2", 1)], {"q": ["d1", "d0", "d3", "d4"]})
-    assert build(examples, max_negatives=2).negatives == ("A Dog!", "a fish")
-    assert counted(examples) == {"negatives_repeated": 1, "negatives_over_limit": 1}
+def test_missing_hard_negatives_are_an_error_that_names_the_file(make_params, sources, tmp_path):
+    with pytest.raises(InputError, match=r"source 'animals': expected its hard negatives at .*nowhere/animals.jsonl"):
+        source_examples("animals", make_params(), sources, tmp_path / "nowhere")
 
 
-def test_queries_of_the_same_text_become_one_with_all_their_positives_and_negatives(read):
-    queries = [("q0", "Pets", "train"), ("q1", "cars", "train"), ("q2", "pets!", "train")]
-    qrels = [("q2", "d2", 1), ("q1", "d3", 1), ("q0", "d0", 1)]
-    examples = read(queries, qrels, {"q0": ["d3"], "q1": [], "q2": ["d4", "d3"]})
-    assert examples.ids == ["q0", "q1"]
-    merged = build(examples)
-    assert merged.query == "Pets"
-    assert merged.positives == ("a cat", "a dog")
-    assert merged.negatives == ("a fish", "a bird")
-    assert counted(examples) == {"queries_merged": 1, "negatives_repeated": 1}
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("animals", {"text": "Dog!"}, "source 'animals': .*'q1' to repeat 'q0'"),
+        ("words", {"text_a": "The A", "text_b": "red."}, "source 'words': .*'p1' to repeat 'p0'"),
+    ],
+)
+def test_a_text_that_ingest_would_have_dropped_is_refused(make_params, sources, hard_negatives, name, change, message):
+    table = sources / name / ("queries.parquet" if name == "animals" else "pairs.parquet")
+    rows = pd.read_parquet(table)
+    rows.loc[1, list(change)] = list(change.values())
+    rows.to_parquet(table)
+    with pytest.raises(InputError, match=message):
+        source_examples(name, make_params(), sources, hard_negatives)
 
 
-def test_queries_without_positives_and_of_other_splits_are_no_examples(read):
-    queries = [("q0", "pets", "train"), ("q1", "cars", "dev"), ("q2", "boats", "train")]
-    examples = read(queries, [("q1", "d0", 1), ("q2", "d0", 1)], {"q0": ["d3"], "q2": []})
-    assert examples.ids == ["q2"]
-    assert counted(examples) == {"queries_without_positives": 1}
+def test_a_pair_becomes_an_example_with_its_gold(make_params, sources, hard_negatives):
+    example = source_examples("words", make_params(), sources, hard_negatives)[0][2]
+    assert (example.task, example.query, example.positives, example.scores) == ("sts", "red", ("the and",), (0.5,))
+    assert (example.negatives, example.id, example.source) == ((), "p2", "words")
 
 
-def test_missing_hard_negatives_say_that_mining_has_to_run(tmp_path, read):
-    examples = read([("q", "pets", "train")], [("q", "d0", 1)], {"q": []})
-    with pytest.raises(InputError, match=r"source 'other': expected its hard negatives at .*nowhere.jsonl.*run mine"):
-        RetrievalExamples("other", examples._tables, tmp_path / "nowhere.jsonl")
+def test_counts_of_a_retrieval_source_add_up(make_params, sources, hard_negatives):
+    params = make_params(caps={"animals": 2}, max_positives=1, max_negatives=2)
+    examples, entry = source_examples("animals", params, sources, hard_negatives)
+    assert entry["task"] == "ir"
+    assert entry["examples"] == len(examples) == 2
+    assert entry["positives"] == 2
+    assert entry["negatives"] == sum(len(example.negatives) for example in examples)
+    assert entry["examples_without_negatives"] == sum(not example.negatives for example in examples)
+    assert entry["dropped"]["queries_over_cap"] == 1
 
 
-def test_a_query_without_a_row_and_an_unknown_document_are_errors_that_name_them(read):
-    with pytest.raises(InputError, match=r"s\.jsonl: expected a row for query 'q', found none"):
-        read([("q", "pets", "train")], [("q", "d0", 1)], {"other": []})
-    with pytest.raises(InputError, match=r"s\.jsonl: doc_id: .*'d99'"):
-        read([("q", "pets", "train")], [("q", "d0", 1)], {"q": ["d99"]})
-    with pytest.raises(InputError, match=r"source 's': qrels: doc_id: .*'d99'"):
-        read([("q", "pets", "train")], [("q", "d99", 1)], {"q": []})
+def test_counts_of_a_similarity_source_add_up(make_params, sources, hard_negatives):
+    examples, entry = source_examples("words", make_params(caps={"words": 3}), sources, hard_negatives)
+    assert (entry["task"], entry["examples"], entry["positives"], entry["negatives"]) == ("sts", 3, 3, 0)
+    assert entry["dropped"]["pairs_over_cap"] == 1
+    assert [example.id for example in examples] == sorted(example.id for example in examples)
 
 
-def test_a_pair_becomes_an_example_with_its_gold():
-    pairs = pd.DataFrame([("p", "cat", "dog", 0.5, "train"), ("x", "a", "b", 1.0, "dev")], columns=COLUMNS)
-    examples = PairExamples("words", PairTables(pairs))
-    assert examples.ids == ["p"]
-    example = examples.build(0)
-    assert (example.task, example.query, example.positives, example.scores) == ("sts", "cat", ("dog",), (0.5,))
-    assert (example.negatives, example.id, example.source) == ((), "p", "words")
-
-
-def test_the_same_pair_in_either_order_counts_once_and_the_first_gold_stays():
-    rows = [("p0", "cat", "dog"), ("p1", "Dog", "cat."), ("p2", "dog", "cat"), ("p3", "cat", "fish")]
-    gold = [0.5, 0.5, 0.75, 0.5]
-    pairs = pd.DataFrame([(*row, value, "train") for row, value in zip(rows, gold, strict=True)], columns=COLUMNS)
-    examples = PairExamples("words", PairTables(pairs))
-    assert examples.ids == ["p0", "p3"]
-    assert examples.build(0).scores == (0.5,)
-    assert examples.dropped == {"pairs_repeated": 1, "pairs_repeated_with_other_gold": 1, "pairs_over_cap": 0}
-
-
-COLUMNS = ["pair_id", "text_a", "text_b", "gold", "split"]
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"caps": {"animal": 5}}, r"caps: 'animal' is not among train_sources \(did you mean 'animals'\?\)"),
+        ({"train_sources": ["words", "words"]}, "train_sources: expected each source once, found words more than once"),
+        ({"caps": {"words": 0}}, "caps.words: "),
+    ],
+)
+def test_parameters_that_make_no_sense_are_refused_by_name(make_params, changes, message):
+    with pytest.raises(InputError, match=message):
+        make_params(**changes)

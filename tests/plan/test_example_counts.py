@@ -16,7 +16,7 @@ import yaml
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from tiny_run import make_model_input, tiny_params, write_sources
 
-from codiemb_pipeline.assemble.training_set import choose
+from codiemb_pipeline.assemble.examples import choose
 from codiemb_pipeline.ingest.registry import TRAINING_SOURCES
 from codiemb_pipeline.ingest.run import ingest_sources
 from codiemb_pipeline.params import Params

@@ -1,181 +1,168 @@
-"""Rows of a source become training examples: queries, qrels and mined negatives, or scored pairs."""
+"""Rows of a source become training examples: queries with their positives and mined negatives, or scored pairs."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
+from tqdm import tqdm
 
-from codiemb_pipeline.artifacts.ingest import PairTables, RetrievalTables
+from codiemb_pipeline.artifacts.ingest import RetrievalTables, read_pairs, read_retrieval, task_of
+from codiemb_pipeline.assemble.contamination import Audit
 from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.jsonl import read_jsonl
+from codiemb_pipeline.params.assemble import AssembleParams
 from codiemb_pipeline.schema import TrainingExample
-from codiemb_pipeline.texts import pair_key, text_key
-
-IR_REASONS = (
-    "queries_merged",
-    "queries_without_positives",
-    "queries_over_cap",
-    "positives_repeated",
-    "positives_over_limit",
-    "negatives_leaked",
-    "negatives_repeated",
-    "negatives_over_limit",
-)
-STS_REASONS = ("pairs_repeated", "pairs_repeated_with_other_gold", "pairs_over_cap")
+from codiemb_pipeline.texts import hash_share, pair_key, text_key
 
 
-@dataclass
-class Question:
-    """A training query, with all that queries of the same text bring along.
+def choose(ids: Sequence[str], cap: int | None, seed: int, *purpose: str) -> list[int]:
+    """Return the indices of at most ``cap`` of ``ids``, in order; all of them for ``None``.
 
-    Attributes:
-        query_id: of the first of them.
-        text: of the first of them.
-        positives: rows of the corpus, in the order of the qrels, with their relevance.
-        negatives: rows of the corpus, in the order of mining.
+    Each id has a fixed random number and the lowest win. The choice depends on the ids alone, grows with the cap, and
+    changes little when ids are added or removed.
     """
+    if cap is None or len(ids) <= cap:
+        return list(range(len(ids)))
+    return sorted(sorted(range(len(ids)), key=lambda index: hash_share(seed, *purpose, ids[index]))[:cap])
 
-    query_id: str
-    text: str
-    positives: list[tuple[int, int]] = field(default_factory=list)
-    negatives: list[int] = field(default_factory=list)
+
+def source_examples(
+    name: str, params: AssembleParams, sources: Path, hard_negatives: Path, audit: Audit | None = None
+) -> tuple[list[TrainingExample], dict[str, Any]]:
+    """Return the training examples of source ``name`` in the order of its tables, and their counts for the manifest.
+
+    Raises:
+        InputError: the source does not exist or has no training rows, its tables repeat a text, its hard negatives do
+            not fit it, or the audit removes all of it.
+    """
+    task = task_of(sources, name)
+    if task == "ir":
+        tables, columns, over_cap = read_retrieval(sources, name), ["query_id", "text"], "queries_over_cap"
+    else:
+        tables, columns, over_cap = read_pairs(sources, name), ["pair_id", "text_a", "text_b", "gold"], "pairs_over_cap"
+    rows = tables.of_split("train")[columns]
+    if rows.empty:
+        raise InputError(
+            f"source {name!r}: named in params.yaml, assemble.train_sources, but has no training rows; see its splits "
+            f"in ingest.sources.{name}"
+        )
+    _check_distinct(name, rows)
+    chosen = rows.iloc[choose(rows[columns[0]].tolist(), params.caps.get(name), params.seed, "cap", name)]
+    dropped = {over_cap: len(rows) - len(chosen)}
+    values = chosen.itertuples(index=False, name=None)
+    bar = tqdm(values, f"assemble {name}", len(chosen), unit="example", disable=None, leave=False)
+    if task == "ir":
+        retrieval = RetrievalExamples(name, tables, hard_negatives / f"{name}.jsonl", params)
+        examples = [retrieval.build(*row) for row in bar]
+        dropped |= retrieval.dropped
+    else:
+        examples = [pair_example(name, *row) for row in bar]
+    if audit:
+        examples, removed = audit.check(name, examples)
+        dropped |= {f"{what}_in_benchmarks": count for what, count in removed.items()}
+        if not examples:
+            raise InputError(f"source {name!r}: all its training examples stand in benchmarks, see assemble.audit")
+    counts = {
+        "task": task,
+        "examples": len(examples),
+        "positives": sum(len(example.positives) for example in examples),
+        "negatives": sum(len(example.negatives) for example in examples),
+        "dropped": dropped,
+    }
+    if task == "ir":
+        counts["examples_without_negatives"] = sum(not example.negatives for example in examples)
+    return examples, counts
 
 
 class RetrievalExamples:
-    """The questions of a retrieval source, and how one becomes an example."""
+    """Makes the examples of a retrieval source's training queries; ``dropped`` counts texts left out, by reason."""
 
-    def __init__(self, name: str, tables: RetrievalTables, negatives_file: Path) -> None:
-        """Read the questions.
+    def __init__(self, name: str, tables: RetrievalTables, negatives_file: Path, params: AssembleParams) -> None:
+        """Read the documents, the qrels and the hard negatives.
 
         Args:
             name: of the source.
             tables: what ``ingest`` wrote.
-            negatives_file: what ``mine`` wrote for it.
+            negatives_file: what ``mine`` wrote for the source.
+            params: limits of positives and negatives.
 
         Raises:
-            InputError: the file is missing, lacks a query, or names an unknown document.
+            InputError: the file is missing.
         """
-        self._name, self._tables = name, tables
-        self._row_of = {document_id: row for row, document_id in enumerate(tables.corpus["doc_id"])}
-        self._texts = list(tables.document_texts())
-        self.dropped: Counter[str] = Counter(dict.fromkeys(IR_REASONS, 0))
-        self._questions = self._read_questions(negatives_file)
+        if not negatives_file.exists():
+            raise InputError(f"source {name!r}: expected its hard negatives at {negatives_file}, found none; run mine")
+        self._name, self._file, self._params = name, negatives_file, params
+        self._mined = {row["query_id"]: row["negatives"] for row in read_jsonl(negatives_file)}
+        self._documents = dict(zip(tables.document_ids, tables.document_texts(), strict=True))
+        qrels = tables.qrels.sort_values("relevance", ascending=False, kind="stable")
+        self._relevant = qrels.groupby("query_id")["doc_id"].agg(list).to_dict()
+        self.dropped = Counter({"positives_repeated": 0, "positives_over_limit": 0, "negatives_over_limit": 0})
 
-    @property
-    def ids(self) -> list[str]:
-        """Ids of the questions, in the order of the table."""
-        return [question.query_id for question in self._questions]
+    def build(self, query_id: str, query: str) -> TrainingExample:
+        """Return the example of a query.
 
-    def build(self, number: int, *, max_positives: int, max_negatives: int) -> TrainingExample:
-        """Return question ``number`` as an example, and count what is left out of it."""
-        question = self._questions[number]
-        relevance_first = sorted(question.positives, key=lambda positive: -positive[1])
-        # Equal texts are shown once, and all positives are known before the first negative is let in.
-        positive_keys: set[str] = set()
-        positives = list(self._new_texts([row for row, _ in relevance_first], positive_keys, "positives_repeated"))
-        known = positive_keys | {text_key(question.text)}
-        apart = [row for row in question.negatives if text_key(self._texts[row]) not in known]
-        self.dropped["negatives_leaked"] += len(question.negatives) - len(apart)
-        negatives = list(self._new_texts(apart, set(), "negatives_repeated"))
-        self.dropped["positives_over_limit"] += max(0, len(positives) - max_positives)
-        self.dropped["negatives_over_limit"] += max(0, len(negatives) - max_negatives)
+        Positives are sorted by relevance, then as the qrels are; of equal texts (``texts.text_key``) the first is kept.
+        Negatives keep the order of mining.
+
+        Raises:
+            InputError: a document is unknown, or the negatives lack the query or repeat a text of the example.
+        """
+        if query_id not in self._mined:
+            raise InputError(f"{self._file}: expected a row for query {query_id!r}, found none; run mine again")
+        relevant = self._relevant.get(query_id, [])
+        texts = [self._text(document_id, f"source {self._name!r}: qrels") for document_id in relevant]
+        positives: dict[str, str] = {}
+        for text in texts:
+            positives.setdefault(text_key(text), text)
+        negatives: dict[str, str] = {}
+        for document_id in self._mined[query_id]:
+            text = self._text(document_id, self._file)
+            key = text_key(text)
+            if key in positives or key in negatives or key == text_key(query):
+                raise InputError(
+                    f"{self._file}: query {query_id!r}: negatives: expected no text of the query, of a positive or of "
+                    f"another negative, found that of document {document_id!r}; run mine again"
+                )
+            negatives[key] = text
+        most_positives, most_negatives = self._params.max_positives, self._params.max_negatives
+        self.dropped["positives_repeated"] += len(texts) - len(positives)
+        self.dropped["positives_over_limit"] += max(0, len(positives) - most_positives)
+        self.dropped["negatives_over_limit"] += max(0, len(negatives) - most_negatives)
         return TrainingExample(
             task="ir",
-            query=question.text,
-            positives=tuple(positives[:max_positives]),
-            negatives=tuple(negatives[:max_negatives]),
+            query=query,
+            positives=tuple(positives.values())[:most_positives],
+            negatives=tuple(negatives.values())[:most_negatives],
             scores=(),
-            id=question.query_id,
+            id=query_id,
             source=self._name,
         )
 
-    def _new_texts(self, rows: list[int], seen: set[str], reason: str) -> Iterator[str]:
-        """Yield the texts of ``rows`` whose keys are not in ``seen``, where they are added."""
-        for row in rows:
-            key = text_key(self._texts[row])
-            if key in seen:
-                self.dropped[reason] += 1
-            else:
-                seen.add(key)
-                yield self._texts[row]
-
-    def _read_questions(self, negatives_file: Path) -> list[Question]:
-        train = self._tables.of_split("train")
-        negatives = _read_negatives(negatives_file, self._name) if len(train) else {}
-        by_key: dict[str, Question] = {}
-        of_query: dict[str, Question] = {}
-        for query_id, text in zip(train["query_id"], train["text"], strict=True):
-            if query_id not in negatives:
-                raise InputError(f"{negatives_file}: expected a row for query {query_id!r}, found none; run mine again")
-            question = by_key.setdefault(text_key(text), Question(query_id, text))
-            of_query[query_id] = question
-            self.dropped["queries_merged"] += question.query_id != query_id
-            question.negatives += [self._row(row, negatives_file) for row in negatives[query_id]]
-        qrels = self._tables.qrels
-        columns = (qrels["query_id"], qrels["doc_id"], qrels["relevance"])
-        for query_id, document_id, relevance in zip(*columns, strict=True):
-            if query_id in of_query:
-                row = self._row(document_id, f"source {self._name!r}: qrels")
-                of_query[query_id].positives.append((row, int(relevance)))
-        questions = [question for question in by_key.values() if question.positives]
-        self.dropped["queries_without_positives"] += len(by_key) - len(questions)
-        return questions
-
-    def _row(self, document_id: str, where: Path | str) -> int:
-        if document_id not in self._row_of:
+    def _text(self, document_id: str, where: Path | str) -> str:
+        if document_id not in self._documents:
             found = f"found {document_id!r}; run ingest and mine again"
             raise InputError(f"{where}: doc_id: expected a document of source {self._name!r}, {found}")
-        return self._row_of[document_id]
+        return self._documents[document_id]
 
 
-class PairExamples:
-    """The pairs of a similarity source, each once, and how one becomes an example."""
-
-    def __init__(self, name: str, tables: PairTables) -> None:
-        """Read the pairs; of equal ones (in either order) the first stays."""
-        self._name = name
-        self.dropped: Counter[str] = Counter(dict.fromkeys(STS_REASONS, 0))
-        self._pairs = self._read_pairs(tables.of_split("train"))
-
-    @property
-    def ids(self) -> list[str]:
-        """Ids of the pairs, in the order of the table."""
-        return [pair_id for pair_id, _, _, _ in self._pairs]
-
-    def build(self, number: int) -> TrainingExample:
-        """Return pair ``number`` as an example."""
-        pair_id, text_a, text_b, gold = self._pairs[number]
-        return TrainingExample(
-            task="sts",
-            query=text_a,
-            positives=(text_b,),
-            negatives=(),
-            scores=(gold,),
-            id=pair_id,
-            source=self._name,
-        )
-
-    def _read_pairs(self, train: pd.DataFrame) -> list[tuple[str, str, str, float]]:
-        gold_of: dict[tuple[str, str], float] = {}
-        pairs = []
-        columns = (train["pair_id"], train["text_a"], train["text_b"], train["gold"].astype(float))
-        for pair_id, text_a, text_b, gold in zip(*columns, strict=True):
-            key = pair_key(text_a, text_b)
-            if key not in gold_of:
-                gold_of[key] = gold
-                pairs.append((pair_id, text_a, text_b, gold))
-            else:
-                same = gold_of[key] == gold
-                self.dropped["pairs_repeated" if same else "pairs_repeated_with_other_gold"] += 1
-        return pairs
+def pair_example(source: str, pair_id: str, text_a: str, text_b: str, gold: float) -> TrainingExample:
+    """Return a scored pair as an example."""
+    return TrainingExample(
+        task="sts", query=text_a, positives=(text_b,), negatives=(), scores=(gold,), id=pair_id, source=source
+    )
 
 
-def _read_negatives(path: Path, name: str) -> dict[str, list[str]]:
-    """Return the ids of the hard negatives of each query."""
-    if not path.exists():
-        raise InputError(f"source {name!r}: expected its hard negatives at {path}, found none; run mine")
-    return {row["query_id"]: row["negatives"] for row in read_jsonl(path)}
+def _check_distinct(name: str, rows: pd.DataFrame) -> None:
+    """Raise InputError if two training queries or pairs have the same text, of which ``ingest`` leaves one."""
+    first_of: dict[object, str] = {}
+    for row_id, *texts in rows.drop(columns="gold", errors="ignore").itertuples(index=False, name=None):
+        first = first_of.setdefault(text_key(*texts) if len(texts) == 1 else pair_key(*texts), row_id)
+        if first != row_id:
+            raise InputError(
+                f"source {name!r}: split 'train': expected each text once, found {row_id!r} to repeat {first!r}; "
+                f"run ingest again"
+            )

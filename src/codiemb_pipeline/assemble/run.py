@@ -10,9 +10,8 @@ import numpy as np
 from codiemb_pipeline.artifacts.assemble import DevCounts, Manifest, TrainCounts
 from codiemb_pipeline.artifacts.ingest import task_of
 from codiemb_pipeline.assemble.contamination import Audit
-from codiemb_pipeline.assemble.dev_sets import dev_set
-from codiemb_pipeline.assemble.tokens import TextRegister, write_tokens
-from codiemb_pipeline.assemble.training_set import TrainingSet, source_examples
+from codiemb_pipeline.assemble.examples import source_examples
+from codiemb_pipeline.assemble.model_input import TextRegister, TrainingSet, dev_set, write_tokens
 from codiemb_pipeline.encoder.checkpoint import base_folder, load_tokenizer, weights_digest
 from codiemb_pipeline.encoder.compatibility import (
     SETTINGS_FINGERPRINT,
