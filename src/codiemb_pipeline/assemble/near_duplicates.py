@@ -1,4 +1,7 @@
-"""Finds, among texts held in an index, those equal or nearly equal to a text: keys, and MinHash with LSH (datasketch).
+"""Finds texts of an index that are equal or nearly equal to a text: keys, and MinHash with LSH (datasketch).
+
+Case, punctuation, spaces and width do not count: a text's key (``texts.text_key``) has none of them. Near duplicates
+differ by a light edit, one word or a few characters, or share most of their character n-grams.
 
 Every match is verified: candidates of LSH are compared n-gram by n-gram and, if needed, word by word. ``recall`` bounds
 the share of matches that are missed. Texts with a high threshold are indexed apart from those with a low one: they need
@@ -10,21 +13,37 @@ Memory grows with the index alone, 10 to 30 KiB a text, however many texts are l
 from __future__ import annotations
 
 import math
+import re
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 import numpy as np
+from rapidfuzz.distance import Levenshtein
 
-from codiemb_pipeline.assemble.light_edits import Shape, jaccards, lightly_edited, shape_of
-from codiemb_pipeline.params.assemble import AuditParams
+from codiemb_pipeline.params.assemble import AuditParams, GramParams
+from codiemb_pipeline.texts import text_key
 
 if TYPE_CHECKING:
     from datasketch import MinHash, MinHashLSH
 
 LEVELS = 4  # parts of the index by threshold
 REMEMBERED = 1 << 18  # texts whose matches are remembered: documents come again and again
+
+# Scripts in which one character writes a syllable or a word: Hangul, Han, kana and related ones.
+SYLLABLES = (
+    (0x1100, 0x11FF), (0x2E80, 0xA4CF), (0xA960, 0xA97F), (0xAC00, 0xD7FF), (0xF900, 0xFAFF), (0x1B000, 0x1B16F),
+    (0x20000, 0x3FFFF),
+)  # fmt: skip
+EDGES = np.array([edge for first, last in SYLLABLES for edge in (first, last + 1)], dtype=np.uint32)
+_RANGES = "".join(f"{chr(first)}-{chr(last)}" for first, last in SYLLABLES)
+WORD_OR_SYLLABLE = re.compile(f"[^\\W_{_RANGES}]+|[{_RANGES}]")
+SYLLABLE = re.compile(f"[{_RANGES}]")
+HALF = 0.5  # least similarity after one changed character
+BITS = 21  # of a code point, so that three fit one 64-bit number
 
 
 @dataclass(frozen=True)
@@ -109,11 +128,11 @@ class TextIndex:
         shapes, hashes = zip(*(self._near_rows[row] for row in rows), strict=True)
         similarities = jaccards(shape.grams, [other.grams for other in shapes])
         thresholds = np.minimum([other.threshold for other in shapes], shape.threshold)
-        for place in np.flatnonzero(similarities >= thresholds):
-            enough = similarities[place] >= self._params.threshold.highest
-            if enough or lightly_edited(shape, shapes[place], self._params):
-                estimate = (hashes[place] == minhash.hashvalues).mean()
-                yield Duplicate(rows[place], float(similarities[place]), float(estimate))
+        for index in np.flatnonzero(similarities >= thresholds):
+            enough = similarities[index] >= self._params.threshold.highest
+            if enough or lightly_edited(shape, shapes[index], self._params):
+                estimate = (hashes[index] == minhash.hashvalues).mean()
+                yield Duplicate(rows[index], float(similarities[index]), float(estimate))
 
     def _minhash(self, shape: Shape) -> MinHash:
         minhash = self._blank.copy()
@@ -133,3 +152,112 @@ def bands_for(similarity: float, recall: float, permutations: int) -> tuple[int,
         if bands * width <= permutations:
             return bands, width
     return permutations, 1
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What is compared of a text.
+
+    Attributes:
+        key: the text's key.
+        words: its words and syllables; empty for texts so long that a changed word does not matter.
+        grams: its different n-grams as sorted numbers, uint64 (n,).
+        threshold: least Jaccard similarity after a light edit; ``None`` where only equality counts.
+    """
+
+    key: str
+    words: tuple[str, ...]
+    grams: np.ndarray
+    threshold: float | None
+
+
+def shape_of(text: str, params: AuditParams) -> Shape:
+    """Return the n-grams of ``text`` and the threshold for its length."""
+    key = text_key(text)
+    words = tuple(WORD_OR_SYLLABLE.findall(unicodedata.normalize("NFKC", text).casefold()))
+    codes = np.frombuffer(key.encode("utf-32-le"), dtype="<u4")
+    # A code point lies in one of the ranges if an odd number of their edges are not above it.
+    syllables = np.searchsorted(EDGES, codes, side="right") % 2 == 1
+    grams = _grams(codes, syllables, params.ngram)
+    threshold = _threshold(words, len(grams), syllables.any(), params)
+    is_short = threshold is not None and threshold < params.threshold.highest
+    return Shape(key, words if is_short else (), grams, threshold)
+
+
+def jaccards(grams: np.ndarray, others: list[np.ndarray]) -> np.ndarray:
+    """Return the Jaccard similarity of ``grams`` and each other set, float64 (others,); sets are sorted, none is empty."""
+    sizes = np.array([len(other) for other in others])
+    everything = np.concatenate(others)
+    nearest = np.minimum(np.searchsorted(grams, everything), len(grams) - 1)
+    shared = np.add.reduceat(grams[nearest] == everything, np.cumsum(sizes) - sizes, dtype=np.int64)
+    return shared / (len(grams) + sizes - shared)
+
+
+def lightly_edited(shape: Shape, other: Shape, params: AuditParams) -> bool:
+    """Return whether ``other`` is ``shape`` with a few characters or one word replaced, inserted or deleted.
+
+    The word must be less than half of the text: two words and two others that share one are different texts.
+    """
+    most = params.threshold.characters
+    if Levenshtein.distance(shape.key, other.key, score_cutoff=most) <= most:
+        return True
+    first, second = shape.words, other.words
+    start = _common(first, second)
+    end = _common(first[start:][::-1], second[start:][::-1])
+    return all(
+        2 * len(rest) < len(words) and (len(rest) <= 1 or _is_one_word(rest, params.threshold.word_syllables))
+        for words in (first, second)
+        for rest in [words[start : len(words) - end]]
+    )
+
+
+def _common(first: tuple[str, ...], second: tuple[str, ...]) -> int:
+    """Return the number of equal words at the start."""
+    return sum(1 for _ in takewhile(lambda both: both[0] == both[1], zip(first, second, strict=False)))
+
+
+def _is_one_word(words: tuple[str, ...], most_syllables: int) -> bool:
+    return len(words) <= most_syllables and all(SYLLABLE.match(word) for word in words)
+
+
+def _grams(codes: np.ndarray, syllables: np.ndarray, ngram: GramParams) -> np.ndarray:
+    """Return the n-grams of a key: all short ones made of syllables only, and a long one from every other position."""
+    found, covered = [], np.zeros(len(codes), dtype=bool)
+    for length in range(1, ngram.syllables + 1):
+        packed = _windows(codes, length)
+        covered = np.ones(len(packed), dtype=bool)
+        for start in range(length):
+            covered &= syllables[start : start + len(packed)]
+        found.append(packed[covered])
+    long = _windows(codes, ngram.letters)
+    started = np.zeros(len(codes), dtype=bool)
+    started[: len(covered)] = covered
+    return np.unique(np.concatenate([*found, long[~started[: len(long)]]]))
+
+
+def _windows(codes: np.ndarray, length: int) -> np.ndarray:
+    """Return each ``length`` code points in a row as one number; numbers of different lengths are different."""
+    count = max(0, len(codes) - length + 1)
+    packed = np.zeros(count, dtype=np.uint64)
+    for start in range(length):
+        packed = packed << np.uint64(BITS) | codes[start : start + count].astype(np.uint64)
+    return packed
+
+
+def _threshold(words: tuple[str, ...], grams: int, has_syllables: bool, params: AuditParams) -> float | None:
+    """Return the Jaccard similarity after the heaviest light edit, from ``lowest`` to ``highest``.
+
+    An edit that replaces ``k`` of ``m`` n-grams leaves ``(m - k) / (m + k)``. A single word has no near duplicate (a
+    changed letter makes another word), nor has a text so short that one changed character leaves less than ``HALF``.
+    """
+    limits = params.threshold
+    letters = [len(word) for word in words if not SYLLABLE.match(word)]
+    lengths = [params.ngram.letters] if letters else range(1, params.ngram.syllables + 1)
+    word = max([*letters, limits.word_syllables if has_syllables else 0])
+    # A run of c characters is part of c + n - 1 n-grams.
+    one, one_word = (sum(run + length - 1 for length in lengths) for run in (1, word))
+    left = [(grams - taken) / (grams + taken) for taken in (one, one_word, limits.characters * one)]
+    single_word = len(letters) == 1 and not has_syllables
+    if single_word or left[0] < HALF:
+        return None
+    return min(max(min(left), limits.lowest), limits.highest)
