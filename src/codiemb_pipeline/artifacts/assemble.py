@@ -17,9 +17,9 @@ Beside the folder lies ``contamination.json`` (:class:`Contamination`).
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from pydantic import Field
@@ -224,10 +224,27 @@ class TrainingArrays:
 
 
 @dataclass(frozen=True)
-class DevRetrieval:
-    """Held-out retrieval: text ids of queries and documents, and qrels by row (R, 3)."""
+class DevSet:
+    """A held-out set of source ``name``: arrays, each in a file of its own."""
 
     name: str
+
+    def write(self, folder: Path) -> None:
+        """Write below ``folder``/<name>."""
+        (folder / self.name).mkdir(parents=True, exist_ok=True)
+        for field in fields(self)[1:]:
+            np.save(folder / self.name / f"{field.name}.npy", getattr(self, field.name))
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Read what :meth:`write` wrote to ``folder``."""
+        return cls(folder.name, *(np.load(folder / f"{field.name}.npy") for field in fields(cls)[1:]))
+
+
+@dataclass(frozen=True)
+class DevRetrieval(DevSet):
+    """Held-out retrieval: text ids of queries and documents, int64, and qrels by row, int64 (R, 3)."""
+
     queries: np.ndarray
     documents: np.ndarray
     qrels: np.ndarray
@@ -236,20 +253,11 @@ class DevRetrieval:
         """Return the ids of its texts, each once."""
         return np.unique(np.concatenate([self.queries, self.documents]))
 
-    def write(self, folder: Path) -> None:
-        """Write below ``folder``/<name>."""
-        target = folder / self.name
-        target.mkdir(parents=True, exist_ok=True)
-        np.save(target / "queries.npy", np.asarray(self.queries, dtype=np.int64))
-        np.save(target / "documents.npy", np.asarray(self.documents, dtype=np.int64))
-        np.save(target / "qrels.npy", np.asarray(self.qrels, dtype=np.int64).reshape(-1, 3))
-
 
 @dataclass(frozen=True)
-class DevPairs:
-    """Held-out similarity: text ids of pairs (n, 2) and gold (n,)."""
+class DevPairs(DevSet):
+    """Held-out similarity: text ids of pairs, int64 (n, 2), and gold, float32 (n,)."""
 
-    name: str
     pairs: np.ndarray
     gold: np.ndarray
 
@@ -257,21 +265,8 @@ class DevPairs:
         """Return the ids of its texts, each once."""
         return np.unique(self.pairs)
 
-    def write(self, folder: Path) -> None:
-        """Write below ``folder``/<name>."""
-        target = folder / self.name
-        target.mkdir(parents=True, exist_ok=True)
-        np.save(target / "pairs.npy", np.asarray(self.pairs, dtype=np.int64).reshape(-1, 2))
-        np.save(target / "gold.npy", np.asarray(self.gold, dtype=np.float32))
-
 
 def read_dev(folder: Path) -> list[DevRetrieval | DevPairs]:
     """Read all dev sets below ``folder``, by name."""
-    sets: list[DevRetrieval | DevPairs] = []
-    for entry in sorted(path for path in folder.iterdir() if path.is_dir()) if folder.exists() else []:
-        if (entry / "pairs.npy").exists():
-            sets.append(DevPairs(entry.name, np.load(entry / "pairs.npy"), np.load(entry / "gold.npy")))
-        else:
-            arrays = (np.load(entry / f"{part}.npy") for part in ("queries", "documents", "qrels"))
-            sets.append(DevRetrieval(entry.name, *arrays))
-    return sets
+    entries = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.exists() else []
+    return [(DevPairs if (entry / "pairs.npy").exists() else DevRetrieval).read(entry) for entry in entries]

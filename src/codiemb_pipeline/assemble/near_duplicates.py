@@ -185,7 +185,7 @@ def shape_of(text: str, params: AuditParams) -> Shape:
 
 
 def jaccards(grams: np.ndarray, others: list[np.ndarray]) -> np.ndarray:
-    """Return the Jaccard similarity of ``grams`` and each other set, float64 (others,); sets are sorted, none is empty."""
+    """Return the Jaccard similarity of ``grams`` and each of ``others``, float64 (others,); sorted, none empty."""
     sizes = np.array([len(other) for other in others])
     everything = np.concatenate(others)
     nearest = np.minimum(np.searchsorted(grams, everything), len(grams) - 1)
