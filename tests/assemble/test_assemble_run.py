@@ -1,11 +1,14 @@
 """The stage from tables on disk to files on disk."""
 
+import json
+import random
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny_run import make_model_input, tiny_params, write_sources
 
-from codiemb_pipeline.artifacts.assemble import TokenStore, TrainingArrays, read_dev
+from codiemb_pipeline.artifacts.assemble import Manifest, TokenStore, TrainingArrays, read_dev
 from codiemb_pipeline.artifacts.ingest import PairTables, read_pairs
 from codiemb_pipeline.assemble.examples import source_examples
 from codiemb_pipeline.assemble.run import assemble
@@ -118,3 +121,21 @@ def test_a_source_without_training_rows_is_named(run, sources):
 
 def test_no_dev_sources_are_fine(run):
     assert read_dev(run(dev_sources=[]) / "dev") == []
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_repeated_texts_in_the_files_never_reach_assemble_as_an_error(seed, tiny_encoder_folder, tmp_path):
+    """Ingest and mine remove what assemble refuses, except positives of equal text, which it drops."""
+    draw = random.Random(seed)
+    words = ["dog", "cat", "bird", "the dog", "a cat", "old house"]
+    forms = [form for word in words for form in (word, word.title(), f"{word}!", f" {word} ")]
+    raw = write_sources(tmp_path / "raw")
+    with (raw / "retrieval.jsonl").open("a") as file:
+        for _ in range(60):
+            row = {"query": draw.choice(forms), "pos": draw.choices(forms, k=3), "neg": draw.choices(forms, k=4)}
+            file.write(json.dumps(row) + "\n")
+    with (raw / "pairs.tsv").open("a") as file:
+        file.writelines(f"{draw.choice(forms)}\t{draw.choice(forms)}\t{draw.randint(0, 5)}\n" for _ in range(60))
+    (tmp_path / "data").mkdir()
+    out = make_model_input(tiny_params(raw, tiny_encoder_folder), tmp_path / "data")
+    assert Manifest.read(out / "manifest.json").train["tags"].dropped["positives_repeated"] > 0
