@@ -18,9 +18,8 @@ from mini_benchmarks import (
     write_retrieval_folder,
 )
 
-from codiemb_pipeline.benchmarks.places import place_of
 from codiemb_pipeline.benchmarks.registry import BENCHMARKS
-from codiemb_pipeline.benchmarks.tables import open_rows
+from codiemb_pipeline.benchmarks.tables import location_of, open_rows
 from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.locations import folder_digest
 
@@ -37,19 +36,19 @@ def folders(tmp_path: Path) -> dict[str, Path]:
 
 
 def test_a_folder_holds_what_was_written(folders: dict[str, Path]):
-    rows = open_rows(place_of("T2Retrieval", str(folders["T2Retrieval"])))
+    rows = open_rows(location_of("T2Retrieval", str(folders["T2Retrieval"])))
     queries, corpus, qrels = mini_retrieval(0)
     assert rows.size == MINI_SIZES["retrieval"]
-    assert rows.judged_queries == queries[:-1]  # the last one has no judgement
+    assert rows.scored_queries == queries[:-1]  # the last one has no judgement
     joined = [(document, f"{title} {text}".strip()) for document, title, text in corpus]
     assert list(rows.documents()) == joined
-    assert {(q, d, score) for q, row in rows.judgements.items() for d, score in row.items()} == set(qrels)
+    assert {(q, d, score) for q, row in rows.qrels.items() for d, score in row.items()} == set(qrels)
 
 
 def test_gold_is_in_zero_to_one_on_every_scale(folders: dict[str, Path]):
     for name, place in (("STSB", 12), ("AFQMC", 13), ("QBQTC", 14)):
         high = BENCHMARKS[name].score_range[1]
-        rows = open_rows(place_of(name, str(folders[name])))
+        rows = open_rows(location_of(name, str(folders[name])))
         assert rows.gold() == [score / high for *_, score in mini_pairs(place, high)]
         assert list(rows.texts()) == [pair[:2] for pair in mini_pairs(place, high)]
 
@@ -68,22 +67,22 @@ def test_jsonl_and_number_ids_and_no_title_read_the_same(tmp_path: Path):
         for config, place in (("corpus", "corpus"), ("queries", "queries"), ("default", "qrels"))
     )
     (folder / "README.md").write_text(f"---\nconfigs:\n{configs}---\n")
-    rows = open_rows(place_of("CovidRetrieval", str(folder)))
+    rows = open_rows(location_of("CovidRetrieval", str(folder)))
     assert list(rows.documents()) == [("1", "the dog"), ("2", "a cat")]
-    assert (rows.judged_queries, rows.judgements) == ([("7", "dog")], {"7": {"1": 1}})
+    assert (rows.scored_queries, rows.qrels) == ([("7", "dog")], {"7": {"1": 1}})
 
 
 def test_a_missing_folder_is_named_with_its_parameter(tmp_path: Path):
     with pytest.raises(InputError, match=r"evaluate\.benchmarks\.LCQMC\.path: expected an existing path.*nowhere"):
-        place_of("LCQMC", str(tmp_path / "nowhere"))
+        location_of("LCQMC", str(tmp_path / "nowhere"))
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match=r"evaluate\.benchmarks\.LCQMC\.path: expected a folder"):
-        place_of("LCQMC", str(tmp_path / "file"))
+        location_of("LCQMC", str(tmp_path / "file"))
 
 
 def test_without_a_network_the_message_says_how_to_point_at_a_folder():
     with pytest.raises(InputError) as caught:
-        open_rows(place_of("DuRetrieval", None))
+        open_rows(location_of("DuRetrieval", None))
     message = str(caught.value)
     parts = [
         "benchmark DuRetrieval",
@@ -100,7 +99,7 @@ def test_without_a_network_the_message_says_how_to_point_at_a_folder():
 def test_what_the_hub_s_cache_holds_is_read_without_a_network(name: str, prepared: Path, tmp_path: Path):
     folder = write_mini_benchmarks(tmp_path / "hub", [name])[name]
     fill_hub_cache(prepared, name, folder, BENCHMARKS[name].revision)
-    place = place_of(name, None)
+    place = location_of(name, None)
     assert place.revision == BENCHMARKS[name].revision
     assert open_rows(place).size == MINI_SIZES[BENCHMARKS[name].type]
 
@@ -110,7 +109,7 @@ def test_another_revision_in_the_hub_s_cache_is_refused(prepared: Path, tmp_path
     folder = write_mini_benchmarks(tmp_path / "hub", ["LCQMC"])["LCQMC"]
     fill_hub_cache(prepared, "LCQMC", folder, "0" * 40)
     with pytest.raises(InputError, match=r"LCQMC.*the cache holds another revision.*0000000"):
-        open_rows(place_of("LCQMC", None))
+        open_rows(location_of("LCQMC", None))
 
 
 def test_a_folder_named_as_on_the_hub_is_not_taken_for_it(
@@ -118,15 +117,15 @@ def test_a_folder_named_as_on_the_hub_is_not_taken_for_it(
 ):
     monkeypatch.chdir(tmp_path / "hub")
     with pytest.raises(InputError, match=r"evaluate\.benchmarks\.STSB\.path: .*mteb/STSB would be read instead"):
-        place_of("STSB", None)
-    assert place_of("STSB", "mteb/STSB").folder == folders["STSB"]
+        location_of("STSB", None)
+    assert location_of("STSB", "mteb/STSB").folder == folders["STSB"]
 
 
 def test_another_benchmark_s_folder_is_refused(folders: dict[str, Path]):
     with pytest.raises(InputError, match=r"T2Retrieval: expected a README.*found configs default"):
-        open_rows(place_of("T2Retrieval", str(folders["STSB"])))
+        open_rows(location_of("T2Retrieval", str(folders["STSB"])))
     with pytest.raises(InputError, match=r"LCQMC: expected columns.*the data set has splits validation"):
-        open_rows(place_of("LCQMC", str(folders["AFQMC"])))
+        open_rows(location_of("LCQMC", str(folders["AFQMC"])))
 
 
 def test_a_single_split_of_another_name_is_not_scored(tmp_path: Path):
@@ -136,37 +135,37 @@ def test_a_single_split_of_another_name_is_not_scored(tmp_path: Path):
     other = dataclasses.replace(BENCHMARKS["DuRetrieval"], split="train")
     write_retrieval_folder(tmp_path / "du", other, *mini_retrieval(2))
     with pytest.raises(InputError, match=r"DuRetrieval: .*default has splits train"):
-        open_rows(place_of("DuRetrieval", str(tmp_path / "du")))
+        open_rows(location_of("DuRetrieval", str(tmp_path / "du")))
 
 
 def test_a_missing_column_is_named(tmp_path: Path):
     (tmp_path / "bq").mkdir()
     (tmp_path / "bq" / "test.jsonl").write_text('{"sentence1": "a", "sentence2": "b", "label": 1}\n')
     with pytest.raises(InputError, match=r"BQ: .*lacks score; found columns sentence1, sentence2, label"):
-        open_rows(place_of("BQ", str(tmp_path / "bq")))
+        open_rows(location_of("BQ", str(tmp_path / "bq")))
 
 
 def test_a_file_that_is_none_is_named_with_the_reason(folders: dict[str, Path]):
     (folders["STSB"] / "data" / "test-00000-of-00001.parquet").write_bytes(b"no parquet")
     with pytest.raises(InputError, match=r"STSB: .*Parquet magic bytes not found"):
-        open_rows(place_of("STSB", str(folders["STSB"])))
+        open_rows(location_of("STSB", str(folders["STSB"])))
 
 
 def test_without_a_judged_query_there_is_nothing_to_score(tmp_path: Path):
     queries, corpus, _ = mini_retrieval(2)
     write_retrieval_folder(tmp_path / "du", BENCHMARKS["DuRetrieval"], queries, corpus, [("q99", "d1", 1)])
     with pytest.raises(InputError, match=r"DuRetrieval: .*'queries': 0, 'documents': 40"):
-        open_rows(place_of("DuRetrieval", str(tmp_path / "du")))
+        open_rows(location_of("DuRetrieval", str(tmp_path / "du")))
 
 
 def test_a_score_off_the_scale_and_a_missing_text_are_refused(tmp_path: Path):
     """The public test set of AFQMC has -1 for every label."""
     write_pairs_folder(tmp_path / "bq", BENCHMARKS["BQ"], {"test": [("a", "b", 1), ("c", "d", -1)]})
     with pytest.raises(InputError, match=r"BQ: .*row 2: score: expected 0 to 1, found -1"):
-        open_rows(place_of("BQ", str(tmp_path / "bq")))
+        open_rows(location_of("BQ", str(tmp_path / "bq")))
     write_pairs_folder(tmp_path / "pawsx", BENCHMARKS["PAWSX"], {"test": [("a", None, 1), ("c", "d", 0)]})
     with pytest.raises(InputError, match=r"PAWSX: .*no sentence2 in 1 of 2 rows"):
-        open_rows(place_of("PAWSX", str(tmp_path / "pawsx")))
+        open_rows(location_of("PAWSX", str(tmp_path / "pawsx")))
 
 
 def test_judged_documents_that_are_not_in_the_corpus_are_counted_and_said(
@@ -174,17 +173,17 @@ def test_judged_documents_that_are_not_in_the_corpus_are_counted_and_said(
 ):
     queries, corpus, qrels = mini_retrieval(2)
     write_retrieval_folder(tmp_path / "du", BENCHMARKS["DuRetrieval"], queries, corpus[1:], qrels)
-    open_rows(place_of("DuRetrieval", str(tmp_path / "du")))
-    assert [record.args[1:] for record in caplog.records if "judged documents" in record.msg] == [(1, "d0")]
+    open_rows(location_of("DuRetrieval", str(tmp_path / "du")))
+    assert [record.args[1:] for record in caplog.records if "documents of its qrels" in record.msg] == [(1, "d0")]
 
 
 def test_the_revision_of_a_folder_is_that_of_its_files_wherever_it_lies(folders: dict[str, Path], tmp_path: Path):
-    here = place_of("STSB", str(folders["STSB"])).revision
+    here = location_of("STSB", str(folders["STSB"])).revision
     assert here.startswith("local-")
     copy = shutil.copytree(folders["STSB"], tmp_path / "copy")
     (copy / ".cache").mkdir()
     (copy / ".cache" / "lock").touch()
-    assert place_of("STSB", str(copy)).revision == here
+    assert location_of("STSB", str(copy)).revision == here
     before = folder_digest(copy)
     with (copy / "README.md").open("a") as card:
         card.write(" ")

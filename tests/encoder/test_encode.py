@@ -62,8 +62,8 @@ def test_padding_does_not_change_a_vector(encoder: Encoder) -> None:
 
 def test_equal_texts_get_equal_vectors_and_are_encoded_once(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
-    whole = encode.batch_of
-    monkeypatch.setattr(encode, "batch_of", lambda rows, *rest: sizes.append(len(rest[1])) or whole(rows, *rest))
+    whole = encode.pad
+    monkeypatch.setattr(encode, "pad", lambda rows, *rest: sizes.append(len(rows)) or whole(rows, *rest))
     embeddings = encode_texts(encoder, TEXTS, tokens_per_chunk=1000)
     assert sum(sizes) == len(set(TEXTS))
     assert torch.equal(embeddings[1], embeddings[3])

@@ -94,7 +94,7 @@ def test_what_the_export_cannot_say_is_said_in_words(tiny_decoder_folder: Path, 
     encoder.tokenizer.backend.backend_tokenizer.post_processor = processors.BertProcessing(("<unk>", 1), ("<s>", 2))
     save_encoder(encoder, tmp_path)
     (said,) = json.loads((tmp_path / "codiemb.json").read_text())["sentence_transformers_differs"]
-    assert said == "append '</s>' yourself, as the last token after the cut"
+    assert said == "append '</s>' yourself, as the last token after truncation"
     again = load_encoder(encoder.params, tmp_path)
     assert again.tokenizer.tokenize(TEXTS) == encoder.tokenizer.tokenize(TEXTS)
 

@@ -207,7 +207,7 @@ def test_a_saved_encoder_gives_the_same_vectors_and_bytes(kind: str, folder: Pat
         assert str(folder.parent).encode() not in content, name
 
 
-DIFFERS = "behind a prompt: it leaves out as many tokens as the prompt has alone"
+DIFFERS = "with a prompt: sentence-transformers skips as many tokens"
 
 
 @pytest.mark.parametrize("in_pooling", [True, False])

@@ -13,9 +13,14 @@ from safetensors.torch import load_file, save_file
 from torch.nn.functional import normalize
 
 from codiemb_pipeline.artifacts.assemble import TokenStore
-from codiemb_pipeline.encoder.checkpoint import copy_encoder_files, load_encoder, save_encoder, weights_digest
+from codiemb_pipeline.encoder.checkpoint import (
+    copy_encoder_files,
+    first_projection,
+    load_encoder,
+    save_encoder,
+    weights_digest,
+)
 from codiemb_pipeline.encoder.encode import encode_ids, encode_texts
-from codiemb_pipeline.encoder.projection import first_projection
 from codiemb_pipeline.encoder.tokens import pad
 from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.params.encoder import ProjectionParams

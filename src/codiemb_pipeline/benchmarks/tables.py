@@ -1,55 +1,134 @@
-"""A benchmark's rows, opened through ``datasets`` from the hub or a folder: mapped from disk, never held as a whole.
+"""A benchmark's data set, on the hub at the pinned revision or in a folder of the same layout, and its rows.
 
-The same calls as mteb's, so that both share one prepared copy below ``HF_HOME``.
+Rows are opened through ``datasets`` with the same calls as mteb's, so that both share one prepared copy below
+``HF_HOME``; they are mapped from disk, never held as a whole.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from codiemb_pipeline.benchmarks.places import Place
+from codiemb_pipeline.benchmarks.registry import BenchmarkSpec, spec_of
 from codiemb_pipeline.errors import InputError
+from codiemb_pipeline.locations import folder_digest, resolve
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 logger = logging.getLogger(__name__)
 
+LAYOUTS = {
+    "retrieval": "a README.md whose configs are corpus (_id, title, text), queries (_id, text) and default "
+    "(query-id, corpus-id, score), each with split {split!r}, as parquet or jsonl",
+    "sts": "columns sentence1, sentence2 and score in split {split!r}, as parquet or jsonl",
+}
 ROWS_AT_ONCE = 1000
 
 
 @dataclass(frozen=True)
+class Location:
+    """Where a benchmark is read from.
+
+    Attributes:
+        spec: the benchmark.
+        folder: of the data set; ``None`` for the hub.
+        copy_of: the commit that a folder is known to be a copy of, or ``None``.
+    """
+
+    spec: BenchmarkSpec
+    folder: Path | None
+    copy_of: str | None = None
+
+    @property
+    def path(self) -> str:
+        """The folder, or the id on the hub: what ``datasets`` and mteb call the path."""
+        return str(self.folder or self.spec.hub_id)
+
+    @cached_property
+    def revision(self) -> str:
+        """The pinned commit of the hub; for a folder its ``copy_of``, or ``local-`` and a digest of its files."""
+        if self.folder is None:
+            return self.spec.revision
+        return self.copy_of or f"local-{folder_digest(self.folder)[:32]}"
+
+    def unreadable(self, reason: object) -> InputError:
+        """Return the error for data that can't be read or has another layout."""
+        name, field = self.spec.name, f"evaluate.benchmarks.{self.spec.name}.path"
+        text = _described(reason) if isinstance(reason, BaseException) else str(reason)
+        layout = LAYOUTS[self.spec.type].format(split=self.spec.split)
+        if self.folder is not None:
+            return InputError(f"params.yaml: {field}: benchmark {name}: expected {layout}; {self.folder}: {text}")
+        no_network = os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
+        offline = " (HF_HUB_OFFLINE is set: only the cache is read)" if no_network else ""
+        return InputError(
+            f"benchmark {name}: cannot read data set {self.spec.hub_id} at revision {self.spec.revision} from the hub"
+            f"{offline}: {text}. Without a network, set {field} in params.yaml to a folder that holds the data set: "
+            f"{layout}"
+        )
+
+
+def location_of(name: str, path: str | None, copy_of: str | None = None) -> Location:
+    """Return the location of benchmark ``name``, given its ``path`` and ``revision`` in params.yaml.
+
+    Raises:
+        InputError: the folder does not exist, or ``datasets`` would read a folder here instead of the hub.
+    """
+    spec, field = spec_of(name), f"evaluate.benchmarks.{name}.path"
+    if path is None:
+        if Path(spec.hub_id).exists():
+            raise InputError(
+                f"params.yaml: {field}: {Path(spec.hub_id).absolute()} would be read instead of the hub; "
+                f"set the path to it, or move it away"
+            )
+        return Location(spec, None)
+    folder = resolve(path, field=field).absolute()
+    if not folder.is_dir():
+        raise InputError(f"params.yaml: {field}: expected a folder, found a file at {folder}")
+    return Location(spec, folder, copy_of)
+
+
+def _described(error: BaseException) -> str:
+    """Return the kind and first line of an error and of its causes, where ``datasets`` puts the reason."""
+    text = f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
+    return f"{text} ({_described(error.__cause__)})" if error.__cause__ else text
+
+
+@dataclass(frozen=True)
 class RetrievalRows:
-    """Queries, documents and judgements of a retrieval benchmark.
+    """Queries, documents and qrels of a retrieval benchmark.
 
     Attributes:
         queries: columns ``id``, ``text``.
         corpus: columns ``id``, ``text``, and ``title`` if there is one.
-        judgements: score by document by query; the only part that is held in memory.
+        qrels: relevance by document by query; held in memory.
     """
 
     queries: Dataset
     corpus: Dataset
-    judgements: dict[str, dict[str, int]]
+    qrels: dict[str, dict[str, int]]
 
     @cached_property
-    def judged_queries(self) -> list[tuple[str, str]]:
-        """Id and text of the queries that have a judgement, in order: those mteb asks."""
+    def scored_queries(self) -> list[tuple[str, str]]:
+        """Id and text of the queries that have qrels, in order: mteb skips the others."""
         found = ((str(query), text) for query, text in rows_of(self.queries, "id", "text"))
-        return [(query, text) for query, text in found if query in self.judgements]
+        return [(query, text) for query, text in found if query in self.qrels]
 
     def documents(self) -> Iterator[tuple[str, str]]:
         """Yield id and text of every document, title and text joined as mteb joins them."""
-        yield from documents_of(self.corpus)
+        columns = [column for column in ("id", "title", "text") if column in self.corpus.column_names]
+        for document, *title, text in rows_of(self.corpus, *columns):
+            yield str(document), " ".join([*filter(None, title), text]).strip()
 
     @property
     def size(self) -> dict[str, int]:
-        """Numbers of queries asked and of documents."""
-        return {"queries": len(self.judged_queries), "documents": len(self.corpus)}
+        """Numbers of scored queries and of documents."""
+        return {"queries": len(self.scored_queries), "documents": len(self.corpus)}
 
 
 @dataclass(frozen=True)
@@ -74,8 +153,14 @@ class PairRows:
         return {"pairs": len(self.pairs)}
 
 
-def open_rows(place: Place) -> RetrievalRows | PairRows:
-    """Open the scored split of the benchmark at ``place``.
+def rows_of(table: Dataset, *columns: str) -> Iterator[tuple[Any, ...]]:
+    """Yield the rows of a table as tuples of ``columns``, read block by block."""
+    for block in table.select_columns(list(columns)).with_format("arrow").iter(ROWS_AT_ONCE):
+        yield from zip(*(block[column].to_pylist() for column in columns), strict=True)
+
+
+def open_rows(location: Location) -> RetrievalRows | PairRows:
+    """Open the scored split of the benchmark at ``location``.
 
     Raises:
         InputError: the network, a file, a config, a split, a column or all rows are missing; names the benchmark.
@@ -84,97 +169,70 @@ def open_rows(place: Place) -> RetrievalRows | PairRows:
 
     datasets.disable_progress_bars()
     try:
-        found = _open_retrieval(place) if place.spec.type == "retrieval" else _open_pairs(place)
+        found = _open_retrieval(location) if location.spec.type == "retrieval" else _open_pairs(location)
     except InputError:
         raise
-    except Exception as error:  # the hub, the network and every file format have errors of their own
-        raise place.unreadable(error) from error
+    except Exception as error:  # the hub, the network and every file format raise errors of their own
+        raise location.unreadable(error) from error
     if not all(found.size.values()):
-        raise place.unreadable(f"found {found.size}")
+        raise location.unreadable(f"found {found.size}")
     return found
 
 
-def rows_of(table: Dataset, *columns: str) -> Iterator[tuple[Any, ...]]:
-    """Yield the rows of a table as tuples of ``columns``, read block by block."""
-    for block in table.select_columns(list(columns)).with_format("arrow").iter(ROWS_AT_ONCE):
-        yield from zip(*(block[column].to_pylist() for column in columns), strict=True)
-
-
-def documents_of(corpus: Dataset) -> Iterator[tuple[str, str]]:
-    """Yield id and text of documents, title and text joined as mteb joins them."""
-    if "title" not in corpus.column_names:
-        yield from ((str(document), text.strip()) for document, text in rows_of(corpus, "id", "text"))
-        return
-    for document, title, text in rows_of(corpus, "id", "title", "text"):
-        yield str(document), f"{title} {text}".strip() if title else text.strip()
-
-
-def _open_retrieval(place: Place) -> RetrievalRows:
+def _open_retrieval(location: Location) -> RetrievalRows:
     from datasets import get_dataset_config_names
 
-    configs = get_dataset_config_names(place.path, place.revision)  # of a cached data set not all, without a network
-    qrels = next((name for name in ("default", "qrels") if name in configs), None)
-    if place.folder is not None and (qrels is None or not {"corpus", "queries"} <= set(configs)):
-        raise place.unreadable(f"found configs {', '.join(configs)}")
-    judged = _load(place, qrels or "default", ("query-id", "corpus-id", "score"), own_split=True)
-    judgements: dict[str, dict[str, int]] = {}
-    for query, document, score in rows_of(judged, "query-id", "corpus-id", "score"):
-        judgements.setdefault(str(query), {})[str(document)] = int(score)
-    queries, corpus = (_with_id(_load(place, config, ("text",)), place, config) for config in ("queries", "corpus"))
-    rows = RetrievalRows(queries, corpus, judgements)
+    configs = get_dataset_config_names(location.path, location.revision)  # offline, some of the cached ones are missing
+    config = next((name for name in ("default", "qrels") if name in configs), None)
+    if location.folder is not None and (config is None or not {"corpus", "queries"} <= set(configs)):
+        raise location.unreadable(f"found configs {', '.join(configs)}")
+    scores = _load(location, config or "default", ("query-id", "corpus-id", "score"), own_split=True)
+    qrels: dict[str, dict[str, int]] = {}
+    for query, document, score in rows_of(scores, "query-id", "corpus-id", "score"):
+        qrels.setdefault(str(query), {})[str(document)] = int(score)
+    queries, corpus = (_load(location, config, ("id", "text")) for config in ("queries", "corpus"))
     known = {str(document) for (document,) in rows_of(corpus, "id")}
-    unknown = {document for judged in judgements.values() for document in judged} - known
-    if unknown:
+    if unknown := {document for relevances in qrels.values() for document in relevances} - known:
         logger.warning(
-            "benchmark %s: %d of its judged documents are not in the corpus, so that no model can find them (%s ...)",
-            place.spec.name, len(unknown), min(unknown),
+            "benchmark %s: %d documents of its qrels are not in the corpus, so that no model can find them (%s ...)",
+            location.spec.name, len(unknown), min(unknown),
         )  # fmt: skip
-    return rows
+    return RetrievalRows(queries, corpus, qrels)
 
 
-def _open_pairs(place: Place) -> PairRows:
-    pairs = _load(place, None, ("sentence1", "sentence2", "score"), own_split=True)
-    rows = PairRows(pairs, place.spec.score_range)
+def _open_pairs(location: Location) -> PairRows:
+    pairs = _load(location, None, ("sentence1", "sentence2", "score"), own_split=True)
+    rows = PairRows(pairs, location.spec.score_range)
     for number, gold in enumerate(rows.gold(), start=1):
         if not 0 <= gold <= 1:
             score, (low, high) = pairs[number - 1]["score"], rows.score_range
-            raise place.unreadable(f"row {number}: score: expected {low} to {high}, found {score}")
+            raise location.unreadable(f"row {number}: score: expected {low} to {high}, found {score}")
     return rows
 
 
-def _load(place: Place, config: str | None, columns: tuple[str, ...], *, own_split: bool = False) -> Dataset:
-    """Load one table of the scored split; a table that has but one split may name it otherwise, unless ``own_split``.
+def _load(location: Location, config: str | None, columns: tuple[str, ...], *, own_split: bool = False) -> Dataset:
+    """Load one table of the scored split. Unless ``own_split``, the only split of a table may have another name.
 
-    ``own_split`` is stricter than mteb, which would score whatever single split it finds.
+    mteb is less strict: it scores any single split.
     """
     from datasets import get_dataset_split_names, load_dataset
 
-    splits = get_dataset_split_names(place.path, config, revision=place.revision)
-    split = place.spec.split if place.spec.split in splits or own_split or len(splits) != 1 else splits[0]
+    table_name = config or "the data set"
+    splits = get_dataset_split_names(location.path, config, revision=location.revision)
+    split = location.spec.split if location.spec.split in splits or own_split or len(splits) != 1 else splits[0]
     if split not in splits:
-        raise place.unreadable(f"{config or 'the data set'} has splits {', '.join(splits)}")
-    table = load_dataset(place.path, config, split=split, revision=place.revision)
-    missing = [column for column in columns if column not in table.column_names]
-    if missing:
+        raise location.unreadable(f"{table_name} has splits {', '.join(splits)}")
+    table = load_dataset(location.path, config, split=split, revision=location.revision)
+    if "_id" in table.column_names:
+        table = table.rename_column("_id", "id")
+    if missing := [column for column in columns if column not in table.column_names]:
         found = ", ".join(table.column_names)
-        raise place.unreadable(f"{config or 'the data set'} lacks {', '.join(missing)}; found columns {found}")
+        raise location.unreadable(f"{table_name} lacks {', '.join(missing)}; found columns {found}")
     for column in [*columns, *({"title"} & set(table.column_names))]:  # mteb fails on a title that is null
         if nulls := table.data.column(column).null_count:
-            raise place.unreadable(f"{config or 'the data set'} has no {column} in {nulls} of {len(table)} rows")
-    _check_revision(place, table)
-    return table
-
-
-def _check_revision(place: Place, table: Dataset) -> None:
-    """Refuse another revision than the pinned one: offline, ``datasets`` takes the latest it has in its cache."""
+            raise location.unreadable(f"{table_name} has no {column} in {nulls} of {len(table)} rows")
     files = [str(file["filename"]) for file in table.cache_files]
-    if place.folder is None and files and not any(place.spec.revision in file for file in files):
-        raise place.unreadable(f"the cache holds another revision ({files[0]})")
-
-
-def _with_id(table: Dataset, place: Place, config: str) -> Dataset:
-    if "_id" in table.column_names:
-        return table.rename_column("_id", "id")
-    if "id" not in table.column_names:
-        raise place.unreadable(f"{config} has no _id; found columns {', '.join(table.column_names)}")
+    if location.folder is None and files and not any(location.spec.revision in file for file in files):
+        # Offline, ``datasets`` takes the latest revision in its cache.
+        raise location.unreadable(f"the cache holds another revision ({files[0]})")
     return table

@@ -1,30 +1,24 @@
-"""The texts of a benchmark, one after another: what a training text must not be. Reads no embedding and no mteb.
-
-Memory is bounded by the ids of the judged documents; texts pass through.
-"""
+"""The texts of a benchmark, which training texts must not repeat; corpora are streamed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import pyarrow.parquet as pq
+import pandas as pd
 
-from codiemb_pipeline.artifacts.ingest import read_pairs
-from codiemb_pipeline.benchmarks.places import place_of
-from codiemb_pipeline.benchmarks.tables import PairRows, RetrievalRows, open_rows
+from codiemb_pipeline.artifacts.ingest import read_pairs, read_retrieval
+from codiemb_pipeline.benchmarks.tables import PairRows, RetrievalRows, location_of, open_rows
 from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.params.evaluate import Benchmark, LocalRetrieval, LocalSTS, MtebBenchmark
 from codiemb_pipeline.texts import pair_key
 
-ROWS_AT_ONCE = 10_000
-
 
 @dataclass(frozen=True)
 class BenchmarkText:
-    """One query, judged document or pair of a benchmark.
+    """One query, relevant document or pair of a benchmark.
 
     Attributes:
         kind: ``query``, ``document`` or ``pair``.
@@ -38,69 +32,55 @@ class BenchmarkText:
 
 
 def benchmark_texts(name: str, entry: Benchmark, sources: Path) -> Iterator[BenchmarkText]:
-    """Yield every query, every document with a positive judgement, and every pair of benchmark ``name``.
+    """Yield every query, every document with a positive relevance, and every pair of benchmark ``name``.
 
     Args:
         name: of the benchmark.
         entry: its definition in params.yaml, ``evaluate.benchmarks``.
-        sources: what ``ingest`` wrote, for benchmarks made of a source.
+        sources: the output of ``ingest``, for benchmarks made of a source.
 
     Raises:
         InputError: the data can't be read; names the benchmark.
     """
     if isinstance(entry, MtebBenchmark):
-        yield from _of_mteb(open_rows(place_of(name, entry.path, entry.revision)))
-    elif isinstance(entry, LocalRetrieval):
-        yield from _of_source(name, entry, sources)
-    else:
-        pairs = pairs_of(entry, sources)
-        for row in pairs.itertuples(index=False):
-            yield BenchmarkText("pair", str(row.pair_id), (row.text_a, row.text_b))
+        yield from _of_mteb(open_rows(location_of(name, entry.path, entry.revision)))
+        return
+    try:
+        yield from _of_retrieval(entry, sources) if isinstance(entry, LocalRetrieval) else _of_pairs(entry, sources)
+    except InputError as error:
+        raise InputError(f"params.yaml: evaluate.benchmarks.{name}: {error}") from error
 
 
-def pairs_of(entry: LocalSTS, sources: Path) -> Any:
-    """Return the pairs a similarity benchmark of a source scores: its split, less those it leaves out; a table."""
+def pairs_of(entry: LocalSTS, sources: Path) -> pd.DataFrame:
+    """Return the pairs that a similarity benchmark of a source scores: its split without the pairs of other sources."""
     pairs = read_pairs(sources, entry.source).of_split(entry.split)
-    keys = [pair_key(a, b) for a, b in zip(pairs["text_a"], pairs["text_b"], strict=True)]
-    known: set[tuple[str, str]] = set()
-    for other in entry.without_pairs_of:
-        table = read_pairs(sources, other).pairs
-        known |= {pair_key(a, b) for a, b in zip(table["text_a"], table["text_b"], strict=True)}
-    return pairs[[key not in known for key in keys]].reset_index(drop=True)
+    known = {key for other in entry.without_pairs_of for key in _keys(read_pairs(sources, other).pairs)}
+    return pairs[[key not in known for key in _keys(pairs)]].reset_index(drop=True)
+
+
+def _keys(pairs: pd.DataFrame) -> list[tuple[str, str]]:
+    return [pair_key(a, b) for a, b in zip(pairs["text_a"], pairs["text_b"], strict=True)]
 
 
 def _of_mteb(rows: RetrievalRows | PairRows) -> Iterator[BenchmarkText]:
     if isinstance(rows, PairRows):
-        for number, pair in enumerate(rows.texts()):
-            yield BenchmarkText("pair", str(number), pair)
+        yield from (BenchmarkText("pair", str(index), pair) for index, pair in enumerate(rows.texts()))
         return
-    for query, text in rows.judged_queries:
+    yield from (BenchmarkText("query", query, (text,)) for query, text in rows.scored_queries)
+    relevant = {document for scores in rows.qrels.values() for document, score in scores.items() if score > 0}
+    yield from (BenchmarkText("document", id, (text,)) for id, text in rows.documents() if id in relevant)
+
+
+def _of_retrieval(entry: LocalRetrieval, sources: Path) -> Iterator[BenchmarkText]:
+    tables = read_retrieval(sources, entry.source)
+    queries = tables.of_split(entry.split)
+    for query, text in zip(queries["query_id"], queries["text"], strict=True):
         yield BenchmarkText("query", query, (text,))
-    relevant = {document for judged in rows.judgements.values() for document, score in judged.items() if score > 0}
-    for document, text in rows.documents():
-        if document in relevant:
-            yield BenchmarkText("document", document, (text,))
+    relevant = set(tables.qrels["doc_id"][tables.qrels["query_id"].isin(queries["query_id"])])
+    documents = zip(tables.document_ids, tables.document_texts(), strict=True)
+    yield from (BenchmarkText("document", id, (text,)) for id, text in documents if id in relevant)
 
 
-def _of_source(name: str, entry: LocalRetrieval, sources: Path) -> Iterator[BenchmarkText]:
-    folder = sources / entry.source
-    if not (folder / "queries.parquet").exists():
-        raise InputError(
-            f"params.yaml: evaluate.benchmarks.{name}: ingest has written no retrieval source {entry.source!r}"
-        )
-    asked: set[str] = set()
-    for query, text, split in _stream(folder / "queries.parquet", "query_id", "text", "split"):
-        if split == entry.split:
-            asked.add(query)
-            yield BenchmarkText("query", query, (text,))
-    judged = _stream(folder / "qrels.parquet", "query_id", "doc_id", "relevance")
-    relevant = {document for query, document, relevance in judged if query in asked and relevance > 0}
-    for document, title, text in _stream(folder / "corpus.parquet", "doc_id", "title", "text"):
-        if document in relevant:
-            yield BenchmarkText("document", document, (f"{title.strip()} {text.strip()}".strip(),))
-
-
-def _stream(file: Path, *columns: str) -> Iterator[tuple[Any, ...]]:
-    with pq.ParquetFile(file) as opened:
-        for block in opened.iter_batches(ROWS_AT_ONCE, columns=list(columns)):
-            yield from zip(*(block[column].to_pylist() for column in columns), strict=True)
+def _of_pairs(entry: LocalSTS, sources: Path) -> Iterator[BenchmarkText]:
+    for row in pairs_of(entry, sources).itertuples(index=False):
+        yield BenchmarkText("pair", str(row.pair_id), (row.text_a, row.text_b))
