@@ -110,5 +110,5 @@ def test_a_backbone_that_errs_on_the_left_is_refused(tiny_encoder_params: Any, t
         def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> Any:
             return super().forward(input_ids=input_ids, attention_mask=attention_mask)
 
-    with pytest.raises(InputError, match=r"encoder\.padding_side: .*Untold):
+    with pytest.raises(InputError, match=r"encoder\.padding_side: .*Untold"):
         must_count_positions(Untold.from_pretrained(tiny_encoder_folder).eval(), tiny_encoder_folder, 0)

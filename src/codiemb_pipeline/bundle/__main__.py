@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from codiemb_pipeline.bundle.gather import gather
-from codiemb_pipeline.bundle.manifest import Manifest, check_files
+from codiemb_pipeline.bundle.use import Manifest, check_files
 from codiemb_pipeline.command import run
 from codiemb_pipeline.profiles import PARAMS_FILE, read_params, read_profile
 

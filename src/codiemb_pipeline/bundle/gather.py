@@ -1,6 +1,6 @@
-"""Makes a bundle: fetches or finds all that params.yaml asks for, copies it, and lists it with its SHA-256.
+"""Makes a bundle: all that params.yaml asks for is fetched or found, copied, and listed with its SHA-256.
 
-A bundle has another name until it is whole. Downloads stay in the hub's cache, so a second attempt goes on there.
+A bundle gets its name when it is complete. Downloads stay in the hub's cache, where another attempt finds them.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from typing import Any
 
 import yaml
 
-from codiemb_pipeline.benchmarks.places import place_of
-from codiemb_pipeline.bundle.manifest import Entry, Manifest, files_of
-from codiemb_pipeline.bundle.use import asked_of, bundled_sections
+from codiemb_pipeline.benchmarks.tables import location_of
+from codiemb_pipeline.bundle.use import MANIFEST, BundledFile, Entry, Manifest, asked_of, bundled_sections
 from codiemb_pipeline.encoder.checkpoint import base_folder
 from codiemb_pipeline.errors import InputError, PipelineError
 from codiemb_pipeline.ingest.sources import locate
+from codiemb_pipeline.jsonl import write_json
+from codiemb_pipeline.locations import file_sha256
 from codiemb_pipeline.params import Params
 from codiemb_pipeline.plan.requirements import Resource, required_resources
 
@@ -34,15 +35,16 @@ def gather(values: dict[str, Any], made_for: str, out: Path) -> Manifest:
         out: must not exist.
 
     Raises:
-        InputError: ``out`` exists, or resources are not available; names all of them. Nothing is left behind but the
-            hub's cache.
+        InputError: ``out`` exists, or resources are not available; names all of them, and leaves nothing but the hub's
+            cache.
     """
     if out.exists():
         raise InputError(f"{out}: expected no such folder yet; name another, or delete it")
     params = Params.parse({**values, "bundle": None})
-    sections = bundled_sections(values)
     found, missing = [], []
-    for resource, ((kind, name), section) in zip(required_resources(params), sections.items(), strict=True):
+    for resource, ((kind, name), section) in zip(
+        required_resources(params), bundled_sections(values).items(), strict=True
+    ):
         try:
             found.append((resource, name, asked_of(kind, section), _path_of(resource, params)))
         except PipelineError as error:
@@ -52,26 +54,26 @@ def gather(values: dict[str, Any], made_for: str, out: Path) -> Manifest:
     draft = out.with_name(f".{out.name}.draft")
     shutil.rmtree(draft, ignore_errors=True)
     manifest = Manifest(made_for=made_for, entries=[_copied(*parts, draft) for parts in found])
-    manifest.write(draft)
+    write_json(draft / MANIFEST, manifest.model_dump(mode="json"))
     draft.rename(out)
     return manifest
 
 
 def _path_of(resource: Resource, params: Params) -> Path:
-    """Return where a resource lies on this machine, fetched from the hub if need be."""
+    """Return where a resource is on this machine, after fetching it from the hub if needed."""
     if resource.kind == "encoder":
         return base_folder(params.encoder)
     if resource.kind == "source":
         return locate(resource.name, params.ingest.sources[resource.name]).path
-    place = place_of(resource.name, resource.path)
-    if place.folder is not None:
-        return place.folder
+    location = location_of(resource.name, resource.path)
+    if location.folder is not None:
+        return location.folder
     from huggingface_hub import snapshot_download
 
     try:
         return Path(snapshot_download(resource.hub_id, repo_type="dataset", revision=resource.revision))
     except Exception as error:
-        raise place.unreadable(error) from error
+        raise location.unreadable(error) from error
 
 
 def _copied(resource: Resource, name: str, asked: dict[str, Any], path: Path, bundle: Path) -> Entry:
@@ -84,8 +86,9 @@ def _copied(resource: Resource, name: str, asked: dict[str, Any], path: Path, bu
         shutil.copy(path, target / path.name)
     else:
         shutil.copytree(path, target, ignore=shutil.ignore_patterns(".*", "__pycache__"))
-    for copied in target.rglob("*"):
-        os.chmod(copied, 0o755 if copied.is_dir() else 0o644)  # a package's files may be read-only
+    copies = sorted(target.rglob("*"))
+    for copy in copies:
+        os.chmod(copy, 0o755 if copy.is_dir() else 0o644)  # a package's files may be read-only
     return Entry(
         kind=resource.kind,
         name=name,
@@ -95,12 +98,16 @@ def _copied(resource: Resource, name: str, asked: dict[str, Any], path: Path, bu
         hub_id=resource.hub_id,
         revision=resource.revision,
         licence=resource.licence or licence_of(path),
-        files=files_of(target),
+        files=[
+            BundledFile(path=copy.relative_to(target).as_posix(), bytes=copy.stat().st_size, sha256=file_sha256(copy))
+            for copy in copies
+            if copy.is_file()
+        ],
     )
 
 
 def licence_of(folder: Path) -> str | None:
-    """Return the licence that a folder's card (README.md) states, ``None`` when it states none."""
+    """Return the licence that a folder's card (README.md) states, or ``None``."""
     card = folder / "README.md"
     text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
     if not text.startswith("---"):

@@ -1,10 +1,10 @@
 """The steps, tokens, memory and disk of a run, given the number of examples of each source.
 
-Memory and disk are sums of sizes; no GPU and no weights are needed. Per parameter, in bytes: 4 for the weight, 4 for
-the gradient, 8 for AdamW's moments; with DDP 4 more for the buckets of gradients; with FSDP these 16 are shared by the
-processes, and 12 are for gathered weights, gradients and their buffer; under bf16 autocast 2 more for the cast weight.
-Per token and layer, what back-propagation keeps: Korthikanti et al. 2022 (arXiv 2205.05198), equation 1, without the
-attention scores, which fused attention does not keep.
+Memory and disk are sums of sizes; neither GPU nor weights are needed. Bytes per parameter: 4 for the weight, 4 for the
+gradient, 8 for AdamW's moments; DDP adds 4 for its buckets of gradients; FSDP shares the 16 among the processes and
+adds 12 for gathered weights, gradients and their buffer; bf16 autocast adds 2 for the cast weight. Bytes per token and
+layer: what back-propagation keeps, by Korthikanti et al. 2022 (arXiv 2205.05198), equation 1, without the attention
+scores, which fused attention does not keep.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Budget:
 
     Attributes:
         steps_per_epoch, steps: optimiser updates.
-        drawn: examples that one epoch draws on all processes, by source.
+        drawn: examples of an epoch on all processes, by source.
         tokens: of the whole run, on all processes.
         tokens_at_once: padded tokens that one process encodes at once with gradient.
     """
@@ -48,12 +48,12 @@ def run_budget(counts: Sequence[ExampleCount], max_length: int, train: TrainPara
 
     Args:
         counts: of the sources.
-        max_length: taken as the length of every text of a source whose lengths are not known.
+        max_length: the length of every text of a source whose lengths are unknown.
         train: the ``train`` section.
         processes: on all machines.
 
     Raises:
-        InputError: the sources do not fill a batch, or the sampler asks for steps that they do not give.
+        InputError: the sources do not fill a batch, or have too few examples for the sampler.
     """
     stops = np.cumsum([count.examples for count in counts]).tolist()
     sources = [
@@ -85,7 +85,7 @@ def _tokens_of_example(count: ExampleCount, max_length: int, train: TrainParams)
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSize:
-    """The size of a backbone: layers of ``width`` with a feed-forward part, ``gated`` when that has a third matrix."""
+    """The size of a backbone; its feed-forward layers are ``gated`` if they have a third matrix."""
 
     parameters: int
     layers: int
@@ -95,20 +95,18 @@ class ModelSize:
 
 
 def model_size(params: EncoderParams, available: bool = True) -> ModelSize:
-    """Return the size of a backbone, from its configuration alone (on the hub, that is fetched when it is not cached).
+    """Return the size of a backbone from its configuration, which is fetched from the hub when it is not cached.
 
     Raises:
         InputError: the encoder is not ``available``, or no model can be built from its configuration.
     """
-    if not available:  # the hub would be asked again, with its own patience
+    if not available:  # the hub would be asked again, with a longer timeout
         enough = "a folder with its config.json and its own code is enough for the plan: set encoder.path to that"
         raise InputError(f"{params.path} is not available; {enough}")
     options = {"trust_remote_code": params.trust_remote_code}
     try:
-        if is_hub_id(params.path):
-            config = AutoConfig.from_pretrained(params.path, revision=params.revision, **options)
-        else:
-            config = AutoConfig.from_pretrained(base_folder(params), **options)
+        path = params.path if is_hub_id(params.path) else base_folder(params)
+        config = AutoConfig.from_pretrained(path, revision=params.revision, **options)
         with torch.device("meta"):
             backbone = AutoModel.from_config(config, **options)
     except Exception as error:  # whatever transformers, the hub or the model's own code raises
@@ -124,7 +122,7 @@ def model_size(params: EncoderParams, available: bool = True) -> ModelSize:
 
 
 def training_memory(size: ModelSize, train: TrainParams, *, processes: int, tokens: int) -> tuple[int, int]:
-    """Return the bytes of one process; the CUDA context, some hundred MB, comes on top.
+    """Return the bytes of one process without the CUDA context (some hundred MB).
 
     Args:
         size: of the backbone.
@@ -135,16 +133,13 @@ def training_memory(size: ModelSize, train: TrainParams, *, processes: int, toke
     Returns:
         Bytes of weights, gradients and optimiser state with their buffers; and of what back-propagation keeps.
     """
-    half = train.precision == "bf16"
-    per_parameter = 16.0
+    half, per_parameter = train.precision == "bf16", 16.0
     if processes > 1:
         per_parameter = 12 + 16 / processes if train.sharding == "fsdp" else 20.0
     model = int(size.parameters * (per_parameter + (2 if half else 0)))
-    layer = bytes_per_token(size, half=half)
-    if not train.gradient_checkpointing:
-        return model, tokens * size.layers * layer
-    layer_input = (2 if half else 4) * size.width
-    return model, tokens * (size.layers * layer_input + layer)
+    layer, layer_input = bytes_per_token(size, half=half), (2 if half else 4) * size.width
+    recomputed = train.gradient_checkpointing
+    return model, tokens * (size.layers * layer_input + layer if recomputed else size.layers * layer)
 
 
 def bytes_per_token(size: ModelSize, *, half: bool) -> int:
@@ -154,9 +149,9 @@ def bytes_per_token(size: ModelSize, *, half: bool) -> int:
 
 
 def disk_bytes(size: ModelSize, *, checkpoints: int, merged: int) -> int:
-    """Return the disk that float32 models take, in the workspace and in DVC's cache, and the optimiser's state once.
+    """Return the disk of float32 models, in the workspace and in DVC's cache, and of one optimiser state.
 
-    On file systems with reflinks the cache takes nothing more.
+    With reflinks the cache takes no disk of its own.
     """
     return (2 * 4 * (checkpoints + merged) + 8) * size.parameters
 

@@ -1,7 +1,7 @@
-"""The number of training examples of each source, from the best evidence there is.
+"""The number of training examples of each source, from the best evidence available.
 
 In this order: the examples that ``assemble`` wrote; the counts of ``ingest``; ``ingest`` itself, run here on small
-files; the number that the registry declares. What ``assemble`` removes is known only once it has run.
+files; the number that the registry declares. Only ``assemble`` knows how many examples it removes.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from codiemb_pipeline.schema import Task
 COUNTS = Path("data/02_intermediate/sources/counts.json")
 MODEL_INPUT = Path("data/05_model_input/examples")
 SMALL = 16 * 2**20
-"""Bytes of files, of all sources together, that are ingested to count them: a few seconds."""
-PACKED = {".gz": 4, ".zip": 4, ".parquet": 4}  # bytes that a byte of a compressed file stands for
+"""Bytes of the files, of all sources together, that are ingested to count them: a few seconds."""
+PACKED = {".gz": 4, ".zip": 4, ".parquet": 4}  # uncompressed bytes per compressed byte
 SAMPLE = 20_000  # examples per source whose lengths are averaged
 
 
@@ -41,7 +41,7 @@ class ExampleCount:
     Attributes:
         examples: queries or pairs.
         evidence: where the number comes from, in words.
-        approximate: whether it is only near the number, such as a share of a declared one.
+        approximate: whether the number is only close, such as a share of a declared one.
         lengths: mean tokens of queries (first texts), positives (second texts) and negatives, once assembled.
     """
 
@@ -56,12 +56,12 @@ class ExampleCount:
 def count_examples(
     params: Params, root: Path, written: Mapping[str, Any] | None = None
 ) -> tuple[list[ExampleCount], list[str]]:
-    """Return the counts of the sources trained on, and a sentence about each source whose count is unknown.
+    """Return the counts of the training sources, and a sentence about each source whose count is unknown.
 
     Args:
         params: all of params.yaml.
         root: the project's folder.
-        written: params.yaml as written. Results that ``dvc.lock`` records under other settings are ignored.
+        written: the content of params.yaml. Results that ``dvc.lock`` records under other settings are ignored.
     """
     names, changed = params.assemble.train_sources, _changed_sections(root, written or {})
     if not changed and (assembled := assembled_counts(root / MODEL_INPUT, names)):
@@ -72,7 +72,7 @@ def count_examples(
     for name in names:
         try:
             if name in ingested:
-                count = _of_ingest(name, ingested, "counted by ingest")
+                count = _of_ingest(name, ingested[name], "counted by ingest")
             elif (source := params.ingest.sources.get(name)) is None:
                 raise InputError("it is not among ingest.sources")
             elif (size := _bytes_of(source)) <= bytes_left:
@@ -83,8 +83,7 @@ def count_examples(
         except InputError as error:
             unknown.append(f"examples of {name}, which the plan leaves out: {error}")
             continue
-        cap = params.assemble.caps.get(name, count.examples)
-        if cap < count.examples:
+        if (cap := params.assemble.caps.get(name, count.examples)) < count.examples:
             evidence = f"{count.evidence}; cut by assemble.caps"
             count = replace(count, examples=cap, evidence=evidence, approximate=False)
         counts.append(count)
@@ -98,16 +97,12 @@ def assembled_counts(model_input: Path, names: Sequence[str]) -> list[ExampleCou
     arrays, store = TrainingArrays(model_input / "train"), TokenStore(model_input / "tokens")
     if [source.name for source in arrays.sources] != list(names):
         return None
-    return [
-        ExampleCount(
-            name=source.name,
-            task=source.task,
-            examples=source.stop - source.start,
-            evidence="as assembled",
-            lengths=_lengths(arrays, store, source),
-        )
-        for source in arrays.sources
-    ]
+    counts = []
+    for source in arrays.sources:
+        size, lengths = source.stop - source.start, _lengths(arrays, store, source)
+        name, task = source.name, source.task
+        counts.append(ExampleCount(name=name, task=task, examples=size, evidence="as assembled", lengths=lengths))
+    return counts
 
 
 def _lengths(arrays: TrainingArrays, store: TokenStore, source: SourceRange) -> tuple[float, float, float]:
@@ -132,16 +127,16 @@ def _changed_sections(root: Path, written: Mapping[str, Any]) -> set[str]:
     return {name for name, value in locked.items() if name in written and value not in (None, written[name])}
 
 
-def _of_ingest(name: str, sources: Mapping[str, SourceCounts], evidence: str) -> ExampleCount:
-    counted = sources[name]
+def _of_ingest(name: str, counted: SourceCounts, evidence: str) -> ExampleCount:
     return ExampleCount(name=name, task=counted.task, examples=counted.splits["train"], evidence=evidence)
 
 
 def _ingest_now(name: str, params: IngestParams) -> ExampleCount:
-    """Count by the stage's own code: only the reader knows which rows of a file are examples of the train split."""
+    """Count with the stage's own code: only its reader knows which rows of a file are examples of the train split."""
     with TemporaryDirectory() as folder:
         ingest_sources(params.model_copy(update={"sources": {name: params.sources[name]}}), Path(folder))
-        return _of_ingest(name, IngestCounts.read(Path(folder) / COUNTS.name).sources, "counted now, as ingest does")
+        counted = IngestCounts.read(Path(folder) / COUNTS.name).sources[name]
+        return _of_ingest(name, counted, "counted now, as ingest does")
 
 
 def _bytes_of(source: SourceParams) -> float:
@@ -152,15 +147,15 @@ def _bytes_of(source: SourceParams) -> float:
         path = resolve(source.path, field="path")
     except InputError:
         return math.inf
-    files = [path] if path.is_file() else [file for file in sorted(path.rglob("*")) if file.is_file()]
+    files = [file for file in [path, *path.rglob("*")] if file.is_file()]
     return sum(file.stat().st_size * PACKED.get(file.suffix, 1) for file in files)
 
 
 def _declared(name: str, source: SourceParams) -> ExampleCount:
     """Return the share of the registry's number that ``ingest`` puts into the train split.
 
-    ``limit`` applies before the split. With ``splits: null`` all examples count as train; held-out files then take a
-    part of the limit.
+    ``limit`` applies before the split. With ``splits: null`` all examples count as train, though held-out files then
+    use a part of the limit.
     """
     declared = TRAINING_SOURCES.get(source.registered)
     if declared is None:
