@@ -13,7 +13,6 @@ from codiemb_pipeline.encoder.compatibility import (
     check_compatible,
     settings_fingerprint,
     token_fingerprint,
-    tokenizer_digest,
 )
 from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.jsonl import read_json, write_json
@@ -104,16 +103,15 @@ def test_a_key_that_is_newer_than_a_stamp_counts_as_its_default(changed: Any, tm
 def test_the_hash_of_a_tokenizer_is_of_what_it_does_to_a_text(
     changed: Any, tiny_encoder_folder: Path, tiny_decoder_folder: Path, tmp_path: Path
 ) -> None:
-    tokenizer = load_tokenizer(changed())
-    first = tokenizer_digest(tokenizer)
+    def digest(**change: Any) -> str:
+        return token_fingerprint(load_tokenizer(changed(**change)))["tokenizer"]
+
+    tokenizer, first = load_tokenizer(changed()), digest()
     tokenizer.tokenize(["the dog " * 40])  # leaves its truncation behind
-    assert tokenizer_digest(tokenizer) == first
-    assert tokenizer_digest(load_tokenizer(changed(max_length=8))) == first
-    assert tokenizer_digest(load_tokenizer(changed(path=str(tiny_decoder_folder)))) != first
-    shutil.copytree(tiny_encoder_folder, tmp_path / "copy")
-    assert tokenizer_digest(load_tokenizer(changed(path=str(tmp_path / "copy")))) == first
-    state = read_json(tmp_path / "copy" / "tokenizer.json")
-    write_json(
-        tmp_path / "copy" / "tokenizer.json", {**state, "normalizer": {**state["normalizer"], "lowercase": False}}
-    )
-    assert tokenizer_digest(load_tokenizer(changed(path=str(tmp_path / "copy")))) != first
+    assert token_fingerprint(tokenizer)["tokenizer"] == first == digest(max_length=8)
+    assert digest(path=str(tiny_decoder_folder)) != first
+    copy = shutil.copytree(tiny_encoder_folder, tmp_path / "copy")
+    assert digest(path=str(copy)) == first
+    state = read_json(copy / "tokenizer.json")
+    write_json(copy / "tokenizer.json", {**state, "normalizer": {**state["normalizer"], "lowercase": False}})
+    assert digest(path=str(copy)) != first

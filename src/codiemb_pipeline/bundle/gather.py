@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from huggingface_hub.repocard import metadata_load
 
 from codiemb_pipeline.benchmarks.tables import location_of
 from codiemb_pipeline.bundle.use import MANIFEST, BundledFile, Entry, Manifest, asked_of, bundled_sections
@@ -42,9 +43,8 @@ def gather(values: dict[str, Any], made_for: str, out: Path) -> Manifest:
         raise InputError(f"{out}: expected no such folder yet; name another, or delete it")
     params = Params.parse({**values, "bundle": None})
     found, missing = [], []
-    for resource, ((kind, name), section) in zip(
-        required_resources(params), bundled_sections(values).items(), strict=True
-    ):
+    pairs = zip(required_resources(params), bundled_sections(values).items(), strict=True)
+    for resource, ((kind, name), section) in pairs:
         try:
             found.append((resource, name, asked_of(kind, section), _path_of(resource, params)))
         except PipelineError as error:
@@ -108,13 +108,8 @@ def _copied(resource: Resource, name: str, asked: dict[str, Any], path: Path, bu
 
 def licence_of(folder: Path) -> str | None:
     """Return the licence that a folder's card (README.md) states, or ``None``."""
-    card = folder / "README.md"
-    text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
-    if not text.startswith("---"):
-        return None
     try:
-        head = yaml.safe_load(text.split("---", 2)[1])
-    except (yaml.YAMLError, IndexError):
+        licence = (metadata_load(folder / "README.md") or {}).get("license")
+    except (OSError, ValueError, yaml.YAMLError):
         return None
-    licence = head.get("license") if isinstance(head, dict) else None
-    return None if licence is None else ", ".join(licence) if isinstance(licence, list) else str(licence)
+    return ", ".join(licence) if isinstance(licence, list) else licence and str(licence)

@@ -19,7 +19,7 @@ from torch import nn
 from transformers import AutoTokenizer
 
 from codiemb_pipeline import locations
-from codiemb_pipeline.encoder.backbone import hidden_size, load_backbone, must_count_positions
+from codiemb_pipeline.encoder.backbone import hidden_size, load_backbone, must_count_positions, prepare_own_code
 from codiemb_pipeline.encoder.compatibility import compare, embedding_settings
 from codiemb_pipeline.encoder.export import (
     IDENTITY,
@@ -30,7 +30,6 @@ from codiemb_pipeline.encoder.export import (
     weights_of,
     write_sentence_transformers_files,
 )
-from codiemb_pipeline.encoder.own_code import prepare_own_code
 from codiemb_pipeline.encoder.prompts import PromptBook
 from codiemb_pipeline.encoder.text_encoder import Encoder, TextEncoder
 from codiemb_pipeline.encoder.tokens import TextTokenizer
@@ -158,9 +157,9 @@ def save_encoder(encoder: Encoder, folder: Path, weights: Mapping[str, torch.Ten
         folder: created if missing.
         weights: those of ``encoder.model`` by name, where it does not hold them itself (it is sharded).
     """
+    weights = encoder.model.state_dict() if weights is None else weights
     folder.mkdir(parents=True, exist_ok=True)
-    parts = None if weights is None else weights_of(weights, "backbone")
-    encoder.model.backbone.save_pretrained(folder, state_dict=parts)
+    encoder.model.backbone.save_pretrained(folder, state_dict=weights_of(weights, "backbone"))
     backend = encoder.tokenizer.backend
     # Truncation that encoding has set would be written too, and the bytes depend on whether the encoder was used.
     backend.backend_tokenizer.no_truncation()

@@ -29,13 +29,16 @@ def embedding_settings(params: EncoderParams) -> dict[str, Any]:
 
 
 def token_fingerprint(tokenizer: TextTokenizer) -> dict[str, Any]:
-    """Return what token ids depend on beside the texts."""
-    params = tokenizer.params
+    """Return what token ids depend on beside the texts; vocabulary, normaliser and special tokens as a hash."""
+    params, backend = tokenizer.params, tokenizer.backend.backend_tokenizer
+    backend.no_truncation()  # encoding may have set either
+    backend.no_padding()
+    state = f"{backend.to_str()}{tokenizer.backend.eos_token_id}"
     return {
         "append_eos": params.append_eos,
         "max_length": params.max_length,
         "prompts": tokenizer.prompts.text_digest(),
-        "tokenizer": tokenizer_digest(tokenizer),
+        "tokenizer": hashlib.sha256(state.encode()).hexdigest(),
     }
 
 
@@ -44,14 +47,6 @@ def settings_fingerprint(tokenizer: TextTokenizer, base: str) -> dict[str, Any]:
     settings = embedding_settings(tokenizer.params)
     del settings["normalize"]  # does not change a cosine
     return {**settings, **token_fingerprint(tokenizer), "prompts": settings["prompts"], "weights": base}
-
-
-def tokenizer_digest(tokenizer: TextTokenizer) -> str:
-    """Return a hash of what turns a text into ids (vocabulary, normaliser, special tokens; not length or padding)."""
-    backend = tokenizer.backend.backend_tokenizer
-    backend.no_truncation()
-    backend.no_padding()
-    return hashlib.sha256(f"{backend.to_str()}{tokenizer.backend.eos_token_id}".encode()).hexdigest()
 
 
 def check_compatible(file: Path, wanted: Mapping[str, Any], *, what: str, stage: str) -> None:

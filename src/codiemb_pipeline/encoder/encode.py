@@ -63,15 +63,7 @@ def encode_ids(
     tokens_per_chunk: int,
     progress: str | None = None,
 ) -> torch.Tensor:
-    """Return the embeddings of tokenised texts, as :func:`encode_texts` does.
-
-    Args:
-        encoder: its mode (training or not) is restored.
-        store: the token ids.
-        texts: text ids, int64 (n,).
-        tokens_per_chunk: padded tokens per forward pass.
-        progress: label of a progress bar, or ``None`` for none.
-    """
+    """Return the embeddings of texts of a token store, given as text ids, int64 (n,); see :func:`encode_texts`."""
     unique, index = np.unique(texts, return_inverse=True)
 
     def encode(block: np.ndarray, done: Progress) -> torch.Tensor:
@@ -91,15 +83,9 @@ def encode_block(
     bf16: bool = False,
     done: Progress | None = None,
 ) -> torch.Tensor:
-    """Return the embeddings of the texts of one block, float32 (n, D) on the CPU.
+    """Return the embeddings of one block of texts, neighbours in length; see :func:`encode_texts`.
 
-    Args:
-        encoder: in evaluation mode.
-        texts: neighbours in length.
-        prefix: from the encoder's prompts.
-        tokens_per_chunk: padded tokens per forward pass.
-        bf16: multiply in bfloat16 (autocast).
-        done: called with the number of texts after each forward pass.
+    The encoder must be in evaluation mode. ``done`` is called with the number of texts after each forward pass.
     """
     rows, prompt_lengths = encoder.tokenize(texts, prefix)
     return _encode_rows(encoder, rows, prompt_lengths, tokens_per_chunk, done, bf16=bf16)

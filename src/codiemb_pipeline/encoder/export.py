@@ -34,21 +34,12 @@ def weights_of(weights: Mapping[str, torch.Tensor], part: str) -> dict[str, torc
     return {name.removeprefix(f"{part}."): tensor for name, tensor in weights.items() if name.startswith(f"{part}.")}
 
 
-def write_sentence_transformers_files(
-    encoder: Encoder, folder: Path, weights: Mapping[str, torch.Tensor] | None = None
-) -> None:
-    """Write modules, their settings and the named prompts beside weights and tokenizer.
-
-    Args:
-        encoder: the encoder to export.
-        folder: its folder.
-        weights: those of ``encoder.model`` by name, where it does not hold them itself.
-    """
+def write_sentence_transformers_files(encoder: Encoder, folder: Path, weights: Mapping[str, torch.Tensor]) -> None:
+    """Write modules, their settings and the named prompts; ``weights`` are those of ``encoder.model`` by name."""
     params, model = encoder.params, encoder.model
     modules = [("", "Transformer"), ("1_Pooling", "Pooling")]
     if model.projection is not None:
-        layer = model.projection.state_dict() if weights is None else weights_of(weights, "projection")
-        _save_dense(layer["weight"], layer["bias"], folder / PROJECTION_FOLDER)
+        _save_dense(weights["projection.weight"], weights["projection.bias"], folder / PROJECTION_FOLDER)
         modules.append((PROJECTION_FOLDER, "Dense"))
     if model.output_width < model.width:
         # Their own truncate_dim cuts after normalising; a layer that copies the first dimensions cuts before.
