@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -83,16 +85,9 @@ def test_a_missing_folder_is_named_with_its_parameter(tmp_path: Path):
 def test_without_a_network_the_message_says_how_to_point_at_a_folder():
     with pytest.raises(InputError) as caught:
         open_rows(location_of("DuRetrieval", None))
-    message = str(caught.value)
-    parts = [
-        "benchmark DuRetrieval",
-        "mteb/DuRetrieval",
-        BENCHMARKS["DuRetrieval"].revision,
-        "HF_HUB_OFFLINE is set",
-        "set evaluate.benchmarks.DuRetrieval.path in params.yaml to a folder",
-        "corpus (_id, title, text)",
-    ]
-    assert [part for part in parts if part not in message] == []
+    parts = ["mteb/DuRetrieval", BENCHMARKS["DuRetrieval"].revision, "HF_HUB_OFFLINE is set"]
+    parts += ["evaluate.benchmarks.DuRetrieval.path", "corpus (_id, title, text)"]
+    assert [part for part in parts if part not in str(caught.value)] == []
 
 
 @pytest.mark.parametrize("name", ["LCQMC", "T2Retrieval"])
@@ -121,54 +116,52 @@ def test_a_folder_named_as_on_the_hub_is_not_taken_for_it(
     assert location_of("STSB", "mteb/STSB").folder == folders["STSB"]
 
 
-def test_another_benchmark_s_folder_is_refused(folders: dict[str, Path]):
-    with pytest.raises(InputError, match=r"T2Retrieval: expected a README.*found configs default"):
-        open_rows(location_of("T2Retrieval", str(folders["STSB"])))
-    with pytest.raises(InputError, match=r"LCQMC: expected columns.*the data set has splits validation"):
-        open_rows(location_of("LCQMC", str(folders["AFQMC"])))
+def other_split(folder: Path) -> None:
+    """Write qrels with one split of another name, which mteb would score."""
+    write_retrieval_folder(folder, replace(BENCHMARKS["DuRetrieval"], split="train"), *mini_retrieval(2))
 
 
-def test_a_single_split_of_another_name_is_not_scored(tmp_path: Path):
-    """mteb would: it takes whatever single split of judgements it finds."""
-    import dataclasses
-
-    other = dataclasses.replace(BENCHMARKS["DuRetrieval"], split="train")
-    write_retrieval_folder(tmp_path / "du", other, *mini_retrieval(2))
-    with pytest.raises(InputError, match=r"DuRetrieval: .*default has splits train"):
-        open_rows(location_of("DuRetrieval", str(tmp_path / "du")))
-
-
-def test_a_missing_column_is_named(tmp_path: Path):
-    (tmp_path / "bq").mkdir()
-    (tmp_path / "bq" / "test.jsonl").write_text('{"sentence1": "a", "sentence2": "b", "label": 1}\n')
-    with pytest.raises(InputError, match=r"BQ: .*lacks score; found columns sentence1, sentence2, label"):
-        open_rows(location_of("BQ", str(tmp_path / "bq")))
-
-
-def test_a_file_that_is_none_is_named_with_the_reason(folders: dict[str, Path]):
-    (folders["STSB"] / "data" / "test-00000-of-00001.parquet").write_bytes(b"no parquet")
-    with pytest.raises(InputError, match=r"STSB: .*Parquet magic bytes not found"):
-        open_rows(location_of("STSB", str(folders["STSB"])))
-
-
-def test_without_a_judged_query_there_is_nothing_to_score(tmp_path: Path):
+def no_scored_query(folder: Path) -> None:
     queries, corpus, _ = mini_retrieval(2)
-    write_retrieval_folder(tmp_path / "du", BENCHMARKS["DuRetrieval"], queries, corpus, [("q99", "d1", 1)])
-    with pytest.raises(InputError, match=r"DuRetrieval: .*'queries': 0, 'documents': 40"):
-        open_rows(location_of("DuRetrieval", str(tmp_path / "du")))
+    write_retrieval_folder(folder, BENCHMARKS["DuRetrieval"], queries, corpus, [("q99", "d1", 1)])
 
 
-def test_a_score_off_the_scale_and_a_missing_text_are_refused(tmp_path: Path):
-    """The public test set of AFQMC has -1 for every label."""
-    write_pairs_folder(tmp_path / "bq", BENCHMARKS["BQ"], {"test": [("a", "b", 1), ("c", "d", -1)]})
-    with pytest.raises(InputError, match=r"BQ: .*row 2: score: expected 0 to 1, found -1"):
-        open_rows(location_of("BQ", str(tmp_path / "bq")))
-    write_pairs_folder(tmp_path / "pawsx", BENCHMARKS["PAWSX"], {"test": [("a", None, 1), ("c", "d", 0)]})
-    with pytest.raises(InputError, match=r"PAWSX: .*no sentence2 in 1 of 2 rows"):
-        open_rows(location_of("PAWSX", str(tmp_path / "pawsx")))
+def no_score(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "test.jsonl").write_text('{"sentence1": "a", "sentence2": "b", "label": 1}\n')
 
 
-def test_judged_documents_that_are_not_in_the_corpus_are_counted_and_said(
+def no_parquet(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "test-00000-of-00001.parquet").write_bytes(b"no parquet")
+
+
+def pairs(second: tuple[str, str | None, int], split: str = "test") -> Callable[[Path], None]:
+    return lambda folder: write_pairs_folder(folder, BENCHMARKS["BQ"], {split: [("a", "b", 1), second]})
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "reason"),
+    [
+        ("T2Retrieval", pairs(("c", "d", 0)), "expected a README.*found configs default"),
+        ("BQ", pairs(("c", "d", 0), "validation"), "expected columns.*the data set has splits validation"),
+        ("DuRetrieval", other_split, "default has splits train"),
+        ("DuRetrieval", no_scored_query, "'queries': 0, 'documents': 40"),
+        ("BQ", no_score, "lacks score; found columns sentence1, sentence2, label"),
+        ("BQ", no_parquet, "Parquet magic bytes not found"),
+        ("BQ", pairs(("c", "d", -1)), "row 2: score: expected 0 to 1, found -1"),  # as in AFQMC's public test set
+        ("BQ", pairs(("c", None, 0)), "no sentence2 in 1 of 2 rows"),
+    ],
+)
+def test_unusable_data_is_named_with_the_reason(
+    name: str, write: Callable[[Path], None], reason: str, tmp_path: Path
+) -> None:
+    write(tmp_path / "data")
+    with pytest.raises(InputError, match=f"{name}: .*{reason}"):
+        open_rows(location_of(name, str(tmp_path / "data")))
+
+
+def test_documents_of_qrels_that_are_not_in_the_corpus_are_counted_and_logged(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
     queries, corpus, qrels = mini_retrieval(2)

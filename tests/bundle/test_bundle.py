@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from mini_benchmarks import write_mini_benchmarks
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from tiny_run import tiny_params, write_sources
 
 from codiemb_pipeline.benchmarks.registry import BENCHMARKS

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from tiny_run import make_model_input, tiny_params, write_sources
 
 from codiemb_pipeline.assemble.training_set import choose
@@ -140,12 +137,6 @@ def test_results_made_under_other_settings_are_not_counted(tiny, tmp_path) -> No
     assert 0 < number < whole
 
 
-def test_the_quickstart_is_counted_without_a_run(tmp_path) -> None:
-    counts, unknown = count_examples(profile("quickstart"), tmp_path)
-    assert not unknown
-    assert [(count.name, count.examples) for count in counts] == [("semanlink", 1660), ("simlex999", 604)]
-
-
 def test_large_files_are_not_read_and_a_number_that_nobody_declares_is_unknown(tiny, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(example_counts, "SMALL", (tmp_path / "raw/retrieval.jsonl").stat().st_size)
     counts, unknown = count_examples(Params.parse(tiny), tmp_path)
@@ -168,16 +159,6 @@ def test_a_source_without_a_number_is_named_and_left_out(fault: str, tiny, tmp_p
     assert [count.name for count in counts] == ["tags"]
     assert len(unknown) == 1
     assert ("pairs.tsv" if fault == "unreadable file" else "words") in unknown[0]
-
-
-def test_the_counts_of_ingest_come_before_declared_numbers(tmp_path) -> None:
-    folder = tmp_path / "data/02_intermediate/sources"
-    folder.mkdir(parents=True)
-    ingested = {"bq": {"task": "sts", "splits": {"train": 99, "dev": 1, "test": 0}}}
-    (folder / "counts.json").write_text(json.dumps({"sources": ingested}))
-    numbers = numbers_of(read_profile("bge-large-zh", ROOT), tmp_path)
-    assert numbers["bq"] == (99, "counted by ingest")
-    assert numbers["lcqmc"][0] == BY_HAND["lcqmc"]
 
 
 @pytest.mark.parametrize("cap", [1, 10, 10**6])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,6 @@ import yaml
 from click.testing import CliRunner
 from huggingface_hub import constants
 from huggingface_hub.errors import LocalEntryNotFoundError
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from tiny_run import make_model_input, tiny_params, write_sources
 
 from codiemb_pipeline.params import Params
