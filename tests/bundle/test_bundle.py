@@ -11,7 +11,7 @@ from mini_benchmarks import write_mini_benchmarks
 from tiny_run import tiny_params, write_sources
 
 from codiemb_pipeline.benchmarks.registry import BENCHMARKS
-from codiemb_pipeline.bundle.gather import gather, licence_of
+from codiemb_pipeline.bundle.__main__ import gather, licence_of
 from codiemb_pipeline.bundle.use import Manifest, with_bundle
 from codiemb_pipeline.errors import InputError
 

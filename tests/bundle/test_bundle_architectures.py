@@ -19,7 +19,7 @@ from tiny_architectures import MAKERS
 from tiny_run import make_model_input, tiny_params, write_sources
 
 from codiemb_pipeline.benchmarks.registry import BENCHMARKS, METRICS, names_of
-from codiemb_pipeline.bundle.gather import gather
+from codiemb_pipeline.bundle.__main__ import gather
 from codiemb_pipeline.bundle.use import with_bundle
 from codiemb_pipeline.jsonl import read_json
 from codiemb_pipeline.params import Params

@@ -17,9 +17,8 @@ from codiemb_pipeline.assemble.training_set import choose
 from codiemb_pipeline.ingest.registry import TRAINING_SOURCES
 from codiemb_pipeline.ingest.run import ingest_sources
 from codiemb_pipeline.params import Params
-from codiemb_pipeline.plan import example_counts
-from codiemb_pipeline.plan.budget import run_budget
-from codiemb_pipeline.plan.example_counts import COUNTS, MODEL_INPUT, count_examples
+from codiemb_pipeline.plan import budget
+from codiemb_pipeline.plan.budget import COUNTS, MODEL_INPUT, count_examples, run_budget
 from codiemb_pipeline.profiles import read_profile
 
 ROOT = Path(__file__).parents[2]
@@ -38,10 +37,6 @@ BY_HAND = {  # declared, times the share of train in all four profiles of the pa
     "ocnli": 50437,
 }
 RETRIEVAL = ("t2ranking", "dureader", "mmarco_zh", "cmedqa2")
-
-
-def profile(name: str) -> Params:
-    return Params.parse(read_profile(name, ROOT))
 
 
 @pytest.fixture
@@ -64,7 +59,7 @@ def test_a_declared_number_has_a_reference() -> None:
 @pytest.mark.parametrize("name", PAPER)
 def test_the_papers_profiles_have_all_their_examples_before_anything_was_read(name: str, tmp_path: Path) -> None:
     """Dynamic sampling, nothing weighted: an epoch has as many steps as each source fills whole global batches."""
-    params = profile(name)
+    params = Params.parse(read_profile(name, ROOT))
     counts, unknown = count_examples(params, tmp_path)
     assert {count.name: count.examples for count in counts} == BY_HAND
     assert not unknown
@@ -138,7 +133,7 @@ def test_results_made_under_other_settings_are_not_counted(tiny, tmp_path) -> No
 
 
 def test_large_files_are_not_read_and_a_number_that_nobody_declares_is_unknown(tiny, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(example_counts, "SMALL", (tmp_path / "raw/retrieval.jsonl").stat().st_size)
+    monkeypatch.setattr(budget, "SMALL", (tmp_path / "raw/retrieval.jsonl").stat().st_size)
     counts, unknown = count_examples(Params.parse(tiny), tmp_path)
     assert [count.name for count in counts] == ["tags"]
     assert len(unknown) == 1

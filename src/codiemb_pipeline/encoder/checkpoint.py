@@ -151,11 +151,7 @@ def save_encoder(encoder: Encoder, folder: Path, weights: Mapping[str, torch.Ten
     """Write an encoder folder; the same weights and settings give the same bytes.
 
     ``codiemb.json`` lists under ``sentence_transformers_differs`` where that library computes other embeddings.
-
-    Args:
-        encoder: the encoder to write.
-        folder: created if missing.
-        weights: those of ``encoder.model`` by name, where it does not hold them itself (it is sharded).
+    ``weights`` are those of ``encoder.model`` by name, where it does not hold them itself (it is sharded).
     """
     weights = encoder.model.state_dict() if weights is None else weights
     folder.mkdir(parents=True, exist_ok=True)

@@ -15,13 +15,9 @@ from codiemb_pipeline.params.encoder import EncoderParams, PaddingSide
 
 @dataclass(frozen=True)
 class TextTokenizer:
-    """A Hugging Face tokenizer with our maximum length and prompts.
+    """A Hugging Face tokenizer (``backend``) with our maximum length and prompts.
 
-    Attributes:
-        backend: the tokenizer.
-        params: the ``encoder`` section.
-        prompts: rendered from it.
-        end_id: token id appended to every text; ``None`` to append none.
+    ``end_id`` is the token id appended to every text, ``None`` to append none.
     """
 
     backend: Any

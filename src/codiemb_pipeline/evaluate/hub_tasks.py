@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
-from codiemb_pipeline.benchmarks.tables import Location, PairRows, RetrievalRows, location_of, open_rows
+from codiemb_pipeline.benchmarks.data import Location, PairRows, RetrievalRows, location_of, open_rows
 from codiemb_pipeline.evaluate.benchmark import GOOD_GOLD
 from codiemb_pipeline.evaluate.cache import ResultCache
 from codiemb_pipeline.evaluate.per_item_scores import rounded

@@ -17,14 +17,15 @@ from codiemb_pipeline.locations import work_folder
 from codiemb_pipeline.params import Params, TrainParams
 from codiemb_pipeline.plan.budget import (
     Budget,
+    ExampleCount,
     ModelSize,
+    count_examples,
     disk_bytes,
     model_size,
     run_budget,
     training_flops,
     training_memory,
 )
-from codiemb_pipeline.plan.example_counts import ExampleCount, count_examples
 from codiemb_pipeline.plan.requirements import AvailabilityCheck, check_availability, required_resources
 from codiemb_pipeline.profiles import PARAMS_FILE, read_params
 
@@ -41,13 +42,7 @@ def main() -> None:
 
 
 def report_lines(params: Params, written: Mapping[str, Any], root: Path) -> Iterator[str]:
-    """Yield the plan.
-
-    Args:
-        params: all of params.yaml.
-        written: the content of the file, before a bundle's paths.
-        root: the project's folder.
-    """
+    """Yield the plan of the project in ``root``; ``written`` is params.yaml without a bundle's paths."""
     checks = check_availability(required_resources(params))
     counts, unknown = count_examples(params, root, written)
     yield "training"

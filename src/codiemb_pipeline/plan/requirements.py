@@ -21,15 +21,9 @@ TIMEOUT_S = 5.0
 
 @dataclass(frozen=True, kw_only=True)
 class Resource:
-    """The encoder, a source or a benchmark.
+    """The encoder (named by its path), a source or a benchmark; without ``path`` it comes from the hub.
 
-    Attributes:
-        kind: which of the three.
-        name: as in params.yaml; the encoder's path.
-        path: a file or folder, or ``package:...``; ``None`` for the hub.
-        hub_id, revision: on the hub; ``None`` where there is none.
-        licence: where the registry states one.
-        obstacle: why the hub can't provide it; empty if there is no known reason.
+    ``licence`` is the one that the registry states, ``obstacle`` a known reason why the hub can't provide it.
     """
 
     kind: Literal["encoder", "source", "benchmark"]
