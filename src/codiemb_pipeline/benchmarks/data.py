@@ -38,12 +38,9 @@ ROWS_AT_ONCE = 1000
 
 @dataclass(frozen=True)
 class Location:
-    """Where a benchmark is read from.
+    """Where a benchmark is read from: a folder, or the hub if ``folder`` is ``None``.
 
-    Attributes:
-        spec: the benchmark.
-        folder: of the data set; ``None`` for the hub.
-        copy_of: the commit that a folder is known to be a copy of, or ``None``.
+    ``copy_of`` is the commit that a folder is known to be a copy of.
     """
 
     spec: BenchmarkSpec
@@ -261,10 +258,7 @@ class BenchmarkText:
 def benchmark_texts(name: str, entry: Benchmark, sources: Path) -> Iterator[BenchmarkText]:
     """Yield every query, every document with a positive relevance, and every pair of benchmark ``name``.
 
-    Args:
-        name: of the benchmark.
-        entry: its definition in params.yaml, ``evaluate.benchmarks``.
-        sources: the output of ``ingest``, for benchmarks made of a source.
+    ``entry`` is its definition in params.yaml; ``sources`` is the output of ``ingest``, for benchmarks of a source.
 
     Raises:
         InputError: the data can't be read; names the benchmark.
@@ -273,7 +267,11 @@ def benchmark_texts(name: str, entry: Benchmark, sources: Path) -> Iterator[Benc
         yield from _of_mteb(open_rows(location_of(name, entry.path, entry.revision)))
         return
     try:
-        yield from _of_retrieval(entry, sources) if isinstance(entry, LocalRetrieval) else _of_pairs(entry, sources)
+        if isinstance(entry, LocalRetrieval):
+            yield from _of_retrieval(entry, sources)
+        else:
+            for row in pairs_of(entry, sources).itertuples(index=False):
+                yield BenchmarkText("pair", str(row.pair_id), (row.text_a, row.text_b))
     except InputError as error:
         raise InputError(f"params.yaml: evaluate.benchmarks.{name}: {error}") from error
 
@@ -306,8 +304,3 @@ def _of_retrieval(entry: LocalRetrieval, sources: Path) -> Iterator[BenchmarkTex
     relevant = set(tables.qrels["doc_id"][tables.qrels["query_id"].isin(queries["query_id"])])
     documents = zip(tables.document_ids, tables.document_texts(), strict=True)
     yield from (BenchmarkText("document", id, (text,)) for id, text in documents if id in relevant)
-
-
-def _of_pairs(entry: LocalSTS, sources: Path) -> Iterator[BenchmarkText]:
-    for row in pairs_of(entry, sources).itertuples(index=False):
-        yield BenchmarkText("pair", str(row.pair_id), (row.text_a, row.text_b))

@@ -22,7 +22,6 @@ from codiemb_pipeline.bundle.use import (
     BundledFile,
     Entry,
     Manifest,
-    asked_of,
     bundled_sections,
     check_files,
 )
@@ -86,10 +85,9 @@ def gather(values: dict[str, Any], made_for: str, out: Path) -> Manifest:
         raise InputError(f"{out}: expected no such folder yet; name another, or delete it")
     params = Params.parse({**values, "bundle": None})
     found, missing = [], []
-    pairs = zip(required_resources(params), bundled_sections(values).items(), strict=True)
-    for resource, ((kind, name), section) in pairs:
+    for resource, (_, name, asked, _) in zip(required_resources(params), bundled_sections(values), strict=True):
         try:
-            found.append((resource, name, asked_of(kind, section), _path_of(resource, params)))
+            found.append((resource, name, asked, _path_of(resource, params)))
         except PipelineError as error:
             missing.append(str(error))
     if missing:

@@ -93,8 +93,8 @@ def with_bundle(values: Mapping[str, Any], work: Path | None = None) -> dict[str
     manifest = Manifest.read(bundle)
     check_files(bundle, manifest, None if work is None else work / "bundle.json")
     held = {(entry.kind, entry.name): entry for entry in manifest.entries}
-    for (kind, name), section in bundled_sections(values).items():
-        entry, asked = held.get((kind, name)), asked_of(kind, section)
+    for kind, name, asked, section in bundled_sections(values):
+        entry = held.get((kind, name))
         if entry is None:
             found = f"no {kind} {name!r}{nearest(name, [other for of, other in held if of == kind])}"
         elif entry.asked != asked:
@@ -108,26 +108,17 @@ def with_bundle(values: Mapping[str, Any], work: Path | None = None) -> dict[str
     return values
 
 
-def bundled_sections(values: Mapping[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
-    """Return the sections of params.yaml that a bundle serves, by kind and name."""
-    sections = {("encoder", "encoder"): values["encoder"]}
-    sections |= {("source", name): source for name, source in values["ingest"]["sources"].items()}
+def bundled_sections(values: Mapping[str, Any]) -> list[tuple[str, str, dict[str, Any], dict[str, Any]]]:
+    """Return kind, name, what is asked for, and content of the sections of params.yaml that a bundle serves."""
+    sections = [("encoder", "encoder", values["encoder"])]
+    sections += [("source", name, source) for name, source in values["ingest"]["sources"].items()]
     benchmarks = values["evaluate"]["benchmarks"].items()
-    return sections | {("benchmark", name): entry for name, entry in benchmarks if entry.get("type") == "mteb"}
-
-
-def asked_of(kind: str, section: Mapping[str, Any]) -> dict[str, Any]:
-    """Return which data a section asks for."""
-    return {key: section.get(key) for key in ASKED[kind]}
+    sections += [("benchmark", name, entry) for name, entry in benchmarks if entry.get("type") == "mteb"]
+    return [(kind, name, {key: part.get(key) for key in ASKED[kind]}, part) for kind, name, part in sections]
 
 
 def check_files(bundle: Path, manifest: Manifest, seen: Path | None = None) -> None:
-    """Refuse a bundle in which a byte has changed.
-
-    Args:
-        bundle: its folder.
-        manifest: of the bundle.
-        seen: a JSON file that remembers checked files; see :class:`FileDigests`.
+    """Refuse a bundle in which a byte has changed; ``seen`` remembers checked files (:class:`FileDigests`).
 
     Raises:
         InputError: files are missing, changed, or not in the manifest; names the first ten.

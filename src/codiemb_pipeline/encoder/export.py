@@ -118,8 +118,11 @@ def export_differences(tokenizer: TextTokenizer, folder: Path) -> list[str]:
         return differences
     longest = params.max_length
     theirs = AutoTokenizer.from_pretrained(folder, trust_remote_code=params.trust_remote_code)
-    lengths = [(tokenizer.tokenize(AFTER_PROMPT, text)[1], _their_length(theirs, text, longest)) for text in skipped]
-    if any(set(ours) != {other} for ours, other in lengths):
+    # sentence-transformers skips as many tokens as the prompt alone has, without an end token.
+    prompt_ids = [theirs(prompt, truncation=True, max_length=longest)["input_ids"] for prompt in skipped]
+    their_lengths = [len(ids) - (ids[-1] in theirs.all_special_ids) for ids in prompt_ids]
+    our_lengths = [tokenizer.tokenize(AFTER_PROMPT, prompt)[1] for prompt in skipped]
+    if any(set(ours) != {other} for ours, other in zip(our_lengths, their_lengths, strict=True)):
         differences.append(
             "with a prompt: sentence-transformers skips as many tokens as the prompt has alone, this pipeline those "
             "whose offsets lie inside the prompt; a token that begins in the prompt and ends in the text is pooled "
@@ -129,9 +132,3 @@ def export_differences(tokenizer: TextTokenizer, folder: Path) -> list[str]:
     if tokenizer.end_id is not None and their_ids != tokenizer.tokenize(PROBES)[0]:
         differences.append(f"append {tokenizer.backend.eos_token!r} yourself, as the last token after truncation")
     return differences
-
-
-def _their_length(tokenizer: Any, prompt: str, longest: int) -> int:
-    """Return the number of tokens that sentence-transformers skips: those of the prompt alone without an end token."""
-    ids = tokenizer(prompt, truncation=True, max_length=longest)["input_ids"]
-    return len(ids) - (ids[-1] in tokenizer.all_special_ids)

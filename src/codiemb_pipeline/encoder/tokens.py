@@ -46,18 +46,15 @@ class TextTokenizer:
             return_token_type_ids=False,
             return_offsets_mapping=bool(prefix),
         )
-        ids, ends = encoded["input_ids"], [] if self.end_id is None else [self.end_id]
-        if ends:
-            ids = [row + ends for row in ids]
+        ids = encoded["input_ids"]
+        if self.end_id is not None:
+            ids = [[*row, self.end_id] for row in ids]
         if not prefix:
             return ids, [0] * len(ids)
-        end_offsets = [(0, 0)] * len(ends)  # those of special tokens
-        return ids, [_leading_within([*offsets, *end_offsets], len(prefix)) for offsets in encoded["offset_mapping"]]
-
-
-def _leading_within(offsets: Sequence[tuple[int, int]], end: int) -> int:
-    """Return the number of leading tokens that end at or before character ``end``."""
-    return next((count for count, (_, token_end) in enumerate(offsets) if token_end > end), len(offsets))
+        return ids, [
+            next((index for index, (_, end) in enumerate(offsets) if end > len(prefix)), len(row))
+            for offsets, row in zip(encoded["offset_mapping"], ids, strict=True)
+        ]
 
 
 @dataclass(frozen=True)

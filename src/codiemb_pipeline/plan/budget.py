@@ -47,10 +47,9 @@ SAMPLE = 20_000  # examples per source whose lengths are averaged
 
 @dataclass(frozen=True, kw_only=True)
 class ExampleCount:
-    """The number of training examples of a source.
+    """The number of training examples (queries or pairs) of a source.
 
     Attributes:
-        examples: queries or pairs.
         evidence: where the number comes from, in words.
         approximate: whether the number is only close, such as a share of a declared one.
         lengths: mean tokens of queries (first texts), positives (second texts) and negatives, once assembled.
