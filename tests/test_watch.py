@@ -14,7 +14,8 @@ import yaml
 from tiny_run import tiny_params, write_sources
 
 from codiemb_pipeline.jsonl import read_json
-from codiemb_pipeline.watch import Digests, watched
+from codiemb_pipeline.locations import FileDigests
+from codiemb_pipeline.watch import digest_of, watched
 
 ROOT = Path(__file__).parents[1]
 
@@ -45,9 +46,9 @@ def test_a_digest_tells_contents_and_names_apart_and_remembers_files(tmp_path: P
     (folder / "a.txt").write_text("one")
 
     def digest() -> str | None:
-        digests = Digests(tmp_path / "memory.json")
+        digests = FileDigests(tmp_path / "memory.json")
         try:
-            return digests.of(str(folder))
+            return digest_of(str(folder), digests)
         finally:
             digests.save()
 
@@ -58,7 +59,7 @@ def test_a_digest_tells_contents_and_names_apart_and_remembers_files(tmp_path: P
     (folder / "a.txt").rename(folder / "b.txt")
     assert len({first, second, digest()}) == 3
     assert [Path(file).name for file in read_json(tmp_path / "memory.json")] == ["b.txt"]
-    assert Digests(tmp_path / "memory.json").of("nowhere/at/all") is None
+    assert digest_of("nowhere/at/all", FileDigests(None)) is None
 
 
 def repro(project: Path) -> str:

@@ -9,8 +9,10 @@ import hashlib
 import os
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from codiemb_pipeline.errors import InputError
+from codiemb_pipeline.jsonl import read_json, write_json
 
 PACKAGE_PREFIX = "package:"
 WORK_VARIABLE = "CODIEMB_WORK"
@@ -64,7 +66,37 @@ def folder_digest(folder: Path) -> str:
         inside = file.relative_to(folder)
         if any(part.startswith(".") for part in inside.parts):
             continue
-        with file.open("rb") as opened:
-            content = hashlib.file_digest(opened, "sha256").hexdigest()
-        digest.update(f"{inside.as_posix()}\0{content}\n".encode())
+        digest.update(f"{inside.as_posix()}\0{file_sha256(file)}\n".encode())
     return digest.hexdigest()
+
+
+def file_sha256(file: Path) -> str:
+    """Return the SHA-256 of the content of a file."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+class FileDigests:
+    """SHA-256 of files; a file is read again only when its size or its time of change differs.
+
+    Args:
+        memory: a JSON file that remembers them; ``None`` to read every file.
+    """
+
+    def __init__(self, memory: Path | None) -> None:
+        self._memory = memory
+        self._known: dict[str, list[Any]] = read_json(memory) if memory is not None and memory.exists() else {}
+        self._found: dict[str, list[Any]] = {}
+
+    def of(self, file: Path) -> str:
+        """Return the SHA-256 of ``file``."""
+        name, state = str(file.absolute()), file.stat()
+        mark = [state.st_size, state.st_mtime_ns]
+        known = self._known.get(name)
+        self._found[name] = known if known and known[1:] == mark else [file_sha256(file), *mark]
+        return self._found[name][0]
+
+    def save(self) -> None:
+        """Remember the files seen."""
+        if self._memory is not None and self._found != self._known:
+            write_json(self._memory, self._found)

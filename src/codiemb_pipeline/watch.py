@@ -18,8 +18,8 @@ import yaml
 from codiemb_pipeline.bundle.use import with_bundle
 from codiemb_pipeline.command import run
 from codiemb_pipeline.errors import InputError
-from codiemb_pipeline.jsonl import read_json, write_json
-from codiemb_pipeline.locations import is_hub_id, resolve, work_folder
+from codiemb_pipeline.jsonl import write_json
+from codiemb_pipeline.locations import FileDigests, is_hub_id, resolve, work_folder
 
 OUT = Path("data/.watch")
 
@@ -35,42 +35,16 @@ def watched(values: Mapping[str, Any]) -> dict[str, list[str]]:
     return {name: sorted(set(filter(None, paths))) for name, paths in locations.items()}
 
 
-class Digests:
-    """SHA-256 of files; one is read again only when its size or its time of change differs.
-
-    Args:
-        memory: a JSON file that remembers them.
-    """
-
-    def __init__(self, memory: Path) -> None:
-        self._memory = memory
-        self._known: dict[str, list[Any]] = read_json(memory) if memory.exists() else {}
-        self._found: dict[str, list[Any]] = {}
-
-    def of(self, location: str) -> str | None:
-        """Return the digest of all that lies at ``location``, names included; ``None`` where nothing does."""
-        try:
-            path = resolve(location, field="")
-        except InputError:
-            return None  # the stage that reads it reports it
-        digest = hashlib.sha256()
-        for file in _files(path):
-            digest.update(f"{file.relative_to(path).as_posix()}\0{self._of_file(file.absolute())}\n".encode())
-        return digest.hexdigest()
-
-    def save(self) -> None:
-        """Remember the files seen."""
-        write_json(self._memory, self._found)
-
-    def _of_file(self, file: Path) -> str:
-        state = file.stat()
-        mark = [state.st_size, state.st_mtime_ns]
-        known = self._known.get(str(file))
-        if known is None or known[1:] != mark:
-            with file.open("rb") as opened:
-                known = [hashlib.file_digest(opened, "sha256").hexdigest(), *mark]
-        self._found[str(file)] = known
-        return known[0]
+def digest_of(location: str, digests: FileDigests) -> str | None:
+    """Return the digest of all files at ``location``, names included; ``None`` where nothing is."""
+    try:
+        path = resolve(location, field="")
+    except InputError:
+        return None  # the stage that reads it reports it
+    digest = hashlib.sha256()
+    for file in _files(path):
+        digest.update(f"{file.relative_to(path).as_posix()}\0{digests.of(file)}\n".encode())
+    return digest.hexdigest()
 
 
 def _files(path: Path) -> Iterator[Path]:
@@ -86,9 +60,9 @@ def main() -> None:
     """Write the digests of sources, encoder and benchmarks."""
     work = work_folder()
     values = with_bundle(yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8")), work)
-    digests = Digests(work / "watch.json")
+    digests = FileDigests(work / "watch.json")
     for name, locations in watched(values).items():
-        write_json(OUT / f"{name}.json", {location: digests.of(location) for location in locations})
+        write_json(OUT / f"{name}.json", {location: digest_of(location, digests) for location in locations})
     digests.save()
 
 

@@ -9,7 +9,7 @@ import pytest
 from audit_texts import audit_params
 
 from codiemb_pipeline.assemble.contamination import SHOWN, Audit
-from codiemb_pipeline.benchmarks.texts import BenchmarkText
+from codiemb_pipeline.benchmarks.data import BenchmarkText
 from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.schema import TrainingExample
 

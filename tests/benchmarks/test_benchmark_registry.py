@@ -29,7 +29,7 @@ def test_a_benchmark_is_as_mteb_has_it(name: str):
     facts = task.metadata.descriptive_stats[spec.split]
     if spec.type == "retrieval":
         assert spec.size == {"queries": facts["num_queries"], "documents": facts["num_documents"]}
-        assert spec.judgements == facts["relevant_docs_statistics"]["num_relevant_docs"]
+        assert spec.qrels == facts["relevant_docs_statistics"]["num_relevant_docs"]
     else:
         assert spec.size == {"pairs": facts["num_samples"]}
         assert spec.score_range == (task.min_score, task.max_score)

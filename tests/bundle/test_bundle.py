@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from mini_benchmarks import write_mini_benchmarks
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from tiny_run import tiny_params, write_sources
 
 from codiemb_pipeline.benchmarks.registry import BENCHMARKS
-from codiemb_pipeline.bundle.gather import gather, licence_of
-from codiemb_pipeline.bundle.manifest import Manifest
-from codiemb_pipeline.bundle.use import with_bundle
+from codiemb_pipeline.bundle.__main__ import gather, licence_of
+from codiemb_pipeline.bundle.use import Manifest, with_bundle
 from codiemb_pipeline.errors import InputError
 
 
@@ -74,7 +70,7 @@ def test_files_that_are_gone_cut_changed_or_new_are_named(values, bundle):
 def test_files_found_whole_are_not_read_again_until_they_change(values, bundle, tmp_path, monkeypatch):
     with_bundle({**values, "bundle": str(bundle)}, tmp_path)
     read = []
-    monkeypatch.setattr("codiemb_pipeline.bundle.manifest._sha256", lambda path: read.append(path) or "")
+    monkeypatch.setattr("codiemb_pipeline.locations.file_sha256", lambda path: read.append(path) or "")
     with_bundle({**values, "bundle": str(bundle)}, tmp_path)
     assert read == []
     touched = bundle / "sources/words/pairs.tsv"

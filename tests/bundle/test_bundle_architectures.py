@@ -7,7 +7,6 @@ too: torch opens a port of this machine for its group of one, outside Python's `
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +15,11 @@ from typing import Any
 import numpy as np
 import pytest
 from mini_benchmarks import MINI_SIZES, block_sockets, keep_prepared_copies_in, write_mini_benchmarks
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from tiny_architectures import MAKERS
 from tiny_run import make_model_input, tiny_params, write_sources
 
 from codiemb_pipeline.benchmarks.registry import BENCHMARKS, METRICS, names_of
-from codiemb_pipeline.bundle.gather import gather
+from codiemb_pipeline.bundle.__main__ import gather
 from codiemb_pipeline.bundle.use import with_bundle
 from codiemb_pipeline.jsonl import read_json
 from codiemb_pipeline.params import Params

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from tiny_encoder import make_tiny_decoder
 
 from codiemb_pipeline.params import EncoderParams
 
 Change = Callable[..., EncoderParams]
+Embed = Callable[..., torch.Tensor]
 
 
 @pytest.fixture(scope="session")
@@ -28,6 +30,19 @@ def changed(tiny_encoder_params: EncoderParams) -> Change:
 @pytest.fixture(scope="session")
 def tiny_decoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_tiny_decoder(tmp_path_factory.mktemp("tiny-decoder"))
+
+
+@pytest.fixture(scope="session")
+def sentence_transformers() -> Embed:
+    """Return a function that encodes texts by sentence-transformers, from a folder."""
+
+    def embed(folder: Path, texts: list[str], **options: Any) -> torch.Tensor:
+        from sentence_transformers import SentenceTransformer
+
+        model = SentenceTransformer(str(folder), device="cpu", trust_remote_code=True)
+        return model.encode(texts, convert_to_tensor=True, show_progress_bar=False, **options)
+
+    return embed
 
 
 @pytest.fixture(scope="module")

@@ -52,18 +52,10 @@ def test_every_text_gets_its_own_vector_whatever_else_is_encoded(
     torch.testing.assert_close(embeddings, expected, atol=1e-5, rtol=0)
 
 
-def test_padding_does_not_change_a_vector(encoder: Encoder) -> None:
-    rows, prompts = encoder.tokenize(TEXTS)
-    with torch.inference_mode():
-        together, _ = encoder.model([pad(rows, prompts, encoder.pad_id)])
-        apart, _ = encoder.model([pad([row], [0], encoder.pad_id) for row in rows])
-    torch.testing.assert_close(together, apart, atol=1e-5, rtol=0)
-
-
 def test_equal_texts_get_equal_vectors_and_are_encoded_once(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
-    whole = encode.batch_of
-    monkeypatch.setattr(encode, "batch_of", lambda rows, *rest: sizes.append(len(rest[1])) or whole(rows, *rest))
+    whole = encode.pad
+    monkeypatch.setattr(encode, "pad", lambda rows, *rest: sizes.append(len(rows)) or whole(rows, *rest))
     embeddings = encode_texts(encoder, TEXTS, tokens_per_chunk=1000)
     assert sum(sizes) == len(set(TEXTS))
     assert torch.equal(embeddings[1], embeddings[3])
@@ -93,19 +85,6 @@ def test_token_ids_give_the_vectors_of_their_texts(encoder: Encoder, tmp_path: P
     expected = encode_texts(encoder, [TEXTS[number] for number in wanted], prefix="query: ", tokens_per_chunk=30)
     torch.testing.assert_close(embeddings, expected, atol=1e-5, rtol=0)
     assert torch.equal(embeddings[1], embeddings[2])
-
-
-def test_the_prompt_lengths_of_a_store_reach_pooling(changed, tmp_path: Path) -> None:
-    skipping = load_encoder(changed(prompts={"in_pooling": False}))
-    ids, lengths = skipping.tokenize(TEXTS, "query: ")
-    TokenStore.write(tmp_path, ids, lengths)
-    embeddings = encode_ids(skipping, TokenStore(tmp_path), np.arange(len(TEXTS)), tokens_per_chunk=30)
-    with torch.inference_mode():
-        states = skipping.model.backbone(input_ids=torch.tensor([ids[0]])).last_hidden_state[0]
-    mean = states[lengths[0] :].mean(dim=0)
-    torch.testing.assert_close(embeddings[0], mean / mean.norm(), atol=1e-5, rtol=0)
-    counting = load_encoder(changed(prompts={"in_pooling": True}))
-    assert not torch.allclose(alone(counting, TEXTS[0], "query: "), embeddings[0], atol=1e-3)
 
 
 @pytest.mark.parametrize("through_a_store", [True, False])
@@ -143,13 +122,6 @@ def test_the_encoder_is_left_in_the_mode_it_was_in_and_drops_out_nothing(encoder
     assert encoder.model.training is training
     assert torch.equal(first, second)
     encoder.model.eval()
-
-
-def test_without_normalisation_vectors_keep_their_length(changed) -> None:
-    plain = encode_texts(load_encoder(changed(normalize=False)), TEXTS, tokens_per_chunk=50)
-    unit = encode_texts(load_encoder(changed()), TEXTS, tokens_per_chunk=50)
-    assert not torch.allclose(plain.norm(dim=1), torch.ones(len(TEXTS)))
-    torch.testing.assert_close(torch.nn.functional.normalize(plain, dim=1), unit, atol=1e-5, rtol=0)
 
 
 def test_a_middle_layer_is_pooled_like_the_last(encoder: Encoder) -> None:

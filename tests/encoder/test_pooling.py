@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from codiemb_pipeline.encoder.pooling import pool
+from codiemb_pipeline.encoder.text_encoder import pool
 
 # Five positions of one text; the value tells the position.
 STATES = torch.tensor([[[1.0, -1.0], [2.0, -2.0], [4.0, -4.0], [8.0, -8.0], [16.0, -16.0]]])

@@ -13,9 +13,14 @@ from safetensors.torch import load_file, save_file
 from torch.nn.functional import normalize
 
 from codiemb_pipeline.artifacts.assemble import TokenStore
-from codiemb_pipeline.encoder.checkpoint import copy_encoder_files, load_encoder, save_encoder, weights_digest
+from codiemb_pipeline.encoder.checkpoint import (
+    copy_encoder_files,
+    first_projection,
+    load_encoder,
+    save_encoder,
+    weights_digest,
+)
 from codiemb_pipeline.encoder.encode import encode_ids, encode_texts
-from codiemb_pipeline.encoder.projection import first_projection
 from codiemb_pipeline.encoder.tokens import pad
 from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.params.encoder import ProjectionParams
@@ -102,17 +107,19 @@ def test_a_saved_projection_is_loaded_back_and_gets_gradients(changed: Any, tmp_
 @pytest.mark.parametrize("projection", [None, LAYER])
 @pytest.mark.parametrize("unit", [True, False])
 def test_sentence_transformers_gives_the_same_numbers(
-    changed: Any, tmp_path: Path, projection: dict[str, int] | None, dimensions: int | None, unit: bool
+    changed: Any,
+    tmp_path: Path,
+    projection: dict[str, int] | None,
+    dimensions: int | None,
+    unit: bool,
+    sentence_transformers: Any,
 ) -> None:
-    from sentence_transformers import SentenceTransformer
-
     params = changed(projection=projection, dimensions=dimensions, normalize=unit)
     encoder = trained(params, tmp_path) if projection else load_encoder(params)
     save_encoder(encoder, tmp_path)
     ours = encode_texts(encoder, TEXTS, tokens_per_chunk=64)
-    model = SentenceTransformer(str(tmp_path), device="cpu")
-    torch.testing.assert_close(model.encode(TEXTS, convert_to_tensor=True), ours, atol=1e-5, rtol=0)
-    assert ours.shape[1] == (dimensions or (6 if projection else 16)) == model.get_embedding_dimension()
+    torch.testing.assert_close(sentence_transformers(tmp_path, TEXTS), ours, atol=1e-5, rtol=0)
+    assert ours.shape[1] == (dimensions or (6 if projection else 16))
     assert torch.equal(encode_texts(load_encoder(params, tmp_path), TEXTS, tokens_per_chunk=64), ours)
 
 

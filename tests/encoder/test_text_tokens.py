@@ -54,11 +54,13 @@ def test_a_text_that_is_all_prompt_is_counted_whole(tokenizer: TextTokenizer) ->
     assert (len(row), prompt) == (4, 4)
 
 
-def test_padding_fills_up_on_the_right() -> None:
-    batch = pad([[5, 6, 7], np.array([8], dtype=np.int32)], [1, 0], 9)
-    assert batch.input_ids.tolist() == [[5, 6, 7], [8, 9, 9]]
-    assert batch.attention_mask.tolist() == [[1, 1, 1], [1, 0, 0]]
+@pytest.mark.parametrize(("side", "row", "mask"), [("right", [8, 9, 9], [1, 0, 0]), ("left", [9, 9, 8], [0, 0, 1])])
+def test_padding_fills_up_on_the_side_asked_for(side: str, row: list[int], mask: list[int]) -> None:
+    batch = pad([[5, 6, 7], np.array([8], dtype=np.int32)], [1, 0], 9, side)
+    assert batch.input_ids.tolist() == [[5, 6, 7], row]
+    assert batch.attention_mask.tolist() == [[1, 1, 1], mask]
     assert batch.prompt_lengths.tolist() == [1, 0]
+    assert batch.positions[batch.attention_mask == 1].tolist() == [0, 1, 2, 0]
 
 
 @given(

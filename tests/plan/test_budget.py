@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import csv
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from transformers import BertConfig, BertModel, LlamaConfig, LlamaModel
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from tiny_run import make_model_input, tiny_params, train_in, write_sources
+from transformers import BertConfig, BertModel, LlamaConfig, LlamaModel
 
 from codiemb_pipeline.artifacts.assemble import TokenStore, TrainingArrays
 from codiemb_pipeline.params import Params, TrainParams
 from codiemb_pipeline.plan.budget import (
+    ExampleCount,
     ModelSize,
+    assembled_counts,
     bytes_per_token,
+    count_examples,
     disk_bytes,
     run_budget,
     training_flops,
     training_memory,
 )
-from codiemb_pipeline.plan.example_counts import ExampleCount, assembled_counts, count_examples
 from codiemb_pipeline.train.loop import plan_of_epoch, total_steps
 
 DECLARED = [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,17 +11,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from tiny_run import make_model_input, tiny_params, write_sources
 
 from codiemb_pipeline.assemble.examples import choose
 from codiemb_pipeline.ingest.registry import TRAINING_SOURCES
 from codiemb_pipeline.ingest.run import ingest_sources
 from codiemb_pipeline.params import Params
-from codiemb_pipeline.plan import example_counts
-from codiemb_pipeline.plan.budget import run_budget
-from codiemb_pipeline.plan.example_counts import COUNTS, MODEL_INPUT, count_examples
+from codiemb_pipeline.plan import budget
+from codiemb_pipeline.plan.budget import COUNTS, MODEL_INPUT, count_examples, run_budget
 from codiemb_pipeline.profiles import read_profile
 
 ROOT = Path(__file__).parents[2]
@@ -41,10 +37,6 @@ BY_HAND = {  # declared, times the share of train in all four profiles of the pa
     "ocnli": 50437,
 }
 RETRIEVAL = ("t2ranking", "dureader", "mmarco_zh", "cmedqa2")
-
-
-def profile(name: str) -> Params:
-    return Params.parse(read_profile(name, ROOT))
 
 
 @pytest.fixture
@@ -67,7 +59,7 @@ def test_a_declared_number_has_a_reference() -> None:
 @pytest.mark.parametrize("name", PAPER)
 def test_the_papers_profiles_have_all_their_examples_before_anything_was_read(name: str, tmp_path: Path) -> None:
     """Dynamic sampling, nothing weighted: an epoch has as many steps as each source fills whole global batches."""
-    params = profile(name)
+    params = Params.parse(read_profile(name, ROOT))
     counts, unknown = count_examples(params, tmp_path)
     assert {count.name: count.examples for count in counts} == BY_HAND
     assert not unknown
@@ -140,14 +132,8 @@ def test_results_made_under_other_settings_are_not_counted(tiny, tmp_path) -> No
     assert 0 < number < whole
 
 
-def test_the_quickstart_is_counted_without_a_run(tmp_path) -> None:
-    counts, unknown = count_examples(profile("quickstart"), tmp_path)
-    assert not unknown
-    assert [(count.name, count.examples) for count in counts] == [("semanlink", 1660), ("simlex999", 604)]
-
-
 def test_large_files_are_not_read_and_a_number_that_nobody_declares_is_unknown(tiny, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(example_counts, "SMALL", (tmp_path / "raw/retrieval.jsonl").stat().st_size)
+    monkeypatch.setattr(budget, "SMALL", (tmp_path / "raw/retrieval.jsonl").stat().st_size)
     counts, unknown = count_examples(Params.parse(tiny), tmp_path)
     assert [count.name for count in counts] == ["tags"]
     assert len(unknown) == 1
@@ -168,16 +154,6 @@ def test_a_source_without_a_number_is_named_and_left_out(fault: str, tiny, tmp_p
     assert [count.name for count in counts] == ["tags"]
     assert len(unknown) == 1
     assert ("pairs.tsv" if fault == "unreadable file" else "words") in unknown[0]
-
-
-def test_the_counts_of_ingest_come_before_declared_numbers(tmp_path) -> None:
-    folder = tmp_path / "data/02_intermediate/sources"
-    folder.mkdir(parents=True)
-    ingested = {"bq": {"task": "sts", "splits": {"train": 99, "dev": 1, "test": 0}}}
-    (folder / "counts.json").write_text(json.dumps({"sources": ingested}))
-    numbers = numbers_of(read_profile("bge-large-zh", ROOT), tmp_path)
-    assert numbers["bq"] == (99, "counted by ingest")
-    assert numbers["lcqmc"][0] == BY_HAND["lcqmc"]
 
 
 @pytest.mark.parametrize("cap", [1, 10, 10**6])

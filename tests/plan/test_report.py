@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +12,12 @@ import yaml
 from click.testing import CliRunner
 from huggingface_hub import constants
 from huggingface_hub.errors import LocalEntryNotFoundError
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from tiny_run import make_model_input, tiny_params, write_sources
 
 from codiemb_pipeline.params import Params
-from codiemb_pipeline.plan import availability
-from codiemb_pipeline.plan.__main__ import main
-from codiemb_pipeline.plan.availability import check_availability
-from codiemb_pipeline.plan.report import report_lines
-from codiemb_pipeline.plan.requirements import Resource, required_resources
+from codiemb_pipeline.plan import requirements
+from codiemb_pipeline.plan.__main__ import main, report_lines
+from codiemb_pipeline.plan.requirements import Resource, check_availability, required_resources
 from codiemb_pipeline.profiles import profile_titles, read_profile
 
 ROOT = Path(__file__).parents[2]
@@ -85,7 +80,7 @@ def test_before_assemble_has_run_numbers_are_marked_as_near_or_as_bounds(project
 
 
 def test_without_a_network_the_hub_is_not_asked(monkeypatch):
-    monkeypatch.setattr(availability, "HfApi", None)
+    monkeypatch.setattr(requirements, "HfApi", None)
     (check,) = check_availability([Resource(kind="benchmark", name="BQ", hub_id="C-MTEB/BQ", revision="0" * 40)])
     assert not check.found
     assert "HF_HUB_OFFLINE" in check.where
@@ -104,8 +99,8 @@ def test_a_hub_that_does_not_answer_is_asked_once(monkeypatch):
         raise LocalEntryNotFoundError("not here")
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(availability, "HfApi", Hub)
-    monkeypatch.setattr(availability, "snapshot_download", not_cached)
+    monkeypatch.setattr(requirements, "HfApi", Hub)
+    monkeypatch.setattr(requirements, "snapshot_download", not_cached)
     resources = [Resource(kind="source", name=f"s{number}", hub_id="a/b") for number in range(5)]
     checks = check_availability([*resources, Resource(kind="benchmark", name="local", path=".")])
     assert [check.found for check in checks] == [True, False, False, False, False, True]

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from codiemb_pipeline.artifacts.assemble import Contamination, Finding, FindingKey, Sample
 from codiemb_pipeline.assemble.near_duplicates import Duplicate, TextIndex
-from codiemb_pipeline.benchmarks.texts import BenchmarkText, benchmark_texts
+from codiemb_pipeline.benchmarks.data import BenchmarkText, benchmark_texts
 from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.params.assemble import AuditParams
 from codiemb_pipeline.params.evaluate import Benchmark, LocalRetrieval

@@ -1,9 +1,9 @@
-"""The paper's 15 benchmarks: the only list of them. Facts alone; nothing is read here.
+"""The paper's 15 benchmarks: the only list of them, and nothing but facts.
 
 Hub ids, revisions, splits, score ranges and sizes are those of mteb 2.26.24 (task metadata and descriptive statistics);
-where a task declares several splits, the one that benchmark "MTEB(cmn, v1)" scores. The instructions are those of
-Youtu-Embedding's entry in mteb, which names CoDiEmb as its paper (models/model_implementations/youtu_models.py); in
-retrieval the query alone bears one. Published scores are those of the results repository of mteb, in percent.
+of several splits, the one that benchmark "MTEB(cmn, v1)" scores. The instructions are those of Youtu-Embedding's entry
+in mteb, which names CoDiEmb as its paper (models/model_implementations/youtu_models.py); in retrieval only queries get
+one. Published scores are those of mteb's results repository, in percent.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PUBLISHED = ("bge-large-zh-v1.5", "Youtu-Embedding")
 """The models whose published scores are known for all 15."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class BenchmarkSpec:
     """One benchmark.
 
@@ -31,10 +31,10 @@ class BenchmarkSpec:
         hub_id: of the data set on the Hugging Face hub.
         revision: its pinned commit, 40 hexadecimal digits.
         size: numbers of ``queries`` and ``documents``, or of ``pairs``, in the split.
-        judgements: lines of the qrels; ``None`` for similarity.
-        score_range: lowest and highest gold score; ``None`` for retrieval.
-        instruction: the task in words.
         published: score by model, in percent.
+        instruction: the task in words.
+        qrels: number of qrels; ``None`` for similarity.
+        score_range: lowest and highest gold score; ``None`` for retrieval.
     """
 
     name: str
@@ -43,10 +43,10 @@ class BenchmarkSpec:
     hub_id: str
     revision: str
     size: dict[str, int]
-    judgements: int | None
-    score_range: tuple[int, int] | None
-    instruction: str
     published: dict[str, float]
+    instruction: str
+    qrels: int | None = None
+    score_range: tuple[int, int] | None = None
 
     @property
     def metric(self) -> str:
@@ -57,45 +57,20 @@ class BenchmarkSpec:
 def _retrieval(
     name: str, revision: str, sizes: tuple[int, int, int], published: tuple[float, float], instruction: str
 ) -> BenchmarkSpec:
-    """Return a retrieval benchmark; ``sizes`` are its documents, queries and judgements."""
-    documents, queries, judgements = sizes
-    return BenchmarkSpec(
-        name=name,
-        type="retrieval",
-        split="dev",
-        hub_id=f"mteb/{name}",
-        revision=revision,
-        size={"queries": queries, "documents": documents},
-        judgements=judgements,
-        score_range=None,
-        instruction=instruction,
-        published=dict(zip(PUBLISHED, published, strict=True)),
-    )
+    """Return a retrieval benchmark; ``sizes`` are its documents, queries and qrels."""
+    documents, queries, qrels = sizes
+    size, scores = {"queries": queries, "documents": documents}, dict(zip(PUBLISHED, published, strict=True))
+    return BenchmarkSpec(name, "retrieval", "dev", f"mteb/{name}", revision, size, scores, instruction, qrels=qrels)
 
 
 def _similarity(
-    hub_id: str,
-    revision: str,
-    pairs: int,
-    published: tuple[float, float],
-    instruction: str,
-    *,
-    highest: int = 1,
-    split: str = "test",
-) -> BenchmarkSpec:
-    """Return a similarity benchmark, its scores from 0 to ``highest``."""
-    return BenchmarkSpec(
-        name=hub_id.partition("/")[2],
-        type="sts",
-        split=split,
-        hub_id=hub_id,
-        revision=revision,
-        size={"pairs": pairs},
-        judgements=None,
-        score_range=(0, highest),
-        instruction=f"{instruction}, retrieve semantically similar text",
-        published=dict(zip(PUBLISHED, published, strict=True)),
-    )
+    hub_id: str, revision: str, pairs: int, published: tuple[float, float], instruction: str,
+    *, highest: int = 1, split: str = "test",
+) -> BenchmarkSpec:  # fmt: skip
+    """Return a similarity benchmark with scores from 0 to ``highest``."""
+    name, size, scores = hub_id.partition("/")[2], {"pairs": pairs}, dict(zip(PUBLISHED, published, strict=True))
+    instruction = f"{instruction}, retrieve semantically similar text"
+    return BenchmarkSpec(name, "sts", split, hub_id, revision, size, scores, instruction, score_range=(0, highest))
 
 
 _SEARCH = "Given a Chinese search query, retrieve web passages that answer the question"

@@ -1,25 +1,88 @@
-"""Replaces the paths in params.yaml by those of a bundle, so that no stage has to know of bundles."""
+"""A bundle: its manifest, the check of its files, and the paths in params.yaml replaced by its own.
+
+encoder/<files>  sources/<name>/<files>  benchmarks/<name>/<files>  manifest.json
+"""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Self
 
-from codiemb_pipeline.bundle.manifest import Manifest, check_files
+from pydantic import BaseModel, ValidationError
+
 from codiemb_pipeline.errors import InputError, nearest
+from codiemb_pipeline.jsonl import read_json
+from codiemb_pipeline.locations import FileDigests
 
+MANIFEST = "manifest.json"
 ASKED = {"encoder": ("path", "revision"), "source": ("registered", "path"), "benchmark": ("path",)}
-"""The keys that tell which data a section of params.yaml asks for."""
+"""The keys of a section of params.yaml that decide which data it asks for."""
+
+
+class BundledFile(BaseModel):
+    """A file: its path in the folder of its entry, its size in bytes, and its SHA-256."""
+
+    path: str
+    bytes: int
+    sha256: str
+
+
+class Entry(BaseModel):
+    """The encoder, a source or a benchmark.
+
+    Attributes:
+        kind: ``encoder``, ``source`` or ``benchmark``.
+        name: as in params.yaml; ``encoder`` for the encoder.
+        folder: in the bundle.
+        place: the file in ``folder`` that is read; empty for the folder itself.
+        asked: what params.yaml asked for. The bundle serves nothing else.
+        hub_id, revision, licence: of the origin; ``None`` where it has or states none.
+        files: in the order of their paths.
+    """
+
+    kind: str
+    name: str
+    folder: str
+    place: str
+    asked: dict[str, Any]
+    hub_id: str | None
+    revision: str | None
+    licence: str | None
+    files: tuple[BundledFile, ...]
+
+
+class Manifest(BaseModel):
+    """The entries of a bundle, and the profile it was made for."""
+
+    format: Literal[1] = 1
+    made_for: str
+    entries: list[Entry]
+
+    @classmethod
+    def read(cls, bundle: Path) -> Self:
+        """Read the manifest of the folder ``bundle``.
+
+        Raises:
+            InputError: there is none, or one of another format.
+        """
+        file = bundle / MANIFEST
+        if not file.is_file():
+            raise InputError(f"params.yaml: bundle: expected a bundle (make bundle), found no {file}")
+        try:
+            return cls.model_validate(read_json(file))
+        except ValidationError as error:
+            faults = (f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+            raise InputError(f"{file}: expected the manifest of a bundle, found: {'; '.join(faults)}") from None
 
 
 def with_bundle(values: Mapping[str, Any], work: Path | None = None) -> dict[str, Any]:
-    """Return the values of params.yaml with encoder, sources and benchmarks read from its ``bundle``.
+    """Return the values of params.yaml with the paths of encoder, sources and benchmarks in its ``bundle``.
 
     Args:
         values: all of params.yaml, not yet checked.
-        work: the work folder, which remembers the files that were found whole; ``None`` reads them all.
+        work: the work folder, which remembers the files that were checked; ``None`` reads them all.
 
     Raises:
         InputError: there is no bundle, a byte of it has changed, or it was made for something else.
@@ -30,8 +93,8 @@ def with_bundle(values: Mapping[str, Any], work: Path | None = None) -> dict[str
     manifest = Manifest.read(bundle)
     check_files(bundle, manifest, None if work is None else work / "bundle.json")
     held = {(entry.kind, entry.name): entry for entry in manifest.entries}
-    for (kind, name), section in bundled_sections(values).items():
-        entry, asked = held.get((kind, name)), asked_of(kind, section)
+    for kind, name, asked, section in bundled_sections(values):
+        entry = held.get((kind, name))
         if entry is None:
             found = f"no {kind} {name!r}{nearest(name, [other for of, other in held if of == kind])}"
         elif entry.asked != asked:
@@ -45,14 +108,38 @@ def with_bundle(values: Mapping[str, Any], work: Path | None = None) -> dict[str
     return values
 
 
-def bundled_sections(values: Mapping[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
-    """Return the parts of params.yaml that a bundle serves, by kind and name."""
-    sections = {("encoder", "encoder"): values["encoder"]}
-    sections |= {("source", name): source for name, source in values["ingest"]["sources"].items()}
+def bundled_sections(values: Mapping[str, Any]) -> list[tuple[str, str, dict[str, Any], dict[str, Any]]]:
+    """Return kind, name, what is asked for, and content of the sections of params.yaml that a bundle serves."""
+    sections = [("encoder", "encoder", values["encoder"])]
+    sections += [("source", name, source) for name, source in values["ingest"]["sources"].items()]
     benchmarks = values["evaluate"]["benchmarks"].items()
-    return sections | {("benchmark", name): entry for name, entry in benchmarks if entry.get("type") == "mteb"}
+    sections += [("benchmark", name, entry) for name, entry in benchmarks if entry.get("type") == "mteb"]
+    return [(kind, name, {key: part.get(key) for key in ASKED[kind]}, part) for kind, name, part in sections]
 
 
-def asked_of(kind: str, section: Mapping[str, Any]) -> dict[str, Any]:
-    """Return which data a section asks for."""
-    return {key: section.get(key) for key in ASKED[kind]}
+def check_files(bundle: Path, manifest: Manifest, seen: Path | None = None) -> None:
+    """Refuse a bundle in which a byte has changed; ``seen`` remembers checked files (:class:`FileDigests`).
+
+    Raises:
+        InputError: files are missing, changed, or not in the manifest; names the first ten.
+    """
+    digests = FileDigests(seen)
+    faults = [fault for entry in manifest.entries for fault in _faults(bundle / entry.folder, entry, digests)]
+    if faults:
+        more = f"\nand {len(faults) - 10} more" if len(faults) > 10 else ""
+        raise InputError("\n".join(faults[:10]) + f"{more}\n{bundle}: the bundle has changed; make it again")
+    digests.save()
+
+
+def _faults(folder: Path, entry: Entry, digests: FileDigests) -> Iterator[str]:
+    paths = {path for path in folder.rglob("*") if path.is_file()}
+    for file in entry.files:
+        path = folder / file.path
+        if path not in paths:
+            yield f"{path}: expected a file of {file.bytes} bytes, found none"
+        elif (size := path.stat().st_size) != file.bytes:
+            yield f"{path}: expected {file.bytes} bytes, found {size}"
+        elif (digest := digests.of(path)) != file.sha256:
+            yield f"{path}: expected SHA-256 {file.sha256[:16]}..., found {digest[:16]}...: a byte has changed"
+    for path in sorted(paths - {folder / file.path for file in entry.files}):
+        yield f"{path}: not in the manifest"

@@ -1,53 +1,63 @@
 """Encoder folders in and out: Hugging Face weights and tokenizer, and the sentence-transformers files around them.
 
-``codiemb.json`` keeps the settings a folder was made under; loading it under others is refused. Nothing is decided by
-the name of a folder or model.
+``codiemb.json`` holds the settings that a folder was made under; loading it under others is refused. The name of a
+folder or model decides nothing.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
+from torch import nn
 from transformers import AutoTokenizer
 
 from codiemb_pipeline import locations
-from codiemb_pipeline.encoder.backbone import load_backbone, must_count_positions
+from codiemb_pipeline.encoder.backbone import hidden_size, load_backbone, must_count_positions, prepare_own_code
 from codiemb_pipeline.encoder.compatibility import compare, embedding_settings
 from codiemb_pipeline.encoder.export import (
+    IDENTITY,
+    PROJECTION_FOLDER,
+    WEIGHTS_FILE,
+    export_differences,
     put_end_token_into_tokenizer,
     weights_of,
-    what_sentence_transformers_does_otherwise,
     write_sentence_transformers_files,
 )
-from codiemb_pipeline.encoder.own_code import check_pinned, prepare_own_code
-from codiemb_pipeline.encoder.projection import PROJECTION_FOLDER, WEIGHTS_FILE, load_projection
 from codiemb_pipeline.encoder.prompts import PromptBook
-from codiemb_pipeline.encoder.text_encoder import Encoder, TextEncoder, hidden_size
+from codiemb_pipeline.encoder.text_encoder import Encoder, TextEncoder
 from codiemb_pipeline.encoder.tokens import TextTokenizer
 from codiemb_pipeline.errors import InputError, first_line
 from codiemb_pipeline.jsonl import read_json, write_json
-from codiemb_pipeline.params.encoder import EncoderParams
+from codiemb_pipeline.params.encoder import EncoderParams, ProjectionParams
 
 SETTINGS_FILE = "codiemb.json"
-NOT_LOADED = ["onnx/*", "openvino/*", "*.onnx", "*.h5", "*.msgpack", "*.ot"]  # the same weights for others to read
+COMMIT = re.compile(r"[0-9a-f]{40}")
+NOT_LOADED = ["onnx/*", "openvino/*", "*.onnx", "*.h5", "*.msgpack", "*.ot"]  # the same weights for other frameworks
 DECIDING_PATTERNS = ("config.json", "token*", "vocab*", "*.py")
 WEIGHT_PATTERNS = ("*.safetensors", "pytorch_model*.bin", "*.safetensors.index.json", "*.bin.index.json")
 
 
 def base_folder(params: EncoderParams) -> Path:
-    """Return the local folder of the base encoder; a hub id is fetched (or found in the hub's cache) first.
+    """Return the local folder of the base encoder; a model of the hub is first fetched, or found in the hub's cache.
 
     Raises:
-        InputError: the path or package is not there, the hub can't be reached and has nothing cached, or its code may
-            run and no commit is pinned.
+        InputError: the path or package does not exist, the hub can't be reached and has nothing cached, or code from
+            the hub may run and ``revision`` is not a commit.
     """
     if not locations.is_hub_id(params.path):
         return locations.resolve(params.path, field="encoder.path")
-    check_pinned(params)
+    if params.trust_remote_code and not COMMIT.fullmatch(params.revision or ""):
+        raise InputError(
+            f"params.yaml: encoder.revision: {params.path}: with trust_remote_code: true expected the commit whose "
+            f"code you trust, 40 hexadecimal digits; found {params.revision!r}"
+        )
     from huggingface_hub import snapshot_download
 
     try:
@@ -60,83 +70,109 @@ def base_folder(params: EncoderParams) -> Path:
 
 
 def load_tokenizer(params: EncoderParams, folder: Path | None = None) -> TextTokenizer:
-    """Load the tokenizer of the base (``folder`` None) or of an encoder folder; no weights.
+    """Load the tokenizer of an encoder folder, or of the base if ``folder`` is ``None``.
 
     Raises:
-        InputError: nothing lies there, the folder was made under other settings, its own code may not run or fails, or
-            the tokenizer can't do what is asked of it.
+        InputError: there is none, the folder was made under other settings, its own code may not run or fails, or the
+            tokenizer lacks what is needed.
     """
-    place = folder or base_folder(params)
-    _check_settings(place, params)
-    prepare_own_code(place, params)
-    backend = AutoTokenizer.from_pretrained(place, trust_remote_code=params.trust_remote_code)
+    folder = folder or base_folder(params)
+    if (folder / SETTINGS_FILE).exists():
+        advice = "train again, or restore the setting"
+        compare(read_json(folder / SETTINGS_FILE), embedding_settings(params), where=str(folder), advice=advice)
+    prepare_own_code(folder, params)
+    backend = AutoTokenizer.from_pretrained(folder, trust_remote_code=params.trust_remote_code)
     if not backend.is_fast:
-        raise InputError(
-            f"{place}: expected a fast tokenizer (prompt lengths are found by token offsets), found a slow one"
-        )
+        raise InputError(f"{folder}: expected a fast tokenizer, which gives the offsets of tokens; found a slow one")
     if params.append_eos and backend.eos_token_id is None:
         raise InputError(
-            f"params.yaml: encoder.append_eos: {place}: the tokenizer has no end-of-sequence token; say false"
+            f"params.yaml: encoder.append_eos: {folder}: the tokenizer has no end-of-sequence token; set it to false"
         )
     backend.model_max_length = params.max_length
-    backend.padding_side = "right"  # of an exported folder; sentence-transformers tells no model its positions
+    backend.padding_side = "right"  # of an exported folder: sentence-transformers passes no positions to a model
     ends_itself = backend("a")["input_ids"][-1:] == [backend.eos_token_id]
     end_id = int(backend.eos_token_id) if params.append_eos and not ends_itself else None
     return TextTokenizer(backend, params, PromptBook(params.prompts), end_id)
 
 
 def load_encoder(params: EncoderParams, folder: Path | None = None) -> Encoder:
-    """Load the base (``folder`` None) or an encoder folder, in float32, on the GPU when there is one, ready to encode.
+    """Load an encoder folder, or the base if ``folder`` is ``None``, in float32, on the GPU when there is one.
 
     Raises:
-        InputError: nothing lies there, the folder was made under other settings, or the backbone can't do what is
-            asked of it.
+        InputError: there is none, the folder was made under other settings, or the backbone can't do what the settings
+            ask for.
     """
-    place = folder or base_folder(params)
-    tokenizer = load_tokenizer(params, place)
-    backbone = load_backbone(place, params)
-    width = hidden_size(backbone)
-    projection = load_projection(place, params.projection, width) if params.projection else None
-    count = params.padding_side == "left" and must_count_positions(backbone, place, tokenizer.pad_id)
+    folder = folder or base_folder(params)
+    tokenizer = load_tokenizer(params, folder)
+    backbone = load_backbone(folder, params)
+    projection = _load_projection(folder, params.projection, hidden_size(backbone)) if params.projection else None
+    count = params.padding_side == "left" and must_count_positions(backbone, folder, tokenizer.pad_id)
     model = TextEncoder(backbone, params, projection, count_positions=count).eval()
     if model.output_width > model.width:
         raise InputError(
-            f"params.yaml: encoder.dimensions: {place}: expected at most {model.width}, the width of its embeddings; "
+            f"params.yaml: encoder.dimensions: {folder}: expected at most {model.width}, the width of its embeddings; "
             f"found {params.dimensions}"
         )
     return Encoder(model.to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer)
 
 
+def first_projection(params: ProjectionParams, width: int) -> nn.Linear:
+    """Return the untrained layer (width -> dimensions), drawn from its seed as PyTorch draws a linear layer."""
+    layer = nn.utils.skip_init(nn.Linear, width, params.dimensions)  # leaves the global generator alone
+    generator = torch.Generator().manual_seed(params.seed)
+    nn.init.kaiming_uniform_(layer.weight, a=math.sqrt(5), generator=generator)
+    bound = 1 / math.sqrt(width)
+    nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
+    return layer
+
+
+def _load_projection(encoder_folder: Path, params: ProjectionParams, width: int) -> nn.Linear:
+    """Return the layer of an encoder folder, or the untrained one where the folder has none."""
+    folder = encoder_folder / PROJECTION_FOLDER
+    layer = first_projection(params, width)
+    if not folder.exists():
+        return layer
+    activation = read_json(folder / "config.json").get("activation_function")
+    if activation != IDENTITY:
+        raise InputError(f"{folder / 'config.json'}: activation_function: expected {IDENTITY}, found {activation!r}")
+    file = folder / WEIGHTS_FILE
+    if not file.exists():
+        raise InputError(f"{file}: expected the weights of the projection, found no such file")
+    tensors = load_file(file)
+    wanted = {f"linear.{name}": list(tensor.shape) for name, tensor in layer.state_dict().items()}
+    found = {name: list(tensor.shape) for name, tensor in tensors.items()}
+    if found != wanted:
+        raise InputError(f"{file}: expected tensors {wanted} (params.yaml, encoder.projection), found {found}")
+    layer.load_state_dict(weights_of(tensors, "linear"))
+    return layer
+
+
 def save_encoder(encoder: Encoder, folder: Path, weights: Mapping[str, torch.Tensor] | None = None) -> None:
     """Write an encoder folder; the same weights and settings give the same bytes.
 
-    ``codiemb.json`` says under ``sentence_transformers_differs`` where that library would give other vectors.
-
-    Args:
-        encoder: what to write.
-        folder: made when missing.
-        weights: those of ``encoder.model`` by name, where it does not hold them itself (it is sharded).
+    ``codiemb.json`` lists under ``sentence_transformers_differs`` where that library computes other embeddings.
+    ``weights`` are those of ``encoder.model`` by name, where it does not hold them itself (it is sharded).
     """
+    weights = encoder.model.state_dict() if weights is None else weights
     folder.mkdir(parents=True, exist_ok=True)
-    parts = None if weights is None else weights_of(weights, "backbone")
-    encoder.model.backbone.save_pretrained(folder, state_dict=parts)
+    encoder.model.backbone.save_pretrained(folder, state_dict=weights_of(weights, "backbone"))
     backend = encoder.tokenizer.backend
-    # Encoding leaves its truncation in what would be written: the bytes would tell whether it had been used.
+    # Truncation that encoding has set would be written too, and the bytes depend on whether the encoder was used.
     backend.backend_tokenizer.no_truncation()
     backend.backend_tokenizer.no_padding()
     backend.save_pretrained(folder)
     put_end_token_into_tokenizer(encoder.tokenizer, folder)
     write_sentence_transformers_files(encoder, folder, weights)
-    differences = what_sentence_transformers_does_otherwise(encoder.tokenizer, folder)
+    differences = export_differences(encoder.tokenizer, folder)
     settings = embedding_settings(encoder.params)
     write_json(folder / SETTINGS_FILE, {**settings, "sentence_transformers_differs": differences})
 
 
 def copy_encoder_files(source: Path, target: Path) -> None:
-    """Copy all of an encoder folder but its weights, the projection's too."""
+    """Copy an encoder folder without its weights and those of its projection."""
 
-    def weights(place: str, names: list[str]) -> list[str]:
-        if Path(place) not in (source, source / PROJECTION_FOLDER):
+    def weights(folder: str, names: list[str]) -> list[str]:
+        if Path(folder) not in (source, source / PROJECTION_FOLDER):
             return []
         return [name for name in names if any(Path(name).match(pattern) for pattern in WEIGHT_PATTERNS)]
 
@@ -144,31 +180,25 @@ def copy_encoder_files(source: Path, target: Path) -> None:
 
 
 def weights_digest(folder: Path) -> str:
-    """Return a hash of the folder's weight files, the projection's too.
+    """Return a hash of the weight files of an encoder folder and of its projection.
 
     Raises:
-        InputError: it has none.
+        InputError: there are none.
     """
     files = sorted({file for pattern in WEIGHT_PATTERNS for file in folder.glob(pattern)})
     if not files:
         raise InputError(f"{folder}: expected an encoder folder with weights (model.safetensors), found none")
-    projection = folder / PROJECTION_FOLDER / WEIGHTS_FILE
+    files += (folder / PROJECTION_FOLDER).glob(WEIGHTS_FILE)
     digest = hashlib.sha256()
-    for file in [*files, projection] if projection.exists() else files:
+    for file in files:
         with file.open("rb") as stream:
             digest.update(file.relative_to(folder).as_posix().encode() + hashlib.file_digest(stream, "sha256").digest())
     return digest.hexdigest()
 
 
 def files_digest(folder: Path) -> str:
-    """Return a hash of what beside the weights decides an embedding: configuration, tokenizer and code of its own."""
+    """Return a hash of the files that decide an embedding beside the weights: configuration, tokenizer, own code."""
     digest = hashlib.sha256()
     for file in sorted({file for pattern in DECIDING_PATTERNS for file in folder.glob(pattern)}):
         digest.update(file.name.encode() + hashlib.sha256(file.read_bytes()).digest())
     return digest.hexdigest()
-
-
-def _check_settings(folder: Path, params: EncoderParams) -> None:
-    if (folder / SETTINGS_FILE).exists():
-        advice = "train again, or restore the setting"
-        compare(read_json(folder / SETTINGS_FILE), embedding_settings(params), where=str(folder), advice=advice)

@@ -1,7 +1,6 @@
-"""What an artefact was made under: the settings it depends on beside its data, written into it and checked at each use.
+"""The settings that an artefact depends on: written into it, and compared at each use.
 
-A stamp holds only what matters to its artefact. ``dvc repro`` never meets a wrong one; a folder copied, restored or
-edited by hand may be.
+``dvc repro`` keeps artefacts up to date by itself; a folder that was copied, restored or edited by hand may not fit.
 """
 
 from __future__ import annotations
@@ -19,58 +18,48 @@ from codiemb_pipeline.jsonl import read_json
 from codiemb_pipeline.params.encoder import EncoderParams
 
 SETTINGS_FINGERPRINT = "made_under.json"
-# What folders without a key were made under: it is newer than they are.
-BEFORE_THE_KEY = {"append_eos": False, "bidirectional": False, "projection": None, "dimensions": None}
+DEFAULTS = {"append_eos": False, "bidirectional": False, "projection": None, "dimensions": None}
+"""Defaults of settings that older folders do not record."""
 
 
 def embedding_settings(params: EncoderParams) -> dict[str, Any]:
-    """Return the settings an embedding depends on beside the weights. Padding is none of them."""
+    """Return the settings that an embedding depends on beside the weights; padding is not one of them."""
     kept = {"pooling", "normalize", "max_length", "append_eos", "bidirectional", "projection", "dimensions"}
     return {**params.model_dump(include=kept), "prompts": PromptBook(params.prompts).digest()}
 
 
 def token_fingerprint(tokenizer: TextTokenizer) -> dict[str, Any]:
-    """Return the stamp of token ids."""
-    params = tokenizer.params
+    """Return what token ids depend on beside the texts; vocabulary, normaliser and special tokens as a hash."""
+    params, backend = tokenizer.params, tokenizer.backend.backend_tokenizer
+    backend.no_truncation()  # encoding may have set either
+    backend.no_padding()
+    state = f"{backend.to_str()}{tokenizer.backend.eos_token_id}"
     return {
         "append_eos": params.append_eos,
         "max_length": params.max_length,
         "prompts": tokenizer.prompts.text_digest(),
-        "tokenizer": tokenizer_digest(tokenizer),
+        "tokenizer": hashlib.sha256(state.encode()).hexdigest(),
     }
 
 
 def settings_fingerprint(tokenizer: TextTokenizer, base: str) -> dict[str, Any]:
-    """Return the stamp of similarities of embeddings.
-
-    Args:
-        tokenizer: of the encoder.
-        base: hash of its weights.
-    """
+    """Return what cosines of embeddings depend on beside the texts; ``base`` is the hash of the weights."""
     settings = embedding_settings(tokenizer.params)
-    del settings["normalize"]  # no matter to a cosine
+    del settings["normalize"]  # does not change a cosine
     return {**settings, **token_fingerprint(tokenizer), "prompts": settings["prompts"], "weights": base}
-
-
-def tokenizer_digest(tokenizer: TextTokenizer) -> str:
-    """Return a hash of what turns a text into ids: vocabulary, normaliser, special tokens; not lengths or padding."""
-    backend = tokenizer.backend.backend_tokenizer
-    backend.no_truncation()
-    backend.no_padding()
-    return hashlib.sha256(f"{backend.to_str()}{tokenizer.backend.eos_token_id}".encode()).hexdigest()
 
 
 def check_compatible(file: Path, wanted: Mapping[str, Any], *, what: str, stage: str) -> None:
     """Refuse an artefact that was made under other settings.
 
     Args:
-        file: its stamp.
-        wanted: the stamp it would get now.
+        file: its fingerprint.
+        wanted: the fingerprint it would get now.
         what: the artefact, in the plural, for the message.
         stage: the stage that makes it.
 
     Raises:
-        InputError: the stamp is missing or another; names the file, the key and both values, and says what to do.
+        InputError: the fingerprint is missing or differs; names the file, the key, both values and the remedy.
     """
     if not file.exists():
         raise InputError(
@@ -82,16 +71,16 @@ def check_compatible(file: Path, wanted: Mapping[str, Any], *, what: str, stage:
 
 
 def compare(found: Mapping[str, Any], wanted: Mapping[str, Any], *, where: str, advice: str) -> None:
-    """Raise an InputError at the first key of ``wanted`` that ``found`` has otherwise."""
+    """Raise an InputError at the first key of ``wanted`` that has another value in ``found``."""
     for key, value in wanted.items():
-        made = found.get(key, BEFORE_THE_KEY.get(key))
+        made = found.get(key, DEFAULTS.get(key))
         if made != value:
             now = "the base encoder now has" if key in ("weights", "tokenizer") else "params.yaml, encoder now says"
             raise InputError(f"{where}: made under {key} = {_shown(made)}, but {now} {_shown(value)}; {advice}")
 
 
 def _shown(value: Any) -> str:
-    """Return a value as a line of JSON; of a hash, the beginning."""
+    """Return a value as a line of JSON, and a hash by its first digits."""
     if isinstance(value, str) and len(value) == hashlib.sha256().digest_size * 2:
         return f"{value[:12]}..."
     return json.dumps(value, ensure_ascii=False, sort_keys=True)

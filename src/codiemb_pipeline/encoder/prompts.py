@@ -1,7 +1,7 @@
-"""What is put before a text. The only place where a text is altered; mining, training, evaluation and export ask here.
+"""The prefixes of texts. Only this module alters a text; mining, training, evaluation and export all use it.
 
-The released code words the same instruction in three ways (reference, defect 8); here one book
-renders it, and its digest goes into every artefact.
+The released code words the same instruction in three ways (reference, defect 8). Here one class renders it, and a
+digest of its parameters goes into every artefact.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ class PromptBook:
         self._params = params
 
     def instruction(self, task: Task, name: str) -> str:
-        """Return the instruction of source or benchmark ``name``, or its task's where it has none of its own."""
+        """Return the instruction of source or benchmark ``name``; without one of its own, that of its task."""
         instructions = self._params.instructions
         return instructions.get(name, instructions.get(task, ""))
 
     def prefix(self, task: Task, role: Role, name: str) -> str:
-        """Return what is put before a text; empty when there is no instruction.
+        """Return the prefix of a text; empty without an instruction.
 
-        In retrieval the query bears the instruction and a document the fixed document prefix; in similarity both texts
-        are alike, so both have role ``query``.
+        In retrieval, queries get the instruction and documents the fixed document prefix. In similarity both texts have
+        role ``query``.
         """
         if task == "ir" and role == "document":
             return self._params.document_prefix
@@ -39,13 +39,12 @@ class PromptBook:
         return self._params.template.replace("{instruction}", instruction) if instruction else ""
 
     def named_prefixes(self) -> dict[str, str]:
-        """Return every prefix by the names under which an exported folder is asked for it.
+        """Return every prefix by the name of its prompt in an exported folder.
 
-        ``query``, ``document``, ``sts`` and a source's or benchmark's own name are for who encodes with
-        sentence-transformers. mteb's wrapper asks by benchmark and prompt type, then by benchmark, by type of task, by
-        prompt type (``get_prompt_name`` in mteb/models/abs_encoder.py), and names no prompt type in similarity. So
-        ``<name>-query`` and ``<name>-document`` keep an instruction from documents, and ``STS`` stands for similarity
-        benchmarks without one of their own.
+        Users of sentence-transformers ask for ``query``, ``document``, ``sts``, or a source or benchmark. mteb's
+        wrapper (``get_prompt_name`` in mteb/models/abs_encoder.py) looks for benchmark and prompt type, then benchmark,
+        type of task, prompt type; in similarity there is no prompt type. So ``<name>-query`` and ``<name>-document``
+        keep instructions away from documents, and ``STS`` serves similarity benchmarks without their own instruction.
         """
         query, document = self.prefix("ir", "query", "ir"), self.prefix("ir", "document", "ir")
         similar = self.prefix("sts", "query", "sts")
@@ -60,7 +59,7 @@ class PromptBook:
         return _hash(self._params.model_dump())
 
     def text_digest(self) -> str:
-        """Return a hash of everything that decides a prefix: all that token ids depend on."""
+        """Return a hash of everything that decides a prefix, and so the token ids."""
         return _hash(self._params.model_dump(exclude={"in_pooling"}))
 
 

@@ -1,4 +1,4 @@
-"""Backbone, pooling, projection and normalisation as one module, and the encoder that bundles it with its tokenizer."""
+"""Backbone, pooling, projection and normalisation as one module, and the encoder: that module with its tokenizer."""
 
 from __future__ import annotations
 
@@ -10,11 +10,47 @@ import torch
 from torch import nn
 from torch.nn.functional import normalize
 
-from codiemb_pipeline.encoder.backbone import without_cache
-from codiemb_pipeline.encoder.pooling import pool
+from codiemb_pipeline.encoder.backbone import hidden_size, without_cache
 from codiemb_pipeline.encoder.prompts import PromptBook
 from codiemb_pipeline.encoder.tokens import TextTokenizer, TokenBatch
-from codiemb_pipeline.params.encoder import EncoderParams
+from codiemb_pipeline.params.encoder import EncoderParams, Pooling
+
+MEANS: tuple[Pooling, ...] = ("mean", "weighted_mean")
+"""The poolings that average tokens, and so can exclude those of the prompt."""
+
+
+def pool(
+    states: torch.Tensor, mask: torch.Tensor, pooling: Pooling, skipped: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Return one vector per text.
+
+    Args:
+        states: token states, (n, T, D).
+        mask: (n, T), 1 on tokens and 0 on padding, on either side.
+        pooling: ``cls`` takes the first token, ``last`` the last, ``mean`` averages, ``weighted_mean`` averages with
+            weights 1, 2, 3, ... (SGPT, arXiv 2202.08904: under causal attention later tokens have seen more).
+        skipped: (n,), number of leading tokens that averages exclude (the first included one has weight 1); ``None``
+            for none. The last token is always included.
+
+    Returns:
+        (n, D), float32 or wider.
+    """
+    states = states.float() if states.dtype in (torch.float16, torch.bfloat16) else states
+    rows = torch.arange(len(states), device=states.device)
+    first = mask.argmax(dim=1)
+    if pooling == "cls":
+        return states[rows, first]
+    last = mask.shape[1] - 1 - mask.flip(1).argmax(dim=1)
+    if pooling == "last":
+        return states[rows, last]
+    positions = torch.arange(mask.shape[1], device=mask.device)
+    if skipped is not None:
+        begin = torch.minimum(first + skipped, last)
+        mask = mask * (positions >= begin.unsqueeze(1))
+    if pooling == "weighted_mean":
+        mask = mask.cumsum(dim=1) * mask
+    weights = mask.unsqueeze(-1).to(states.dtype)
+    return (states * weights).sum(dim=1) / weights.sum(dim=1)
 
 
 class TextEncoder(nn.Module):
@@ -23,10 +59,10 @@ class TextEncoder(nn.Module):
     Args:
         backbone: a Hugging Face model without a head.
         params: the ``encoder`` section.
-        projection: a layer for pooled vectors, or ``None``. The released code projects token states; ``cls``, ``mean``,
-            ``weighted_mean`` and ``last`` are weighted sums whose weights add up to one, so the order does not matter,
-            and this one costs a T-th and is what sentence-transformers calls ``Dense``.
-        count_positions: tell the backbone each token's place in its text, padding not counted.
+        projection: a layer for pooled vectors, or ``None``. The released code projects token states. Every pooling is
+            a weighted sum with weights that sum to one, so the order does not matter; projecting after pooling costs a
+            T-th, and is what sentence-transformers' ``Dense`` does.
+        count_positions: pass each token's position in its text, without padding, to the backbone.
     """
 
     def __init__(
@@ -49,12 +85,12 @@ class TextEncoder(nn.Module):
 
     @property
     def width(self) -> int:
-        """Numbers of a full embedding, D."""
+        """Width of a full embedding, D."""
         return self.projection.out_features if self.projection is not None else hidden_size(self.backbone)
 
     @property
     def output_width(self) -> int:
-        """Numbers of an embedding as it is used: ``dimensions``, or all."""
+        """Width of an embedding in use: ``dimensions``, or D."""
         return self._params.dimensions or self.width
 
     def token_states(self, batch: TokenBatch) -> torch.Tensor:
@@ -67,11 +103,11 @@ class TextEncoder(nn.Module):
         """Embed texts that come in chunks, at full width; see :meth:`output`.
 
         Args:
-            chunks: batches of token ids; a chunk is one pass through the backbone.
+            chunks: batches of token ids; each is one pass through the backbone.
             mid_layer: hidden state to embed as well (0 is the input embeddings), or ``None``.
 
         Returns:
-            Embeddings (n, D), n counting through the chunks in order, and the same of ``mid_layer`` or ``None``.
+            Embeddings (n, D) of the n texts of all chunks in order, and those of ``mid_layer`` or ``None``.
         """
         last, middle = [], []
         for chunk in chunks:
@@ -82,7 +118,7 @@ class TextEncoder(nn.Module):
         return torch.cat(last), torch.cat(middle) if middle else None
 
     def output(self, embeddings: torch.Tensor) -> torch.Tensor:
-        """Cut full embeddings (n, D) to ``dimensions`` (Matryoshka, arXiv 2205.13147), of length one again."""
+        """Cut full embeddings (n, D) to ``dimensions`` (Matryoshka, arXiv 2205.13147) and normalise them again."""
         if self.output_width == embeddings.shape[1]:
             return embeddings
         cut = embeddings[:, : self.output_width]
@@ -103,36 +139,31 @@ class TextEncoder(nn.Module):
         return normalize(embeddings, dim=-1) if self._params.normalize else embeddings
 
 
-def hidden_size(backbone: nn.Module) -> int:
-    """Return the width of a backbone's token states."""
-    return int(backbone.config.get_text_config().hidden_size)
-
-
 @dataclass(frozen=True)
 class Encoder:
-    """A text encoder with all that is needed to go from text to vector."""
+    """A text encoder with its tokenizer: all that leads from text to vector."""
 
     model: TextEncoder
     tokenizer: TextTokenizer
 
     @property
     def params(self) -> EncoderParams:
-        """The settings it was loaded under."""
+        """The ``encoder`` section it was loaded with."""
         return self.tokenizer.params
 
     @property
     def prompts(self) -> PromptBook:
-        """The prompts it was loaded under."""
+        """The prompts it was loaded with."""
         return self.tokenizer.prompts
 
     @property
     def device(self) -> torch.device:
-        """Where its weights are."""
+        """The device of its weights."""
         return next(self.model.parameters()).device
 
     @property
     def pad_id(self) -> int:
-        """Token id that fills up rows."""
+        """Token id of padding."""
         return self.tokenizer.pad_id
 
     def tokenize(self, texts: Sequence[str], prefix: str = "") -> tuple[list[list[int]], list[int]]:

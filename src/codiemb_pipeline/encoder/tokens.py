@@ -15,13 +15,9 @@ from codiemb_pipeline.params.encoder import EncoderParams, PaddingSide
 
 @dataclass(frozen=True)
 class TextTokenizer:
-    """A Hugging Face tokenizer under our settings of length and prompts.
+    """A Hugging Face tokenizer (``backend``) with our maximum length and prompts.
 
-    Attributes:
-        backend: the tokenizer.
-        params: the ``encoder`` section.
-        prompts: rendered from it.
-        end_id: token id put after every text; ``None`` where none is wanted or the backend puts it there itself.
+    ``end_id`` is the token id appended to every text, ``None`` to append none.
     """
 
     backend: Any
@@ -31,15 +27,15 @@ class TextTokenizer:
 
     @property
     def pad_id(self) -> int:
-        """Token id that fills up rows."""
+        """Token id of padding."""
         return 0 if self.backend.pad_token_id is None else int(self.backend.pad_token_id)  # masked either way
 
     def tokenize(self, texts: Sequence[str], prefix: str = "") -> tuple[list[list[int]], list[int]]:
         """Return the token ids of ``prefix + text`` with special tokens, cut to ``max_length``, and prompt lengths.
 
-        A prompt length is the number of leading tokens, special ones included, that lie wholly within the prefix by
-        their offsets; 0 without a prefix. ``end_id`` is put after the cut, as an id, so that no text is without it (the
-        released code appends it as text, which the cut removes; reference, defect 9).
+        A prompt length is the number of leading tokens, special ones included, whose offsets lie inside the prefix; 0
+        without a prefix. ``end_id`` is appended after the cut, so that every text ends with it (the released code
+        appends it as text, which the cut removes; reference, defect 9).
         """
         encoded = self.backend(
             [prefix + text for text in texts],
@@ -51,20 +47,14 @@ class TextTokenizer:
             return_offsets_mapping=bool(prefix),
         )
         ids = encoded["input_ids"]
-        ends = [] if self.end_id is None else [self.end_id]
-        ids = [row + ends for row in ids] if ends else ids
+        if self.end_id is not None:
+            ids = [[*row, self.end_id] for row in ids]
         if not prefix:
             return ids, [0] * len(ids)
-        no_place = [(0, 0)] * len(ends)  # as special tokens have it
-        return ids, [_leading_within([*offsets, *no_place], len(prefix)) for offsets in encoded["offset_mapping"]]
-
-
-def _leading_within(offsets: Sequence[tuple[int, int]], end: int) -> int:
-    """Return how many leading tokens end at or before character ``end``."""
-    for count, (_, token_end) in enumerate(offsets):
-        if token_end > end:
-            return count
-    return len(offsets)
+        return ids, [
+            next((index for index, (_, end) in enumerate(offsets) if end > len(prefix)), len(row))
+            for offsets, row in zip(encoded["offset_mapping"], ids, strict=True)
+        ]
 
 
 @dataclass(frozen=True)
@@ -74,7 +64,7 @@ class TokenBatch:
     Attributes:
         input_ids: int64 (n, T).
         attention_mask: int64 (n, T), 1 on tokens.
-        prompt_lengths: int64 (n,), leading tokens that are prompt, padding not counted.
+        prompt_lengths: int64 (n,), leading tokens that belong to the prompt, without padding.
     """
 
     input_ids: torch.Tensor
@@ -83,7 +73,7 @@ class TokenBatch:
 
     @property
     def positions(self) -> torch.Tensor:
-        """Each token's place in its text, from 0 at the first token; int64 (n, T), of no meaning on padding."""
+        """Position of each token in its text, from 0; int64 (n, T), undefined on padding."""
         return (self.attention_mask.cumsum(dim=1) - 1).clamp(min=0)
 
     def to(self, device: torch.device) -> TokenBatch:
@@ -102,35 +92,33 @@ def pad(
     width = max(len(row) for row in rows)
     input_ids = np.full((len(rows), width), pad_id, dtype=np.int64)
     attention_mask = np.zeros((len(rows), width), dtype=np.int64)
-    for number, row in enumerate(rows):
-        place = slice(0, len(row)) if side == "right" else slice(width - len(row), width)
-        input_ids[number, place] = row
-        attention_mask[number, place] = 1
+    for index, row in enumerate(rows):
+        columns = slice(len(row)) if side == "right" else slice(width - len(row), width)
+        input_ids[index, columns] = row
+        attention_mask[index, columns] = 1
     lengths = torch.as_tensor(np.asarray(prompt_lengths, dtype=np.int64))
     return TokenBatch(torch.from_numpy(input_ids), torch.from_numpy(attention_mask), lengths)
 
 
 def plan_chunks(lengths: np.ndarray, *, tokens: int, max_padding: float) -> list[np.ndarray]:
-    """Cut texts, sorted from long to short, into chunks of few padded tokens.
-
-    A chunk holds at most ``tokens`` padded tokens (one text at least) and at most the share ``max_padding`` of padding.
+    """Cut texts, sorted from long to short, into chunks with little padding.
 
     Args:
         lengths: number of tokens of each text, (n,).
-        tokens: budget of one chunk.
-        max_padding: in [0, 1).
+        tokens: most padded tokens of a chunk; a single longer text is a chunk of its own.
+        max_padding: largest share of padding in a chunk, in [0, 1).
 
     Returns:
-        Positions in ``lengths``, one array per chunk; every position stands in exactly one.
+        Indices into ``lengths``, one array per chunk; every index once.
     """
     order = np.argsort(-lengths, kind="stable")
     chunks, start, used = [], 0, 0
-    for end, position in enumerate(order):
+    for end, index in enumerate(order):
         padded = (end - start + 1) * int(lengths[order[start]])
-        filled = used + int(lengths[position])
+        filled = used + int(lengths[index])
         if end > start and (padded > tokens or padded - filled > max_padding * padded):
             chunks.append(order[start:end])
-            start, filled = end, int(lengths[position])
+            start, filled = end, int(lengths[index])
         used = filled
     if len(order):
         chunks.append(order[start:])

@@ -8,11 +8,11 @@ from heapq import nsmallest
 from operator import itemgetter
 from typing import TypeVar
 
-import numpy as np
 import torch
 
-from codiemb_pipeline.encoder.encode import batch_of, encode_texts
+from codiemb_pipeline.encoder.encode import encode_texts
 from codiemb_pipeline.encoder.text_encoder import Encoder
+from codiemb_pipeline.encoder.tokens import pad
 from codiemb_pipeline.evaluate.benchmark import Benchmark
 from codiemb_pipeline.evaluate.geometry import alignment, anisotropy, spectrum, token_similarity, uniformity
 from codiemb_pipeline.params.evaluate import GeometryParams
@@ -71,8 +71,8 @@ def _token_similarity(encoder: Encoder, texts: list[str]) -> float | None:
     rows, prompt_lengths = encoder.tokenize(texts)
     values = []
     with torch.inference_mode():
-        for number in range(len(rows)):
-            batch = batch_of(rows, prompt_lengths, np.array([number]), encoder.pad_id).to(encoder.device)
+        for row, prompt_length in zip(rows, prompt_lengths, strict=True):
+            batch = pad([row], [prompt_length], encoder.pad_id).to(encoder.device)
             values.append(token_similarity(encoder.model.token_states(batch), batch.attention_mask))
     known = torch.cat(values)
     known = known[~known.isnan()]

@@ -10,8 +10,7 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
-from codiemb_pipeline.benchmarks.places import Place, place_of
-from codiemb_pipeline.benchmarks.tables import PairRows, RetrievalRows, open_rows
+from codiemb_pipeline.benchmarks.data import Location, PairRows, RetrievalRows, location_of, open_rows
 from codiemb_pipeline.evaluate.benchmark import GOOD_GOLD
 from codiemb_pipeline.evaluate.cache import ResultCache
 from codiemb_pipeline.evaluate.per_item_scores import rounded
@@ -31,9 +30,9 @@ class HubBenchmark:
     """
 
     def __init__(self, name: str, entry: MtebBenchmark, cache: ResultCache) -> None:
-        self.place: Place = place_of(name, entry.path, entry.revision)
-        self.name, self.kind, self.split = name, self.place.spec.type, self.place.spec.split
-        self.revision = self.place.revision
+        self.location: Location = location_of(name, entry.path, entry.revision)
+        self.name, self.kind, self.split = name, self.location.spec.type, self.location.spec.split
+        self.revision = self.location.revision
         self._cache = cache
 
     @cached_property
@@ -43,7 +42,7 @@ class HubBenchmark:
         Raises:
             InputError: it can't be read; names the benchmark.
         """
-        return open_rows(self.place)
+        return open_rows(self.location)
 
     @cached_property
     def _known(self) -> dict[str, Any]:
@@ -61,12 +60,12 @@ class HubBenchmark:
     @property
     def definition(self) -> dict[str, Any]:
         """The definition leaves out the place of the data: a moved folder gives the same results."""
-        return {"type": "mteb", "split": self.split, "metric": self.place.spec.metric}
+        return {"type": "mteb", "split": self.split, "metric": self.location.spec.metric}
 
     @property
     def facts(self) -> dict[str, Any]:
         """The facts; ``full`` means that the data has as many rows as the registry records."""
-        spec = self.place.spec
+        spec = self.location.spec
         return {
             "type": spec.type,
             "metric": spec.metric,
@@ -85,13 +84,13 @@ class HubBenchmark:
         import mteb
 
         task = mteb.get_task(self.name, eval_splits=[self.split])
-        dataset = {**task.metadata.dataset, "path": self.place.path, "revision": self.revision}
+        dataset = {**task.metadata.dataset, "path": self.location.path, "revision": self.revision}
         task.metadata = task.metadata.model_copy(update={"dataset": dataset})
         return task
 
     def query_ids(self) -> list[str]:
         """Return the ids of the queries that are scored, in order."""
-        return [query for query, _ in self.rows.judged_queries] if isinstance(self.rows, RetrievalRows) else []
+        return [query for query, _ in self.rows.scored_queries] if isinstance(self.rows, RetrievalRows) else []
 
     def gold(self) -> list[float] | None:
         """Return the human scores of the pairs in [0, 1], in order; ``None`` for retrieval."""
@@ -103,7 +102,7 @@ class HubBenchmark:
             yield from (text for pair in self.rows.texts() for text in pair)
             return
         yield from (text for _, text in self.rows.documents())
-        yield from (text for _, text in self.rows.judged_queries)
+        yield from (text for _, text in self.rows.scored_queries)
 
     def positive_pairs(self) -> Iterator[tuple[str, str]]:
         """Yield a query and a relevant document, or a pair of high gold score."""
@@ -111,9 +110,9 @@ class HubBenchmark:
             golds = self.rows.gold()
             yield from (pair for pair, gold in zip(self.rows.texts(), golds, strict=True) if gold >= GOOD_GOLD)
             return
-        query_text = dict(self.rows.judged_queries)
+        query_text = dict(self.rows.scored_queries)
         asked_by: dict[str, list[str]] = {}
-        for query, judged in self.rows.judgements.items():
+        for query, judged in self.rows.qrels.items():
             for document, score in judged.items():
                 if score > 0 and query in query_text:
                     asked_by.setdefault(document, []).append(query)

@@ -12,8 +12,8 @@ import pandas as pd
 from pandas.util import hash_pandas_object
 
 from codiemb_pipeline.artifacts.ingest import read_retrieval
+from codiemb_pipeline.benchmarks.data import pairs_of
 from codiemb_pipeline.benchmarks.registry import METRICS
-from codiemb_pipeline.benchmarks.texts import pairs_of
 from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.evaluate.benchmark import GOOD_GOLD
 from codiemb_pipeline.evaluate.per_item_scores import rounded

@@ -160,7 +160,9 @@ def _open_pending(
         (name, entry) for entry in benchmarks for name, folder in models.items() if not evaluator.holds(folder, entry)
     ]
     wanted = {entry.name: entry for _, entry in pending}.values()
-    for benchmark in sorted(wanted, key=lambda entry: isinstance(entry, HubBenchmark) and entry.place.folder is None):
+    for benchmark in sorted(
+        wanted, key=lambda entry: isinstance(entry, HubBenchmark) and entry.location.folder is None
+    ):
         benchmark.open()
     return pending
 

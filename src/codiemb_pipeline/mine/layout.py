@@ -132,7 +132,7 @@ def _write_texts(folder: Path, role: str, texts: Iterable[str]) -> bytearray:
             digests += digest(text)
             keys += digest(text_key(text))
     first, number = number_digests(digests)
-    by_length = np.argsort(np.frombuffer(lengths, dtype=np.int64)[first], kind="stable")  # as of encode.TextBlocks
+    by_length = np.argsort(np.frombuffer(lengths, dtype=np.int64)[first], kind="stable")  # as in encode_texts
     row = np.empty_like(by_length)
     row[by_length] = np.arange(len(by_length))
     for name, values in (("ends", ends), ("order", first[by_length]), ("row", row[number])):

@@ -1,4 +1,4 @@
-"""The ``encoder`` section: which encoder, how its token states become one vector, and what is put before a text."""
+"""The ``encoder`` section: which encoder, how its token states become one vector, and the prompts of texts."""
 
 from __future__ import annotations
 
@@ -13,15 +13,10 @@ PaddingSide = Literal["right", "left"]
 
 
 class PromptParams(Section):
-    """What is put before a text. An instruction that is empty puts nothing there.
+    """The text before a text. In retrieval only queries get the instruction, in similarity both texts.
 
-    Attributes:
-        template: how an instruction becomes a prefix; holds ``{instruction}`` once.
-        document_prefix: put before every document of retrieval.
-        in_pooling: whether the prompt's tokens count in ``mean`` and ``weighted_mean``; no matter for ``cls`` and
-            ``last``.
-        instructions: instruction by name. ``ir`` and ``sts`` are the defaults of the tasks; the name of a source or a
-            benchmark overrides its task's. In retrieval the query alone bears it, in similarity both texts do.
+    ``instructions`` are by name: ``ir`` and ``sts`` are the defaults of the tasks, the name of a source or a benchmark
+    overrides its task's. An empty instruction gives no prompt.
     """
 
     template: str = Field(pattern=r"\{instruction\}")
@@ -31,36 +26,14 @@ class PromptParams(Section):
 
 
 class ProjectionParams(Section):
-    """A linear layer with bias after pooling.
-
-    Attributes:
-        dimensions: numbers of its output.
-        seed: of its first weights, which the base encoder has too; a base folder with a ``2_Dense`` keeps its own.
-    """
+    """A linear layer with bias after pooling; ``seed`` draws its first weights unless the base has a ``2_Dense``."""
 
     dimensions: int = Field(ge=1)
     seed: int
 
 
 class EncoderParams(Section):
-    """The text encoder. What an embedding is: backbone, pooling, projection, the first ``dimensions``, normalisation.
-
-    Attributes:
-        path: a folder, ``package:<name>/<folder>``, or the id of a model on the hub.
-        revision: commit of a hub model; ``null`` for a folder.
-        trust_remote_code: allow the model's own Python code to run.
-        bidirectional: make a decoder's tokens attend both ways; tested when the encoder is loaded. ``false`` leaves
-            attention as the backbone has it.
-        pooling: ``cls`` (first token), ``mean``, ``weighted_mean`` (the later the heavier) or ``last`` token.
-        projection: a linear layer after pooling; ``null`` for none.
-        dimensions: how many of the first numbers mining, evaluation and export keep (Matryoshka); ``null`` for all.
-            Training sees all.
-        normalize: scale embeddings to length one.
-        max_length: tokens per text at most, prompt and special tokens included.
-        append_eos: end every text with the end-of-sequence token, also one that was cut.
-        padding_side: ``right`` or ``left``; no vector depends on it.
-        prompts: what is put before a text.
-    """
+    """The text encoder: backbone, pooling, projection, the first ``dimensions``, normalisation, in this order."""
 
     path: str
     revision: str | None

@@ -2,24 +2,137 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
 from codiemb_pipeline.bundle.use import with_bundle
 from codiemb_pipeline.command import run
-from codiemb_pipeline.params import Params
-from codiemb_pipeline.plan.report import report_lines
+from codiemb_pipeline.errors import InputError
+from codiemb_pipeline.launch.torchrun import processes_per_node
+from codiemb_pipeline.locations import work_folder
+from codiemb_pipeline.params import Params, TrainParams
+from codiemb_pipeline.plan.budget import (
+    Budget,
+    ExampleCount,
+    ModelSize,
+    count_examples,
+    disk_bytes,
+    model_size,
+    run_budget,
+    training_flops,
+    training_memory,
+)
+from codiemb_pipeline.plan.requirements import AvailabilityCheck, check_availability, required_resources
 from codiemb_pipeline.profiles import PARAMS_FILE, read_params
+
+GIB = 2**30
 
 
 @click.command()
 def main() -> None:
     """Report examples, steps, tokens, memory and disk, and whether encoder, sources and benchmarks are available."""
     written = read_params(PARAMS_FILE)
-    params = Params.parse(with_bundle(written, Path("data/.work")))
+    params = Params.parse(with_bundle(written, work_folder()))
     for line in report_lines(params, written, Path()):
         click.echo(line)
+
+
+def report_lines(params: Params, written: Mapping[str, Any], root: Path) -> Iterator[str]:
+    """Yield the plan of the project in ``root``; ``written`` is params.yaml without a bundle's paths."""
+    checks = check_availability(required_resources(params))
+    counts, unknown = count_examples(params, root, written)
+    yield "training"
+    yield from _count_lines(counts)
+    size, checkpoints = None, 0
+    try:
+        size = model_size(params.encoder, checks[0].found)
+        yield _line("backbone", f"{size.parameters:,} parameters, {size.layers} layers of width {size.width}")
+    except InputError as error:
+        unknown.append(f"memory and disk: {error}")
+    yield from (_line("unknown", text) for text in unknown)
+    for name, train in params.trainings.items():
+        yield f"run {name}"
+        try:
+            processes = processes_per_node(train.launch) * train.launch.nnodes
+        except InputError as error:
+            processes = train.launch.nnodes
+            yield _line("processes", f"counted as one on each machine: {error}")
+        if not counts:
+            continue
+        try:
+            budget = run_budget(counts, params.encoder.max_length, train, processes)
+        except InputError as error:
+            yield _line("unknown", str(error))
+            continue
+        yield from _budget_lines(budget, train, size, processes, exact=all(count.lengths for count in counts))
+        every = train.checkpoint_every or max(budget.steps_per_epoch, 1)
+        checkpoints += math.ceil(budget.steps / every) + 1  # with checkpoint 0
+    if checkpoints:
+        yield _disk_line(size, checkpoints, len(params.merge.recipes))
+    yield "needed"
+    yield from _availability_lines(checks)
+
+
+def _count_lines(counts: Sequence[ExampleCount]) -> Iterator[str]:
+    numbers = [_number(count.examples, about=count.approximate) for count in counts]
+    name_width, width = (max(map(len, texts), default=0) for texts in ([count.name for count in counts], numbers))
+    for index, (count, number) in enumerate(zip(counts, numbers, strict=True)):
+        text = f"{count.name:<{name_width}}  {number:>{width}} {count.task:<3}  {count.evidence}"
+        yield _line("" if index else "examples", text)
+    if not all(count.lengths for count in counts):
+        yield _line("", "assemble may remove some of them: duplicates, and texts of benchmarks")
+
+
+def _budget_lines(
+    budget: Budget, train: TrainParams, size: ModelSize | None, processes: int, *, exact: bool
+) -> Iterator[str]:
+    drawn = ", ".join(f"{name} {number:,}" for name, number in budget.drawn.items())
+    yield _line("an epoch", f"{_number(budget.steps_per_epoch, about=not exact)} steps, drawing {drawn}")
+    yield _line("steps", _number(budget.steps, about=not exact and budget.steps != train.max_steps))
+    tokens = f"{budget.tokens:,}; up to {budget.tokens_at_once:,} at once in a process"
+    bound = f"at most {tokens}: every text counts as encoder.max_length tokens, and most are shorter"
+    yield _line("tokens", tokens if exact else bound)
+    if size is None:
+        return
+    at_most = "" if exact else "at most "
+    parts = training_memory(size, train, processes=processes, tokens=budget.tokens_at_once)
+    model, activations = (part / GIB for part in parts)
+    yield _line(
+        "memory",
+        f"{at_most}{model + activations:.2f} GiB a process (an estimate): {model:.2f} model and optimiser, "
+        f"{activations:.2f} activations ({processes} processes, {train.precision}, {train.sharding})",
+    )
+    flops = training_flops(size, budget.tokens, recomputed=train.gradient_checkpointing or train.grad_cache)
+    yield _line("work", f"{at_most}{flops:.1e} floating point operations")
+
+
+def _disk_line(size: ModelSize | None, checkpoints: int, recipes: int) -> str:
+    models = f"{checkpoints} checkpoints and {recipes} merged models, here and in DVC's cache"
+    if size is None:
+        return f"disk: unknown for {models}"
+    gib = disk_bytes(size, checkpoints=checkpoints, merged=recipes) / GIB
+    return f"disk: {gib:.1f} GiB for {models}; mining takes {4 * size.width:,} bytes more per document while it runs"
+
+
+def _availability_lines(checks: Sequence[AvailabilityCheck]) -> Iterator[str]:
+    width = max(len(check.resource.name) for check in checks)
+    for check in checks:
+        resource = check.resource
+        yield f"{' ' if check.found else '!'} {resource.kind:<10} {resource.name:<{width}}  {check.where}"
+    missing = sum(not check.found for check in checks)
+    yield f"{missing} of {len(checks)} resources are not available" if missing else "all resources are available"
+
+
+def _line(label: str, text: str) -> str:
+    return f"  {label:<10} {text}"
+
+
+def _number(number: int, *, about: bool) -> str:
+    return f"about {number:,}" if about else f"{number:,}"
 
 
 if __name__ == "__main__":

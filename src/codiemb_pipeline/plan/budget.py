@@ -1,39 +1,191 @@
-"""The steps, tokens, memory and disk of a run, given the number of examples of each source.
+"""What a run takes: examples, steps, tokens, memory and disk.
 
-Memory and disk are sums of sizes; no GPU and no weights are needed. Per parameter, in bytes: 4 for the weight, 4 for
-the gradient, 8 for AdamW's moments; with DDP 4 more for the buckets of gradients; with FSDP these 16 are shared by the
-processes, and 12 are for gathered weights, gradients and their buffer; under bf16 autocast 2 more for the cast weight.
-Per token and layer, what back-propagation keeps: Korthikanti et al. 2022 (arXiv 2205.05198), equation 1, without the
-attention scores, which fused attention does not keep.
+The number of training examples of a source comes from the best evidence available: the examples that ``assemble``
+wrote; the counts of ``ingest``; ``ingest`` itself, run here on small files; the number that the registry declares. Only
+``assemble`` knows how many examples it removes.
+
+Memory and disk are sums of sizes; neither GPU nor weights are needed. Bytes per parameter: 4 for the weight, 4 for the
+gradient, 8 for AdamW's moments; DDP adds 4 for its buckets of gradients; FSDP shares the 16 among the processes and
+adds 12 for gathered weights, gradients and their buffer; bf16 autocast adds 2 for the cast weight. Bytes per token and
+layer: what back-propagation keeps, by Korthikanti et al. 2022 (arXiv 2205.05198), equation 1, without the attention
+scores, which fused attention does not keep.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import torch
+import yaml
 from transformers import AutoConfig, AutoModel
 
-from codiemb_pipeline.artifacts.assemble import SourceRange
+from codiemb_pipeline.artifacts.assemble import SourceRange, TokenStore, TrainingArrays
+from codiemb_pipeline.artifacts.ingest import IngestCounts, SourceCounts
 from codiemb_pipeline.encoder.checkpoint import base_folder
 from codiemb_pipeline.errors import InputError, first_line
-from codiemb_pipeline.locations import is_hub_id
-from codiemb_pipeline.params import EncoderParams, TrainParams
-from codiemb_pipeline.plan.example_counts import ExampleCount
+from codiemb_pipeline.ingest.registry import TRAINING_SOURCES
+from codiemb_pipeline.ingest.run import ingest_sources
+from codiemb_pipeline.locations import is_hub_id, resolve
+from codiemb_pipeline.params import EncoderParams, IngestParams, Params, TrainParams
+from codiemb_pipeline.params.ingest import SourceParams
+from codiemb_pipeline.schema import Task
 from codiemb_pipeline.train.loop import plan_of_epoch, total_steps
+
+COUNTS = Path("data/02_intermediate/sources/counts.json")
+MODEL_INPUT = Path("data/05_model_input/examples")
+SMALL = 16 * 2**20
+"""Bytes of the files, of all sources together, that are ingested to count them: a few seconds."""
+PACKED = {".gz": 4, ".zip": 4, ".parquet": 4}  # uncompressed bytes per compressed byte
+SAMPLE = 20_000  # examples per source whose lengths are averaged
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExampleCount:
+    """The number of training examples (queries or pairs) of a source.
+
+    Attributes:
+        evidence: where the number comes from, in words.
+        approximate: whether the number is only close, such as a share of a declared one.
+        lengths: mean tokens of queries (first texts), positives (second texts) and negatives, once assembled.
+    """
+
+    name: str
+    task: Task
+    examples: int
+    evidence: str
+    approximate: bool = False
+    lengths: tuple[float, float, float] | None = None
+
+
+def count_examples(
+    params: Params, root: Path, written: Mapping[str, Any] | None = None
+) -> tuple[list[ExampleCount], list[str]]:
+    """Return the counts of the training sources, and a sentence about each source whose count is unknown.
+
+    Results in the project's folder ``root`` that ``dvc.lock`` records under other settings than those of params.yaml as
+    ``written`` are ignored.
+    """
+    names, changed = params.assemble.train_sources, _changed_sections(root, written or {})
+    if not changed and (assembled := assembled_counts(root / MODEL_INPUT, names)):
+        return assembled, []
+    use_ingest = "ingest" not in changed and (root / COUNTS).exists()
+    ingested = IngestCounts.read(root / COUNTS).sources if use_ingest else {}
+    counts, unknown, bytes_left = [], [], SMALL
+    for name in names:
+        try:
+            if name in ingested:
+                count = _of_ingest(name, ingested[name], "counted by ingest")
+            elif (source := params.ingest.sources.get(name)) is None:
+                raise InputError("it is not among ingest.sources")
+            elif (size := _bytes_of(source)) <= bytes_left:
+                bytes_left -= size
+                count = _ingest_now(name, params.ingest)
+            else:
+                count = _declared(name, source)
+        except InputError as error:
+            unknown.append(f"examples of {name}, which the plan leaves out: {error}")
+            continue
+        if (cap := params.assemble.caps.get(name, count.examples)) < count.examples:
+            evidence = f"{count.evidence}; cut by assemble.caps"
+            count = replace(count, examples=cap, evidence=evidence, approximate=False)
+        counts.append(count)
+    return counts, unknown
+
+
+def assembled_counts(model_input: Path, names: Sequence[str]) -> list[ExampleCount] | None:
+    """Return the counts of what ``assemble`` wrote; ``None`` if it wrote nothing, or other sources than ``names``."""
+    if not (model_input / "train" / "sources.json").exists():
+        return None
+    arrays, store = TrainingArrays(model_input / "train"), TokenStore(model_input / "tokens")
+    if [source.name for source in arrays.sources] != list(names):
+        return None
+    counts = []
+    for source in arrays.sources:
+        size, lengths = source.stop - source.start, _lengths(arrays, store, source)
+        name, task = source.name, source.task
+        counts.append(ExampleCount(name=name, task=task, examples=size, evidence="as assembled", lengths=lengths))
+    return counts
+
+
+def _lengths(arrays: TrainingArrays, store: TokenStore, source: SourceRange) -> tuple[float, float, float]:
+    examples = range(source.start, source.stop, max((source.stop - source.start) // SAMPLE, 1))
+    positives = np.concatenate([arrays.positives(example) for example in examples])
+    negatives = np.concatenate([arrays.negatives(example) for example in examples])
+    query, positive, negative = (
+        float(store.lengths(texts).mean()) if len(texts) else 0.0
+        for texts in (arrays.query[examples.start : examples.stop : examples.step], positives, negatives)
+    )
+    return query, positive, negative
+
+
+def _changed_sections(root: Path, written: Mapping[str, Any]) -> set[str]:
+    """Return the sections that decide the examples and differ from those in ``dvc.lock``."""
+    lock = root / "dvc.lock"
+    stages = yaml.safe_load(lock.read_text(encoding="utf-8"))["stages"] if lock.exists() else {}
+    locked = {
+        section: stages.get(stage, {}).get("params", {}).get("params.yaml", {}).get(section)
+        for section, stage in {"ingest": "ingest", "assemble": "assemble", "encoder": "assemble"}.items()
+    }
+    return {name for name, value in locked.items() if name in written and value not in (None, written[name])}
+
+
+def _of_ingest(name: str, counted: SourceCounts, evidence: str) -> ExampleCount:
+    return ExampleCount(name=name, task=counted.task, examples=counted.splits["train"], evidence=evidence)
+
+
+def _ingest_now(name: str, params: IngestParams) -> ExampleCount:
+    """Count with the stage's own code: only its reader knows which rows of a file are examples of the train split."""
+    with TemporaryDirectory() as folder:
+        ingest_sources(params.model_copy(update={"sources": {name: params.sources[name]}}), Path(folder))
+        counted = IngestCounts.read(Path(folder) / COUNTS.name).sources[name]
+        return _of_ingest(name, counted, "counted now, as ingest does")
+
+
+def _bytes_of(source: SourceParams) -> float:
+    """Return the bytes of a source's files, uncompressed; infinity if they are not on this machine."""
+    if source.path is None:
+        return math.inf
+    try:
+        path = resolve(source.path, field="path")
+    except InputError:
+        return math.inf
+    files = [file for file in [path, *path.rglob("*")] if file.is_file()]
+    return sum(file.stat().st_size * PACKED.get(file.suffix, 1) for file in files)
+
+
+def _declared(name: str, source: SourceParams) -> ExampleCount:
+    """Return the share of the registry's number that ``ingest`` puts into the train split.
+
+    ``limit`` applies before the split. With ``splits: null`` all examples count as train, though held-out files then
+    use a part of the limit.
+    """
+    declared = TRAINING_SOURCES.get(source.registered)
+    if declared is None:
+        raise InputError("its files are not here, or too large to count now; `dvc repro ingest` counts them")
+    if declared.examples is None:
+        raise InputError("the registry declares no number; `dvc repro ingest` counts them")
+    share = 1.0 if source.splits is None else source.splits.train
+    as_declared = share == 1.0 and source.path is None and source.limit is None and source.documents_per_query is None
+    return ExampleCount(
+        name=name,
+        task=declared.task,
+        examples=round(min(declared.examples, source.limit or math.inf) * share),
+        evidence=f"declared: {declared.examples_from}",
+        approximate=declared.examples_about or not as_declared,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """The steps and tokens of a run.
+    """Steps (optimiser updates), examples of an epoch by source, and tokens of a run, on all processes.
 
-    Attributes:
-        steps_per_epoch, steps: optimiser updates.
-        drawn: examples that one epoch draws on all processes, by source.
-        tokens: of the whole run, on all processes.
-        tokens_at_once: padded tokens that one process encodes at once with gradient.
+    ``tokens_at_once`` are padded tokens that one process encodes at once with gradient.
     """
 
     steps_per_epoch: int
@@ -44,22 +196,15 @@ class Budget:
 
 
 def run_budget(counts: Sequence[ExampleCount], max_length: int, train: TrainParams, processes: int) -> Budget:
-    """Return the steps and tokens of a run.
-
-    Args:
-        counts: of the sources.
-        max_length: taken as the length of every text of a source whose lengths are not known.
-        train: the ``train`` section.
-        processes: on all machines.
+    """Return the steps and tokens of a run on ``processes``; texts of unknown length count ``max_length`` tokens.
 
     Raises:
-        InputError: the sources do not fill a batch, or the sampler asks for steps that they do not give.
+        InputError: the sources do not fill a batch, or have too few examples for the sampler.
     """
-    stops = np.cumsum([count.examples for count in counts]).tolist()
-    sources = [
-        SourceRange(name=count.name, task=count.task, start=stop - count.examples, stop=stop)
-        for count, stop in zip(counts, stops, strict=True)
-    ]
+    sources, stop = [], 0
+    for count in counts:
+        start, stop = stop, stop + count.examples
+        sources.append(SourceRange(name=count.name, task=count.task, start=start, stop=stop))
     plan = plan_of_epoch(train, sources, 0, processes)
     steps, batch_sizes = total_steps(train, len(plan)), train.batch_size.model_dump()
     slots = np.bincount(plan.slot_source, minlength=len(sources)).tolist()
@@ -85,7 +230,7 @@ def _tokens_of_example(count: ExampleCount, max_length: int, train: TrainParams)
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSize:
-    """The size of a backbone: layers of ``width`` with a feed-forward part, ``gated`` when that has a third matrix."""
+    """The size of a backbone; its feed-forward layers are ``gated`` if they have a third matrix."""
 
     parameters: int
     layers: int
@@ -95,20 +240,18 @@ class ModelSize:
 
 
 def model_size(params: EncoderParams, available: bool = True) -> ModelSize:
-    """Return the size of a backbone, from its configuration alone (on the hub, that is fetched when it is not cached).
+    """Return the size of a backbone from its configuration, which is fetched from the hub when it is not cached.
 
     Raises:
         InputError: the encoder is not ``available``, or no model can be built from its configuration.
     """
-    if not available:  # the hub would be asked again, with its own patience
+    if not available:  # the hub would be asked again, with a longer timeout
         enough = "a folder with its config.json and its own code is enough for the plan: set encoder.path to that"
         raise InputError(f"{params.path} is not available; {enough}")
     options = {"trust_remote_code": params.trust_remote_code}
     try:
-        if is_hub_id(params.path):
-            config = AutoConfig.from_pretrained(params.path, revision=params.revision, **options)
-        else:
-            config = AutoConfig.from_pretrained(base_folder(params), **options)
+        path = params.path if is_hub_id(params.path) else base_folder(params)
+        config = AutoConfig.from_pretrained(path, revision=params.revision, **options)
         with torch.device("meta"):
             backbone = AutoModel.from_config(config, **options)
     except Exception as error:  # whatever transformers, the hub or the model's own code raises
@@ -124,39 +267,30 @@ def model_size(params: EncoderParams, available: bool = True) -> ModelSize:
 
 
 def training_memory(size: ModelSize, train: TrainParams, *, processes: int, tokens: int) -> tuple[int, int]:
-    """Return the bytes of one process; the CUDA context, some hundred MB, comes on top.
+    """Return the bytes of one process of ``processes`` that encodes ``tokens`` padded tokens at once with gradient.
 
-    Args:
-        size: of the backbone.
-        train: the ``train`` section.
-        processes: on all machines.
-        tokens: padded tokens encoded at once with gradient.
-
-    Returns:
-        Bytes of weights, gradients and optimiser state with their buffers; and of what back-propagation keeps.
+    They are those of weights, gradients and optimiser state with their buffers, and those that back-propagation keeps.
+    The CUDA context (some hundred MB) is not included.
     """
-    half = train.precision == "bf16"
-    per_parameter = 16.0
+    half, per_parameter = train.precision == "bf16", 16.0
     if processes > 1:
         per_parameter = 12 + 16 / processes if train.sharding == "fsdp" else 20.0
     model = int(size.parameters * (per_parameter + (2 if half else 0)))
-    layer = bytes_per_token(size, half=half)
-    if not train.gradient_checkpointing:
-        return model, tokens * size.layers * layer
-    layer_input = (2 if half else 4) * size.width
-    return model, tokens * (size.layers * layer_input + layer)
+    layer, layer_input = bytes_per_token(size, half=half), (2 if half else 4) * size.width
+    recomputed = train.gradient_checkpointing
+    return model, tokens * (size.layers * layer_input + layer if recomputed else size.layers * layer)
 
 
 def bytes_per_token(size: ModelSize, *, half: bool) -> int:
-    """Return what one layer keeps of a token for back-propagation."""
+    """Return the bytes that one layer keeps of a token for back-propagation."""
     in_half = 18 * size.width + (8 if size.gated else 4) * size.feed_forward
     return in_half if half else 2 * in_half
 
 
 def disk_bytes(size: ModelSize, *, checkpoints: int, merged: int) -> int:
-    """Return the disk that float32 models take, in the workspace and in DVC's cache, and the optimiser's state once.
+    """Return the disk of float32 models, in the workspace and in DVC's cache, and of one optimiser state.
 
-    On file systems with reflinks the cache takes nothing more.
+    With reflinks the cache takes no disk of its own.
     """
     return (2 * 4 * (checkpoints + merged) + 8) * size.parameters
 

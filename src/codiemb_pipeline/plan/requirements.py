@@ -1,27 +1,29 @@
-"""What a run reads from outside: the encoder, the sources and the benchmarks that params.yaml names."""
+"""What a run reads from outside (encoder, sources, benchmarks), and whether it is available: here or on the hub."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from huggingface_hub import HfApi, constants, snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
 from codiemb_pipeline.benchmarks.registry import spec_of
+from codiemb_pipeline.errors import InputError, first_line
 from codiemb_pipeline.ingest.registry import TRAINING_SOURCES
-from codiemb_pipeline.locations import is_hub_id
+from codiemb_pipeline.locations import is_hub_id, resolve
 from codiemb_pipeline.params import Params
+
+TIMEOUT_S = 5.0
+"""Seconds to wait for the hub. Once it does not answer, it is not asked again."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Resource:
-    """The encoder, a source or a benchmark.
+    """The encoder (named by its path), a source or a benchmark; without ``path`` it comes from the hub.
 
-    Attributes:
-        kind: which of the three.
-        name: as in params.yaml; the encoder's path.
-        path: a file or folder, or ``package:...``; ``None`` for the hub.
-        hub_id, revision: on the hub; ``None`` where there is none.
-        licence: where the registry states one.
-        obstacle: why it can't come from the hub; empty if nothing is known against it.
+    ``licence`` is the one that the registry states, ``obstacle`` a known reason why the hub can't provide it.
     """
 
     kind: Literal["encoder", "source", "benchmark"]
@@ -36,8 +38,8 @@ class Resource:
 def required_resources(params: Params) -> list[Resource]:
     """Return everything that the stages read from outside, in the order of the stages, the encoder first."""
     path, revision = params.encoder.path, params.encoder.revision
-    location = {"hub_id": path, "revision": revision} if is_hub_id(path) else {"path": path}
-    resources = [Resource(kind="encoder", name=path, **location)]
+    where = {"hub_id": path, "revision": revision} if is_hub_id(path) else {"path": path}
+    resources = [Resource(kind="encoder", name=path, **where)]
     for name, source in params.ingest.sources.items():
         declared, hub = TRAINING_SOURCES.get(source.registered), {}
         if source.path is None:
@@ -50,8 +52,53 @@ def required_resources(params: Params) -> list[Resource]:
         resources.append(Resource(kind="source", name=name, path=source.path, licence=licence, **hub))
     for name, benchmark in params.evaluate.benchmarks.items():
         if benchmark.type == "mteb":
-            spec = spec_of(name)
-            location = {"hub_id": spec.hub_id, "revision": spec.revision}
-            location = location if benchmark.path is None else {"path": benchmark.path}
-            resources.append(Resource(kind="benchmark", name=name, **location))
+            spec, path = spec_of(name), benchmark.path
+            where = {"hub_id": spec.hub_id, "revision": spec.revision} if path is None else {"path": path}
+            resources.append(Resource(kind="benchmark", name=name, **where))
     return resources
+
+
+@dataclass(frozen=True)
+class AvailabilityCheck:
+    """Whether a run would find a resource, and where (or why not), in words."""
+
+    resource: Resource
+    found: bool
+    where: str
+
+
+def check_availability(resources: Iterable[Resource]) -> list[AvailabilityCheck]:
+    """Look for each resource. Downloads nothing."""
+    silent, checks = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else "", []
+    for resource in resources:
+        found, where = False, resource.obstacle or "not on the hub"
+        if resource.path is not None:
+            try:
+                resolve(resource.path, field=resource.name)
+                found, where = True, f"here: {resource.path}"
+            except InputError as error:
+                where = str(error)
+        elif resource.hub_id is not None and not resource.obstacle:
+            found, where, silent = _on_hub(resource, silent)
+        checks.append(AvailabilityCheck(resource, found, where))
+    return checks
+
+
+def _on_hub(resource: Resource, silent: str) -> tuple[bool, str, str]:
+    """Look in the hub's cache, then on the hub; ``silent``, given and returned, is why the hub is not asked."""
+    repository = {"repo_type": "model" if resource.kind == "encoder" else "dataset", "revision": resource.revision}
+    at = f"{resource.hub_id}@{(resource.revision or 'main')[:8]}"
+    try:
+        snapshot_download(resource.hub_id, local_files_only=True, **repository)
+        return True, f"in the hub's cache: {at}", silent
+    except LocalEntryNotFoundError:
+        if silent:
+            return False, f"{at} is not in the hub's cache; {silent}", silent
+    try:
+        HfApi().repo_info(resource.hub_id, timeout=TIMEOUT_S, **repository)
+    except (HfHubHTTPError, ValueError) as error:  # a ValueError is about the id
+        return False, f"{at}: refused by the hub: {first_line(error)}", ""
+    except Exception as error:  # whatever the network raises
+        silent = f"the hub does not answer: {first_line(error)}"
+        return False, f"{at}: {silent}", silent
+    return True, f"on the hub: {at}", ""

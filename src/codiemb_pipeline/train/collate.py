@@ -15,8 +15,7 @@ import torch
 from torch.utils.data import Dataset
 
 from codiemb_pipeline.artifacts.assemble import TokenStore, TrainingArrays
-from codiemb_pipeline.encoder.encode import batch_of
-from codiemb_pipeline.encoder.tokens import TokenBatch, plan_chunks
+from codiemb_pipeline.encoder.tokens import TokenBatch, pad, plan_chunks
 from codiemb_pipeline.params.encoder import PaddingSide
 from codiemb_pipeline.params.objectives import IRParams
 from codiemb_pipeline.params.train import ChunkParams
@@ -174,8 +173,11 @@ class PlannedBatches(Dataset):
         unique, inverse = np.unique(texts, return_inverse=True)
         lengths = self._store.lengths(unique)
         plan = plan_chunks(lengths, tokens=self._chunk.tokens, max_padding=self._chunk.max_padding)
-        token_rows, prompt_lengths = [self._store[int(text)] for text in unique], self._store.prompt_lengths(unique)
-        chunks = [batch_of(token_rows, prompt_lengths, chunk, self._pad_id, self._padding_side) for chunk in plan]
+        rows, prompt_lengths = [self._store[int(text)] for text in unique], self._store.prompt_lengths(unique)
+        chunks = [
+            pad([rows[index] for index in chunk], prompt_lengths[chunk], self._pad_id, self._padding_side)
+            for chunk in plan
+        ]
         place = np.empty(len(unique), dtype=np.int64)
         place[np.concatenate(plan)] = np.arange(len(unique))
         padded = sum(chunk.input_ids.numel() for chunk in chunks)

@@ -1,0 +1,271 @@
+"""The data of benchmarks: from the hub's cache or a folder, useful errors, and the texts training must not repeat."""
+
+from __future__ import annotations
+
+import shutil
+import tracemalloc
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from mini_benchmarks import (
+    MINI_SIZES,
+    block_sockets,
+    fill_hub_cache,
+    keep_prepared_copies_in,
+    mini_pairs,
+    mini_retrieval,
+    write_mini_benchmarks,
+    write_pairs_folder,
+    write_retrieval_folder,
+)
+
+from codiemb_pipeline.artifacts.ingest import PairTables, RetrievalTables
+from codiemb_pipeline.benchmarks.data import BenchmarkText, benchmark_texts, location_of, open_rows
+from codiemb_pipeline.benchmarks.registry import BENCHMARKS
+from codiemb_pipeline.errors import InputError
+from codiemb_pipeline.locations import folder_digest
+from codiemb_pipeline.params.evaluate import LocalRetrieval, LocalSTS, MtebBenchmark
+
+
+@pytest.fixture(autouse=True)
+def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    block_sockets(monkeypatch)
+    return keep_prepared_copies_in(tmp_path / "prepared", monkeypatch)
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> dict[str, Path]:
+    return write_mini_benchmarks(tmp_path / "hub", ["T2Retrieval", "STSB", "AFQMC", "QBQTC"])
+
+
+def test_a_folder_holds_what_was_written(folders: dict[str, Path]):
+    rows = open_rows(location_of("T2Retrieval", str(folders["T2Retrieval"])))
+    queries, corpus, qrels = mini_retrieval(0)
+    assert rows.size == MINI_SIZES["retrieval"]
+    assert rows.scored_queries == queries[:-1]  # the last one has no judgement
+    joined = [(document, f"{title} {text}".strip()) for document, title, text in corpus]
+    assert list(rows.documents()) == joined
+    assert {(q, d, score) for q, row in rows.qrels.items() for d, score in row.items()} == set(qrels)
+
+
+def test_gold_is_in_zero_to_one_on_every_scale(folders: dict[str, Path]):
+    for name, place in (("STSB", 12), ("AFQMC", 13), ("QBQTC", 14)):
+        high = BENCHMARKS[name].score_range[1]
+        rows = open_rows(location_of(name, str(folders[name])))
+        assert rows.gold() == [score / high for *_, score in mini_pairs(place, high)]
+        assert list(rows.texts()) == [pair[:2] for pair in mini_pairs(place, high)]
+
+
+def test_jsonl_and_number_ids_and_no_title_read_the_same(tmp_path: Path):
+    folder = tmp_path / "covid"
+    for name, lines in {
+        "corpus": ['{"_id": 1, "text": " the dog "}', '{"_id": 2, "text": "a cat"}'],
+        "queries": ['{"_id": 7, "text": "dog"}'],
+        "qrels": ['{"query-id": 7, "corpus-id": 1, "score": 1}'],
+    }.items():
+        (folder / name).mkdir(parents=True)
+        (folder / name / "dev.jsonl").write_text("\n".join(lines) + "\n")
+    configs = "".join(
+        f"- config_name: {config}\n  data_files:\n  - split: dev\n    path: {place}/dev.jsonl\n"
+        for config, place in (("corpus", "corpus"), ("queries", "queries"), ("default", "qrels"))
+    )
+    (folder / "README.md").write_text(f"---\nconfigs:\n{configs}---\n")
+    rows = open_rows(location_of("CovidRetrieval", str(folder)))
+    assert list(rows.documents()) == [("1", "the dog"), ("2", "a cat")]
+    assert (rows.scored_queries, rows.qrels) == ([("7", "dog")], {"7": {"1": 1}})
+
+
+def test_a_missing_folder_is_named_with_its_parameter(tmp_path: Path):
+    with pytest.raises(InputError, match=r"evaluate\.benchmarks\.LCQMC\.path: expected an existing path.*nowhere"):
+        location_of("LCQMC", str(tmp_path / "nowhere"))
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"evaluate\.benchmarks\.LCQMC\.path: expected a folder"):
+        location_of("LCQMC", str(tmp_path / "file"))
+
+
+def test_without_a_network_the_message_says_how_to_point_at_a_folder():
+    with pytest.raises(InputError) as caught:
+        open_rows(location_of("DuRetrieval", None))
+    parts = ["mteb/DuRetrieval", BENCHMARKS["DuRetrieval"].revision, "HF_HUB_OFFLINE is set"]
+    parts += ["evaluate.benchmarks.DuRetrieval.path", "corpus (_id, title, text)"]
+    assert [part for part in parts if part not in str(caught.value)] == []
+
+
+@pytest.mark.parametrize("name", ["LCQMC", "T2Retrieval"])
+def test_what_the_hub_s_cache_holds_is_read_without_a_network(name: str, prepared: Path, tmp_path: Path):
+    folder = write_mini_benchmarks(tmp_path / "hub", [name])[name]
+    fill_hub_cache(prepared, name, folder, BENCHMARKS[name].revision)
+    place = location_of(name, None)
+    assert place.revision == BENCHMARKS[name].revision
+    assert open_rows(place).size == MINI_SIZES[BENCHMARKS[name].type]
+
+
+def test_another_revision_in_the_hub_s_cache_is_refused(prepared: Path, tmp_path: Path):
+    """Without a network ``datasets`` takes the latest it has, whatever revision was asked for."""
+    folder = write_mini_benchmarks(tmp_path / "hub", ["LCQMC"])["LCQMC"]
+    fill_hub_cache(prepared, "LCQMC", folder, "0" * 40)
+    with pytest.raises(InputError, match=r"LCQMC.*the cache holds another revision.*0000000"):
+        open_rows(location_of("LCQMC", None))
+
+
+def test_a_folder_named_as_on_the_hub_is_not_taken_for_it(
+    folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path / "hub")
+    with pytest.raises(InputError, match=r"evaluate\.benchmarks\.STSB\.path: .*mteb/STSB would be read instead"):
+        location_of("STSB", None)
+    assert location_of("STSB", "mteb/STSB").folder == folders["STSB"]
+
+
+def other_split(folder: Path) -> None:
+    """Write qrels with one split of another name, which mteb would score."""
+    write_retrieval_folder(folder, replace(BENCHMARKS["DuRetrieval"], split="train"), *mini_retrieval(2))
+
+
+def no_scored_query(folder: Path) -> None:
+    queries, corpus, _ = mini_retrieval(2)
+    write_retrieval_folder(folder, BENCHMARKS["DuRetrieval"], queries, corpus, [("q99", "d1", 1)])
+
+
+def no_score(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "test.jsonl").write_text('{"sentence1": "a", "sentence2": "b", "label": 1}\n')
+
+
+def no_parquet(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "test-00000-of-00001.parquet").write_bytes(b"no parquet")
+
+
+def pairs(second: tuple[str, str | None, int], split: str = "test") -> Callable[[Path], None]:
+    return lambda folder: write_pairs_folder(folder, BENCHMARKS["BQ"], {split: [("a", "b", 1), second]})
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "reason"),
+    [
+        ("T2Retrieval", pairs(("c", "d", 0)), "expected a README.*found configs default"),
+        ("BQ", pairs(("c", "d", 0), "validation"), "expected columns.*the data set has splits validation"),
+        ("DuRetrieval", other_split, "default has splits train"),
+        ("DuRetrieval", no_scored_query, "'queries': 0, 'documents': 40"),
+        ("BQ", no_score, "lacks score; found columns sentence1, sentence2, label"),
+        ("BQ", no_parquet, "Parquet magic bytes not found"),
+        ("BQ", pairs(("c", "d", -1)), "row 2: score: expected 0 to 1, found -1"),  # as in AFQMC's public test set
+        ("BQ", pairs(("c", None, 0)), "no sentence2 in 1 of 2 rows"),
+    ],
+)
+def test_unusable_data_is_named_with_the_reason(
+    name: str, write: Callable[[Path], None], reason: str, tmp_path: Path
+) -> None:
+    write(tmp_path / "data")
+    with pytest.raises(InputError, match=f"{name}: .*{reason}"):
+        open_rows(location_of(name, str(tmp_path / "data")))
+
+
+def test_documents_of_qrels_that_are_not_in_the_corpus_are_counted_and_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    queries, corpus, qrels = mini_retrieval(2)
+    write_retrieval_folder(tmp_path / "du", BENCHMARKS["DuRetrieval"], queries, corpus[1:], qrels)
+    open_rows(location_of("DuRetrieval", str(tmp_path / "du")))
+    assert [record.args[1:] for record in caplog.records if "documents of its qrels" in record.msg] == [(1, "d0")]
+
+
+def test_the_revision_of_a_folder_is_that_of_its_files_wherever_it_lies(folders: dict[str, Path], tmp_path: Path):
+    here = location_of("STSB", str(folders["STSB"])).revision
+    assert here.startswith("local-")
+    copy = shutil.copytree(folders["STSB"], tmp_path / "copy")
+    (copy / ".cache").mkdir()
+    (copy / ".cache" / "lock").touch()
+    assert location_of("STSB", str(copy)).revision == here
+    before = folder_digest(copy)
+    with (copy / "README.md").open("a") as card:
+        card.write(" ")
+    assert folder_digest(copy) != before
+
+
+@pytest.fixture
+def sources(tmp_path: Path) -> Path:
+    queries = pd.DataFrame(
+        [("q1", "dog", "test"), ("q2", "river", "test"), ("q3", "paper", "train")],
+        columns=["query_id", "text", "split"],
+    )
+    corpus = pd.DataFrame([("d1", "the", "dog"), ("d2", "", "a cat"), ("d3", "", "old paper")],
+                          columns=["doc_id", "title", "text"])  # fmt: skip
+    qrels = pd.DataFrame([("q1", "d1", 1), ("q3", "d3", 2)], columns=["query_id", "doc_id", "relevance"])
+    none = pd.DataFrame({"query_id": [], "doc_id": []}, dtype=str)
+    RetrievalTables(queries, corpus, qrels, none).write(tmp_path / "sources" / "tags")
+    for name, rows in {
+        "words": [("p1", "dog", "cat", 0.7, "test"), ("p2", "old", "new", 0.2, "test"), ("p3", "a", "b", 1.0, "dev")],
+        "seen": [("s1", "NEW", "old", 0.2, "train")],
+    }.items():
+        table = pd.DataFrame(rows, columns=["pair_id", "text_a", "text_b", "gold", "split"])
+        PairTables(table).write(tmp_path / "sources" / name)
+    return tmp_path / "sources"
+
+
+def test_of_mteb_s_retrieval_judged_queries_and_relevant_documents(tmp_path: Path):
+    queries, corpus, qrels = mini_retrieval(1)
+    qrels = [*qrels, ("q0", "d30", 0)]  # judged not relevant
+    write_retrieval_folder(tmp_path / "mmarco", BENCHMARKS["MMarcoRetrieval"], queries, corpus, qrels)
+    entry = MtebBenchmark(type="mteb", path=str(tmp_path / "mmarco"))
+    found = list(benchmark_texts("MMarcoRetrieval", entry, Path("nowhere")))
+    relevant = {document for _, document, score in qrels if score}
+    expected = [BenchmarkText("query", query, (text,)) for query, text in queries[:-1]]
+    expected += [
+        BenchmarkText("document", document, (f"{title} {text}".strip(),))
+        for document, title, text in corpus
+        if document in relevant
+    ]
+    assert found == expected
+    assert len(found) == 12 + 18
+
+
+def test_of_mteb_s_similarity_every_pair_of_the_scored_split(tmp_path: Path):
+    folder = write_mini_benchmarks(tmp_path, ["ATEC"])["ATEC"]
+    found = list(benchmark_texts("ATEC", MtebBenchmark(type="mteb", path=str(folder)), Path("nowhere")))
+    assert [text.texts for text in found] == [pair[:2] for pair in mini_pairs(8, 1)]
+    assert {text.kind for text in found} == {"pair"}
+    assert [text.id for text in found][:3] == ["0", "1", "2"]
+
+
+def test_of_a_retrieval_source_the_split_s_queries_and_their_documents(sources: Path):
+    entry = LocalRetrieval(type="retrieval", source="tags", split="test")
+    assert list(benchmark_texts("Tags", entry, sources)) == [
+        BenchmarkText("query", "q1", ("dog",)),
+        BenchmarkText("query", "q2", ("river",)),
+        BenchmarkText("document", "d1", ("the dog",)),
+    ]
+
+
+def test_of_a_similarity_source_the_pairs_it_scores(sources: Path):
+    entry = LocalSTS(type="sts", source="words", split="test", without_pairs_of=("seen",))
+    assert list(benchmark_texts("Words", entry, sources)) == [BenchmarkText("pair", "p1", ("dog", "cat"))]
+
+
+def test_a_missing_source_is_named(sources: Path):
+    entry = LocalRetrieval(type="retrieval", source="words", split="test")
+    with pytest.raises(InputError, match=r"evaluate\.benchmarks\.Tags.*'words'"):
+        next(benchmark_texts("Tags", entry, sources))
+
+
+def test_the_corpus_passes_through_and_is_not_held(tmp_path: Path):
+    """20,000 documents of 1,000 letters are 20 MB; the peak of what Python holds is a twentieth."""
+    corpus = [(f"d{number}", "", f"{number:06d} " + "a" * 993) for number in range(20_000)]
+    qrels = [(f"q{number}", f"d{100 * number}", 1) for number in range(50)]
+    write_retrieval_folder(
+        tmp_path / "t2", BENCHMARKS["T2Retrieval"], [(f"q{n}", f"query {n}") for n in range(50)], corpus, qrels
+    )
+    del corpus
+    entry = MtebBenchmark(type="mteb", path=str(tmp_path / "t2"))
+    assert sum(1 for _ in benchmark_texts("T2Retrieval", entry, tmp_path)) == 100  # prepared now
+    tracemalloc.start()
+    try:
+        assert sum(1 for _ in benchmark_texts("T2Retrieval", entry, tmp_path)) == 100
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 6e6
