@@ -112,8 +112,8 @@ def ingest(name: str, path: str, out: Path) -> dict[str, float]:
 def load_as_mine(name: str, out: Path) -> dict[str, float]:
     """Lay source ``name`` out and load it as mine does; return the largest memory of this process in GiB."""
     from codiemb_pipeline.artifacts.ingest import read_retrieval
-    from codiemb_pipeline.mine.layout import Texts as MinedTexts
-    from codiemb_pipeline.mine.layout import laid_out, lay_out
+    from codiemb_pipeline.mine.work_files import Texts as MinedTexts
+    from codiemb_pipeline.mine.work_files import laid_out, lay_out
     from codiemb_pipeline.params.mine import MineParams
 
     values = {"seed": SEED, "negatives_per_query": 8, "rank_from": 1, "rank_to": 60, "absolute_margin": None}

@@ -15,10 +15,9 @@ from codiemb_pipeline.encoder.checkpoint import load_encoder
 from codiemb_pipeline.encoder.encode import encode_texts
 from codiemb_pipeline.errors import InputError, PipelineError
 from codiemb_pipeline.launch.torchrun import count_processes
-from codiemb_pipeline.mine import prepare, vectors
-from codiemb_pipeline.mine.layout import lay_out
+from codiemb_pipeline.mine import run, work_files
 from codiemb_pipeline.mine.run import mine_hard_negatives
-from codiemb_pipeline.mine.vectors import encode_source, finished_blocks, read_vectors
+from codiemb_pipeline.mine.work_files import encode_source, finished_blocks, lay_out, read_vectors
 from codiemb_pipeline.params import EncoderParams, MineParams
 
 QUERIES, DOCUMENTS = 40, 3000  # three blocks of texts, and one of queries
@@ -97,8 +96,8 @@ def laid_out(sources: Path, name: str, folder: Path) -> Path:
 
 def test_what_is_finished_is_not_encoded_again(tiny_encoder_params, sources, tmp_path, monkeypatch):
     encoder = load_encoder(tiny_encoder_params)
-    encode_source(laid_out(sources, "many", tmp_path / "whole"), "many", encoder, tokens_per_chunk=512)
-    calls, own, most = [], vectors.encode_block, 2
+    encode_source(laid_out(sources, "many", tmp_path / "whole"), "many", encoder, make_params(1))
+    calls, own, most = [], work_files.encode_block, 2
 
     def counted(encoder, texts, **options):
         if len(calls) == most:
@@ -106,13 +105,13 @@ def test_what_is_finished_is_not_encoded_again(tiny_encoder_params, sources, tmp
         calls.append(texts[0])
         return own(encoder, texts, **options)
 
-    monkeypatch.setattr(vectors, "encode_block", counted)
+    monkeypatch.setattr(work_files, "encode_block", counted)
     cut = laid_out(sources, "many", tmp_path / "cut")
     with pytest.raises(KeyboardInterrupt):
-        encode_source(cut, "many", encoder, tokens_per_chunk=512)
+        encode_source(cut, "many", encoder, make_params(1))
     assert finished_blocks(cut) == (2, 4)
     most = 4
-    encode_source(laid_out(sources, "many", cut), "many", encoder, tokens_per_chunk=512)
+    encode_source(laid_out(sources, "many", cut), "many", encoder, make_params(1))
     assert len(set(calls)) == 4
     assert finished_blocks(cut) == (4, 4)
     for one, other in zip(read_vectors(cut), read_vectors(tmp_path / "whole"), strict=True):
@@ -122,7 +121,7 @@ def test_what_is_finished_is_not_encoded_again(tiny_encoder_params, sources, tmp
 def test_the_vectors_are_those_of_encode_texts_at_length_one(tiny_encoder_params, sources, tmp_path):
     source = read_retrieval(sources, "many")
     encoder = load_encoder(tiny_encoder_params)
-    encode_source(laid_out(sources, "many", tmp_path), "many", encoder, tokens_per_chunk=512)
+    encode_source(laid_out(sources, "many", tmp_path), "many", encoder, make_params(1))
     queries, documents = read_vectors(tmp_path)
     plain = encode_texts(encoder, list(source.document_texts()), tokens_per_chunk=512)
     prefixed = encode_texts(encoder, source.queries["text"].tolist(), prefix="query: ", tokens_per_chunk=512)
@@ -154,20 +153,20 @@ def test_what_is_encoded_serves_whatever_does_not_change_the_vectors(
 ):
     """So that a mining which ran out of memory goes on with less at a time, and with more or fewer processes."""
     found = []
-    monkeypatch.setattr(prepare, "search_all", lambda *_: None)
-    monkeypatch.setattr(prepare, "run_here", lambda *_: None)
+    monkeypatch.setattr(run, "search_all", lambda *_: None)
+    monkeypatch.setattr(run, "run_here", lambda *_: None)
     for params in (make_params(1), make_params(1).model_copy(update=change)):
-        with prepare.prepared(params, tiny_encoder_params, sources, ["few"], tmp_path) as folder:
+        with run.prepared(params, tiny_encoder_params, sources, ["few"], tmp_path) as folder:
             found.append(folder)
     assert (found[0] == found[1]) is same
 
 
 def test_another_tokenizer_is_another_mining(tiny_encoder_params, tiny_encoder_folder, sources, tmp_path, monkeypatch):
-    monkeypatch.setattr(prepare, "search_all", lambda *_: None)
+    monkeypatch.setattr(run, "search_all", lambda *_: None)
     copy = shutil.copytree(tiny_encoder_folder, tmp_path / "encoder")
     encoder, found = tiny_encoder_params.model_copy(update={"path": str(copy)}), []
     for _ in range(2):
-        with prepare.prepared(make_params(1), encoder, sources, ["few"], tmp_path) as folder:
+        with run.prepared(make_params(1), encoder, sources, ["few"], tmp_path) as folder:
             found.append(folder)
         with (copy / "tokenizer_config.json").open("a") as file:
             file.write(" ")
@@ -184,7 +183,7 @@ def test_a_full_disk_is_told_before_a_row_is_written(tiny_encoder_params, source
 
 
 def test_a_block_that_nobody_encoded_is_an_error(tiny_encoder_params, sources, tmp_path, monkeypatch):
-    monkeypatch.setattr(vectors.Claims, "take", lambda self, count: iter(range(count - 1)))
+    monkeypatch.setattr(work_files.Claims, "take", lambda self, count: iter(range(count - 1)))
     folder = laid_out(sources, "many", tmp_path)
     with pytest.raises(PipelineError, match="1 of 4 blocks of texts were never encoded"):
         encode_source(folder, "many", load_encoder(tiny_encoder_params), tokens_per_chunk=512)

@@ -13,10 +13,9 @@ from torch.nn.functional import normalize
 
 from codiemb_pipeline.artifacts.ingest import RetrievalTables
 from codiemb_pipeline.mine.audit import EDGES, AuditCollector, histogram
-from codiemb_pipeline.mine.layout import Texts, laid_out, lay_out, query_blocks, wanted
-from codiemb_pipeline.mine.mining import mine_source
-from codiemb_pipeline.mine.neighbours import share_of
+from codiemb_pipeline.mine.negatives import mine_source
 from codiemb_pipeline.mine.relevance import MiningSource
+from codiemb_pipeline.mine.work_files import Texts, laid_out, lay_out, query_blocks, share_of, wanted
 from codiemb_pipeline.params import MineParams
 from codiemb_pipeline.scoring.search import TopKeys, best_of, scores_and_indices
 

@@ -1,17 +1,24 @@
 """The rules by which neighbours qualify, each by hand on a handful of documents."""
 
+import frozen_params
 import numpy as np
 import pytest
 
 from codiemb_pipeline.mine.negatives import (
-    Known,
-    Limits,
     Outcome,
     filter_named,
     filter_neighbours,
     sample,
     score_bounds,
 )
+from codiemb_pipeline.mine.relevance import Known
+from codiemb_pipeline.params import MineParams
+
+
+def limits_of(**changes) -> MineParams:
+    values = frozen_params.params()["mine"] | {"rank_from": 1, "absolute_margin": None, "relative_margin": None}
+    return MineParams.parse(values | changes, "mine")
+
 
 OWN, EQUAL, WINDOW, ABSOLUTE, RELATIVE, REPEATED, UNSAMPLED, KEPT = Outcome
 
@@ -24,7 +31,6 @@ def outcomes_of(scores, *, positives=(), groups=None, known_groups=(), taken=(),
         positives=np.array(positives, dtype=np.int64),
         groups=np.unique([*groups[list(positives)], *known_groups]).astype(np.int64),
     )
-    bounds = {"rank_from": 1, "rank_to": len(scores), "absolute_margin": None, "relative_margin": None, **limits}
     outcomes = filter_neighbours(
         rows,
         groups,
@@ -32,7 +38,7 @@ def outcomes_of(scores, *, positives=(), groups=None, known_groups=(), taken=(),
         known=known,
         taken=np.array(taken, dtype=np.int64),
         best_positive=best,
-        limits=Limits(**bounds),
+        limits=limits_of(**{"rank_to": len(scores), **limits}),
     )
     return [Outcome(outcome) for outcome in outcomes]
 
@@ -76,7 +82,7 @@ def test_the_relative_margin_is_a_share_of_the_best_positive_and_excludes_the_bo
     ("best", "share", "bound"), [(0.8, 0.95, 0.76), (-0.1, 0.95, -0.105), (0.0, 0.5, 0.0), (0.5, 1.0, 0.5)]
 )
 def test_the_relative_bound_is_never_above_the_best_positive(best, share, bound):
-    limits = Limits(rank_from=1, rank_to=1, absolute_margin=None, relative_margin=share)
+    limits = limits_of(rank_to=1, relative_margin=share)
     assert score_bounds(best, limits) == (np.inf, pytest.approx(bound))
 
 

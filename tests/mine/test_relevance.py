@@ -5,8 +5,8 @@ import pytest
 
 from codiemb_pipeline.artifacts.ingest import RetrievalTables
 from codiemb_pipeline.errors import InputError
-from codiemb_pipeline.mine.layout import digest, number_digests
 from codiemb_pipeline.mine.relevance import MiningSource, check_minable, read_relevance
+from codiemb_pipeline.mine.work_files import digest, number_digests
 from codiemb_pipeline.texts import text_key
 
 

@@ -7,10 +7,9 @@ from collections import Counter
 import numpy as np
 
 from codiemb_pipeline.artifacts.mine import CosineHistogram, MiningSample, ScoredDocument, SourceAudit
-from codiemb_pipeline.mine.layout import Texts
-from codiemb_pipeline.mine.mining import Filtered, MinedQuery
-from codiemb_pipeline.mine.negatives import Outcome
+from codiemb_pipeline.mine.negatives import Filtered, MinedQuery, Outcome
 from codiemb_pipeline.mine.relevance import MiningSource
+from codiemb_pipeline.mine.work_files import Texts
 from codiemb_pipeline.params.mine import MineParams
 from codiemb_pipeline.texts import hash_share
 

@@ -14,10 +14,22 @@ import pandas as pd
 
 from codiemb_pipeline.artifacts.ingest import RetrievalTables
 from codiemb_pipeline.errors import InputError
-from codiemb_pipeline.mine.negatives import Known
 from codiemb_pipeline.texts import text_key
 
 _NONE = np.empty(0, dtype=np.int64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """What cannot be a negative of a query.
+
+    Attributes:
+        positives: rows of its own positives in the corpus, int64.
+        groups: text groups of its positives and of its own text, int64.
+    """
+
+    positives: np.ndarray
+    groups: np.ndarray
 
 
 @dataclass(frozen=True, kw_only=True)

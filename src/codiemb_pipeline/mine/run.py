@@ -1,31 +1,50 @@
-"""The stage: encodes queries and corpus of each source, mines, writes hard negatives and the audit.
+"""The mine stage: encodes queries and corpus of each source, mines, writes hard negatives and the audit.
 
     <source>.jsonl   {"query_id", "negatives": [doc_id], "scores": [cosine]}, a line per training query in their order
     audit.json       see artifacts.mine
     made_under.json  what the similarities depend on beside the texts (encoder.compatibility), if any source was mined
 
-Embeddings lie on disk (4 · D bytes per text); what is held are ids, the queries' embeddings and blocks.
+Embeddings are on disk (4 · D bytes per text) until the mining ends, so an interrupted mining resumes; memory holds ids,
+the queries' embeddings and blocks.
 """
 
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from codiemb_pipeline.artifacts.ingest import RetrievalTables, read_retrieval
 from codiemb_pipeline.artifacts.mine import MiningAudit, SourceAudit
-from codiemb_pipeline.encoder.checkpoint import base_folder, load_tokenizer, weights_digest
+from codiemb_pipeline.encoder.checkpoint import (
+    base_folder,
+    files_digest,
+    load_encoder,
+    load_tokenizer,
+    weights_digest,
+)
 from codiemb_pipeline.encoder.compatibility import SETTINGS_FINGERPRINT, settings_fingerprint
+from codiemb_pipeline.encoder.text_encoder import Encoder
 from codiemb_pipeline.jsonl import write_json, write_jsonl
+from codiemb_pipeline.launch.torchrun import Progress, Work, count_processes, run_here
+from codiemb_pipeline.launch.work_dir import fingerprint, locked
+from codiemb_pipeline.locations import folder_digest
 from codiemb_pipeline.mine.audit import AuditCollector
-from codiemb_pipeline.mine.layout import Texts, laid_out
-from codiemb_pipeline.mine.mining import MinedQuery, mine_source
-from codiemb_pipeline.mine.neighbours import read_neighbours
-from codiemb_pipeline.mine.prepare import prepared
+from codiemb_pipeline.mine.negatives import MinedQuery, mine_source
 from codiemb_pipeline.mine.relevance import MiningSource, check_minable
-from codiemb_pipeline.mine.vectors import read_vectors
+from codiemb_pipeline.mine.work_files import (
+    Texts,
+    encode_source,
+    finished_blocks,
+    laid_out,
+    lay_out,
+    read_neighbours,
+    read_vectors,
+    search_source,
+)
 from codiemb_pipeline.params.encoder import EncoderParams
 from codiemb_pipeline.params.mine import MineParams
 
@@ -91,3 +110,69 @@ def _rows(source: MiningSource, found: Iterable[MinedQuery], collector: AuditCol
             "negatives": [source.document_ids[row] for row, _ in negatives],
             "scores": [round(score, 6) for _, score in negatives],
         }
+
+
+@contextmanager
+def prepared(
+    params: MineParams, encoder_params: EncoderParams, sources: Path, names: list[str], work: Path
+) -> Iterator[Path]:
+    """Yield a folder with the working files of each source, in a folder of its name; deleted at the end.
+
+    Args:
+        params: the ``mine`` section.
+        encoder_params: the ``encoder`` section.
+        sources: the folder ``ingest`` wrote.
+        names: retrieval sources.
+        work: folder of work in progress.
+
+    Raises:
+        PipelineError: a process failed, or the same mining is already running.
+    """
+    processes = count_processes(params.processes, "mine.processes")
+    values = {"mine": params.model_dump(mode="json"), "encoder": encoder_params.model_dump(mode="json")}
+    base = base_folder(encoder_params)
+    # What embeddings depend on: windows, margins and blocks may change between two attempts.
+    key = fingerprint(
+        encoder=values["encoder"],
+        precision=params.precision,
+        base=[weights_digest(base), files_digest(base)],
+        data={name: folder_digest(sources / name) for name in names},
+    )
+    folder = work / "mine" / key
+    with locked(folder, "mining") as lock:
+        for name in names:
+            lay_out(read_retrieval(sources, name), name, params, folder / name)
+        if processes == 1:
+            search_all(params, load_encoder(encoder_params), names, folder)
+        else:
+            config = folder / "resolved.json"
+            write_json(config, {**values, "folder": str(folder.absolute()), "names": names})
+            run_here(processes, _work(config, folder), _progress(folder, names), lock)
+        yield folder
+        shutil.rmtree(folder)
+
+
+def search_all(params: MineParams, encoder: Encoder, names: list[str], folder: Path) -> None:
+    """Encode and search each source, laid out in its folder; called by all processes together."""
+    for name in names:
+        encode_source(folder / name, name, encoder, params)
+        search_source(folder / name, params, encoder.device)
+
+
+def _work(config: Path, folder: Path) -> Work:
+    return Work(
+        name="mining",
+        module="codiemb_pipeline.mine.entry",
+        config=config,
+        folder=folder,
+        to_lower="mine.tokens_per_chunk, mine.block_queries or mine.block_documents",
+        kept="finished embeddings are kept; the next run resumes from them",
+    )
+
+
+def _progress(folder: Path, names: list[str]) -> Progress:
+    def count() -> tuple[int, int]:
+        counts = [finished_blocks(folder / name) for name in names]
+        return sum(done for done, _ in counts), sum(total for _, total in counts)
+
+    return Progress(count, "block")

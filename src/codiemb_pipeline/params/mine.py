@@ -13,24 +13,10 @@ from codiemb_pipeline.params.launch import Processes
 class MineParams(Section):
     """Hard-negative mining, with the encoder of section ``encoder``.
 
-    Attributes:
-        seed: of the sampling among the neighbours that qualify.
-        negatives_per_query: how many are kept at most. Those a source names itself come first, and need pass no window
-            or margin.
-        rank_from: first rank that qualifies; 1 is the nearest document that is no positive of the query, nor equal in
-            text to one or to the query.
-        rank_to: last rank that qualifies.
-        absolute_margin: a negative's similarity must be below the best positive's less this; ``null`` for no bound.
-        relative_margin: a negative's similarity must be below this share of the best positive's (percent-of-positive,
-            as NV-Retriever's TopK-PercPos); ``null`` for no bound. The best of several positives, not the weakest,
-            which is often one the encoder fails on; where the positive's similarity is negative, the bound lies
-            ``1 - share`` of its size below it.
-        block_queries: queries per block of the search.
-        block_documents: documents per block of the search; the two bound its memory.
-        tokens_per_chunk: padded tokens per forward pass.
-        precision: ``fp32`` or ``bf16`` (autocast) of the encoder; cosines are of float32 vectors.
-        processes: that encode and search; see ``params.launch``.
-        audit_samples: queries shown in the audit.
+    Rank 1 is the nearest document that is neither a positive of the query nor equal in text to one or to the query.
+    Negatives that a source names itself come first, and need pass no window or margin. Margins are measured from the
+    best positive (NV-Retriever's TopK-PercPos), not from the weakest, which is often one the encoder fails on; where
+    its similarity is negative, the relative bound lies ``1 - relative_margin`` of its size below it.
     """
 
     seed: int

@@ -1,0 +1,297 @@
+"""The working files of one source: texts in blocks, embeddings and neighbours on disk, so no process holds a corpus.
+
+query.txt, document.txt     the texts of the training queries and of the documents, one after the other, UTF-8
+<role>.ends.npy             int64 (n,), the byte behind each text
+<role>.order.npy            int64 (u,), the different texts from short to long: the rows of the embeddings
+<role>.row.npy              int64 (n,), the row of each text's embedding
+groups.npy                  int64 (N + Q,), text group of each document, then of each training query; written last
+wanted.json                 number of neighbours to search for, by block of queries
+query.npy, document.npy     float32 (u, D), embeddings of length one
+done.npy                    uint8, 1 for each finished block of texts; an interrupted mining resumes there
+claims                      see launch.work_dir
+keys-<process>.npz          by block of queries, the highest keys (scoring.search) of the process's documents
+
+Neighbours are exact, and the same for any number of processes: a share of the corpus is whole blocks of documents, and
+keys are never equal.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from array import array
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.lib.format import open_memmap
+from torch.nn.functional import normalize
+from tqdm import tqdm
+
+from codiemb_pipeline.artifacts.ingest import RetrievalTables
+from codiemb_pipeline.distributed import barrier, process_rank, world_size
+from codiemb_pipeline.encoder.encode import TEXTS_PER_BLOCK, encode_block
+from codiemb_pipeline.encoder.text_encoder import Encoder
+from codiemb_pipeline.errors import PipelineError
+from codiemb_pipeline.jsonl import read_json, write_json
+from codiemb_pipeline.launch.work_dir import Claims
+from codiemb_pipeline.mine.relevance import MiningSource, read_relevance
+from codiemb_pipeline.params.mine import MineParams
+from codiemb_pipeline.scoring.search import TopKeys, best_of, scores_and_indices
+from codiemb_pipeline.texts import text_key
+
+GROUPS, WANTED, DONE, CLAIMS, KEYS = "groups.npy", "wanted.json", "done.npy", "claims", "keys-{}.npz"
+ROLES = ("query", "document")
+
+
+class Texts:
+    """The texts of one role, read from disk on demand.
+
+    Args:
+        folder: of the source.
+        role: ``query`` or ``document``.
+
+    Attributes:
+        row: the row of each text's embedding, int64 (n,).
+        bounds: the row each block begins with, and the number of rows, int64 (blocks + 1,).
+    """
+
+    def __init__(self, folder: Path, role: str) -> None:
+        self._file = (folder / f"{role}.txt").open("rb")
+        self._ends = np.load(folder / f"{role}.ends.npy", mmap_mode="r")
+        self._order = np.load(folder / f"{role}.order.npy")
+        self.row = np.load(folder / f"{role}.row.npy")
+        self.bounds = np.append(np.arange(0, len(self._order), TEXTS_PER_BLOCK), len(self._order))
+
+    @property
+    def blocks(self) -> int:
+        """Number of blocks."""
+        return len(self.bounds) - 1
+
+    def __getitem__(self, number: int) -> str:
+        """Return one text."""
+        start = int(self._ends[number - 1]) if number else 0
+        self._file.seek(start)
+        return self._file.read(int(self._ends[number]) - start).decode()
+
+    def block(self, number: int) -> list[str]:
+        """Return the different texts of a block."""
+        return [self[int(text)] for text in self._order[self.bounds[number] : self.bounds[number + 1]]]
+
+
+def lay_out(tables: RetrievalTables, name: str, params: MineParams, folder: Path) -> None:
+    """Write the texts of source ``name`` unless they exist, and ``wanted.json``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / GROUPS).exists():
+        keys = _write_texts(folder, "document", tables.document_texts())
+        keys += _write_texts(folder, "query", tables.of_split("train")["text"])
+        np.save(folder / f".{GROUPS}", number_digests(keys)[1])
+        (folder / f".{GROUPS}").rename(folder / GROUPS)
+    write_json(folder / WANTED, wanted(laid_out(tables, name, folder), params))
+
+
+def laid_out(tables: RetrievalTables, name: str, folder: Path) -> MiningSource:
+    """Return source ``name``, whose texts :func:`lay_out` has written to ``folder``."""
+    return read_relevance(tables, name, np.load(folder / GROUPS))
+
+
+def query_blocks(queries: int, params: MineParams) -> list[range]:
+    """Return the training queries of each block of the search."""
+    size = params.block_queries
+    return [range(start, min(start + size, queries)) for start in range(0, queries, size)]
+
+
+def wanted(source: MiningSource, params: MineParams) -> list[int]:
+    """Return the number of neighbours to search for, by block of queries.
+
+    It leaves ``rank_to`` neighbours when the positives of any query of the block, and texts equal to them, are removed.
+    """
+    blocks = query_blocks(len(source.query_ids), params)
+    return [params.rank_to + source.most_excluded(block) for block in blocks]
+
+
+def digest(text: str) -> bytes:
+    """Return a hash of 16 bytes."""
+    return hashlib.blake2b(text.encode(), digest_size=16).digest()
+
+
+def number_digests(digests: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """Number n joined digests of 16 bytes in the order of their first occurrence.
+
+    Returns:
+        The first index of each different digest, int64 (u,), and the number of each digest, int64 (n,).
+    """
+    values = np.frombuffer(digests, dtype=np.uint64).reshape(-1, 2)
+    _, first, inverse = np.unique(values, axis=0, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    number = np.empty_like(order)
+    number[order] = np.arange(len(order))
+    return first[order], number[inverse]
+
+
+def _write_texts(folder: Path, role: str, texts: Iterable[str]) -> bytearray:
+    """Write the texts of one role; return the digests of their keys, joined."""
+    digests, keys, ends, lengths = bytearray(), bytearray(), array("q"), array("q")
+    position = 0
+    with (folder / f"{role}.txt").open("wb") as file:
+        for text in texts:
+            position += file.write(text.encode())
+            ends.append(position)
+            lengths.append(len(text))
+            digests += digest(text)
+            keys += digest(text_key(text))
+    first, number = number_digests(digests)
+    by_length = np.argsort(np.frombuffer(lengths, dtype=np.int64)[first], kind="stable")  # as in encode_texts
+    row = np.empty_like(by_length)
+    row[by_length] = np.arange(len(by_length))
+    for name, values in (("ends", ends), ("order", first[by_length]), ("row", row[number])):
+        np.save(folder / f"{role}.{name}.npy", np.asarray(values, dtype=np.int64))
+    return keys
+
+
+class Vectors:
+    """Embeddings by query or document, read from disk on demand.
+
+    Args:
+        path: of the file, a row for each different text.
+        row: the row of each query or document, int64 (n,).
+    """
+
+    def __init__(self, path: Path, row: np.ndarray) -> None:
+        self._vectors, self._row = np.load(path, mmap_mode="r"), row
+
+    def __len__(self) -> int:
+        """Return n."""
+        return len(self._row)
+
+    def __getitem__(self, index: slice | np.ndarray | int) -> torch.Tensor:
+        """Return the embeddings at ``index``, copied: (m, D), or (D,) for one."""
+        return torch.from_numpy(np.array(self._vectors[self._row[index]]))
+
+    def blocks(self, rows: range, size: int) -> Iterator[tuple[int, torch.Tensor]]:
+        """Yield the embeddings of ``rows``, ``size`` at a time, and the first row of each block."""
+        for first in range(rows.start, rows.stop, size):
+            yield first, self[first : min(first + size, rows.stop)]
+
+
+def encode_source(folder: Path, name: str, encoder: Encoder, params: MineParams) -> None:
+    """Encode a source, all processes together, each the blocks that it claims; long texts first.
+
+    Args:
+        folder: of the source, laid out; finished blocks are kept.
+        name: of the source, for its prompts.
+        encoder: the same on every process, in evaluation mode.
+        params: chunks and precision.
+    """
+    texts = {role: Texts(folder, role) for role in ROLES}
+    jobs = [(role, number) for role in reversed(ROLES) for number in reversed(range(texts[role].blocks))]
+    if process_rank() == 0:
+        _make_files(folder, texts, encoder.model.output_width, len(jobs))
+    barrier()
+    done = np.load(folder / DONE, mmap_mode="r+")
+    open_jobs = np.flatnonzero(done == 0)
+    barrier()  # so that all see the same list
+    to_do = [jobs[index] for index in open_jobs]
+    files = {role: np.load(folder / f"{role}.npy", mmap_mode="r+") for role in ROLES}
+    count = sum(int(texts[role].bounds[number + 1] - texts[role].bounds[number]) for role, number in to_do)
+    with tqdm(total=count, desc=f"encode {name}", unit="text", disable=None, leave=False) as bar:
+        for claimed in Claims(folder / CLAIMS).take(len(to_do)):
+            role, number = to_do[claimed]
+            vectors = encode_block(
+                encoder,
+                texts[role].block(number),
+                prefix=encoder.prompts.prefix("ir", role, name),
+                tokens_per_chunk=params.tokens_per_chunk,
+                bf16=params.precision == "bf16",
+                done=bar.update,
+            )
+            start, stop = texts[role].bounds[number : number + 2]
+            files[role][start:stop] = normalize(vectors, dim=-1).numpy()
+            files[role].flush()  # before it counts as done, in case the machine goes down
+            done[open_jobs[claimed]] = 1
+    barrier()
+    if not done.all():
+        raise PipelineError(f"{folder}: {int((done == 0).sum())} of {len(done)} blocks of texts were never encoded")
+
+
+def read_vectors(folder: Path) -> tuple[Vectors, Vectors]:
+    """Return the finished vectors of a source's training queries and of its documents."""
+    queries, documents = (Vectors(folder / f"{role}.npy", Texts(folder, role).row) for role in ROLES)
+    return queries, documents
+
+
+def finished_blocks(folder: Path) -> tuple[int, int]:
+    """Return the numbers of finished and of all blocks of a source, both 0 before it has begun."""
+    try:
+        done = np.load(folder / DONE, mmap_mode="r")
+    except FileNotFoundError:
+        return 0, 0
+    return int(done.sum()), len(done)
+
+
+def _make_files(folder: Path, texts: dict[str, Texts], width: int, jobs: int) -> None:
+    """Make the files of a source, unless an interrupted mining has left them."""
+    (folder / CLAIMS).unlink(missing_ok=True)
+    if (folder / DONE).exists():
+        return
+    for role in ROLES:
+        _make_file(folder / f"{role}.npy", int(texts[role].bounds[-1]), width)
+    # Written last and renamed: if it exists, so do the others.
+    np.save(folder / f".{DONE}", np.zeros(jobs, dtype=np.uint8))
+    (folder / f".{DONE}").rename(folder / DONE)
+
+
+def _make_file(path: Path, rows: int, width: int) -> None:
+    """Make an array of zeros with its disk space reserved: a full disk would kill the process that writes a row.
+
+    Raises:
+        PipelineError: the disk has no room for it.
+    """
+    array = open_memmap(path, mode="w+", dtype=np.float32, shape=(rows, width))
+    try:
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    except OSError as error:
+        size = array.nbytes / 2**30
+        path.unlink()
+        what = f"{size:.1f} GiB of disk for {rows:,} embeddings"
+        raise PipelineError(f"{path}: expected {what}: {error.strerror}") from error
+
+
+def search_source(folder: Path, params: MineParams, device: torch.device) -> None:
+    """Search this process's share of the corpus and write what was found; called by all processes together.
+
+    Args:
+        folder: of the source, encoded.
+        params: blocks.
+        device: where blocks are scored.
+    """
+    if process_rank() == 0:
+        for stale in folder.glob(KEYS.format("*")):  # of an attempt with more processes
+            stale.unlink()
+    barrier()
+    queries, documents = read_vectors(folder)
+    share = share_of(len(documents), params.block_documents, process_rank(), world_size())
+    asked = [queries[block.start : block.stop].to(device) for block in query_blocks(len(queries), params)]
+    found = TopKeys(asked, read_json(folder / WANTED))
+    for first, block in documents.blocks(share, params.block_documents):
+        found.add(block, first)
+    np.savez(folder / KEYS.format(process_rank()), *(keys.cpu().numpy() for keys in found.keys))
+    barrier()
+
+
+def read_neighbours(folder: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield cosines and rows of the nearest documents, best first, (B, k) for each block of training queries."""
+    parts = [np.load(path) for path in sorted(folder.glob(KEYS.format("*")))]
+    for number, k in enumerate(read_json(folder / WANTED)):
+        keys = best_of([torch.from_numpy(part[f"arr_{number}"]) for part in parts], k)
+        scores, rows = scores_and_indices(keys)
+        yield scores.numpy(), rows.numpy()
+
+
+def share_of(documents: int, block: int, process: int, processes: int) -> range:
+    """Return the rows of the corpus that a process searches: whole blocks, shared out evenly."""
+    blocks = -(-documents // block)
+    start, stop = (process + step for step in (0, 1))
+    return range(*(min(blocks * bound // processes * block, documents) for bound in (start, stop)))
