@@ -186,4 +186,4 @@ def test_a_block_that_nobody_encoded_is_an_error(tiny_encoder_params, sources, t
     monkeypatch.setattr(work_files.Claims, "take", lambda self, count: iter(range(count - 1)))
     folder = laid_out(sources, "many", tmp_path)
     with pytest.raises(PipelineError, match="1 of 4 blocks of texts were never encoded"):
-        encode_source(folder, "many", load_encoder(tiny_encoder_params), tokens_per_chunk=512)
+        encode_source(folder, "many", load_encoder(tiny_encoder_params), make_params(1))
