@@ -37,10 +37,10 @@ def run(make_params, tiny_encoder_params: EncoderParams, sources: Path, hard_neg
     ("change", "message"),
     [
         ({"prompts": PROMPTS}, "made under prompts = "),
-        ({"max_length": 16}, "made under max_length = 32, but params.yaml, encoder now says 16"),
-        ({"pooling": "last"}, 'made under pooling = "mean", but params.yaml, encoder now says "last"'),
-        ({"dimensions": 4}, "made under dimensions = null, but params.yaml, encoder now says 4"),
-        ({"bidirectional": True}, "made under bidirectional = false, but params.yaml, encoder now says true"),
+        ({"max_length": 16}, "made under max_length = 32, but params.yaml, encoder now has 16"),
+        ({"pooling": "last"}, 'made under pooling = "mean", but params.yaml, encoder now has "last"'),
+        ({"dimensions": 4}, "made under dimensions = null, but params.yaml, encoder now has 4"),
+        ({"bidirectional": True}, "made under bidirectional = false, but params.yaml, encoder now has true"),
     ],
 )
 def test_hard_negatives_mined_under_other_settings_are_refused_before_anything_is_written(

@@ -151,14 +151,6 @@ def test_training_and_merging_change_the_scores_of_both_kinds(finished: Finished
             assert any(abs(scores[model][name] - scores[other][name]) > 1e-4 for name in names_of(kind)), (model, kind)
 
 
-def test_the_merged_encoder_is_the_mean_of_both_checkpoints_and_keeps_its_own_code(finished: Finished):
-    from safetensors.torch import load_file
-
-    steps = finished.out.parents[2] / "checkpoints" / "main"
-    first, second = (load_file(steps / name / "model.safetensors") for name in ("step-000001", "step-000002"))
-    merged = load_file(finished.merged / "uniform" / "model.safetensors")
-    assert merged.keys() == first.keys() == second.keys()
-    for name, tensor in merged.items():
-        np.testing.assert_allclose(tensor, (first[name] + second[name]) / 2, atol=1e-6)
+def test_the_merged_encoder_keeps_its_own_code(finished: Finished):
     code = {path.name for path in finished.encoder.glob("*.py")}
     assert {path.name for path in (finished.merged / "uniform").glob("*.py")} == code

@@ -75,7 +75,7 @@ def compare(found: Mapping[str, Any], wanted: Mapping[str, Any], *, where: str, 
     for key, value in wanted.items():
         made = found.get(key, DEFAULTS.get(key))
         if made != value:
-            now = "the base encoder now has" if key in ("weights", "tokenizer") else "params.yaml, encoder now says"
+            now = "the base encoder now has" if key in ("weights", "tokenizer") else "params.yaml, encoder now has"
             raise InputError(f"{where}: made under {key} = {_shown(made)}, but {now} {_shown(value)}; {advice}")
 
 
