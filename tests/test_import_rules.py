@@ -45,7 +45,6 @@ PURE_MATHS = (
     "merge/soups.py",
     "merge/delta_fusion.py",
     "merge/task_vectors.py",
-    "evaluate/geometry.py",
     "scoring/metrics.py",
 )
 

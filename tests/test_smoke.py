@@ -47,7 +47,7 @@ def test_the_seven_stages_run_from_raw_files_to_the_report(tmp_path, tiny_encode
     evaluation = evaluate(params.evaluate, encoder, runs, checkpoints, merged, sources, work)
     folders = {"hard_negatives": negatives, "model_input": examples, "contamination": contamination}
     folders |= {"training_curves": curves, "merged": merged, "sources": sources}
-    page, metrics, results = report(params.report, runs, values, work, evaluation=evaluation, **folders)
+    page, metrics, results = report(params.report, values, runs, work, evaluation=evaluation, **folders)
 
     for run in runs:
         names = [entry.name for entry in TrainedRun.of(checkpoints / run).checkpoints]

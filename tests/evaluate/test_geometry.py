@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from codiemb_pipeline.evaluate.geometry import alignment, anisotropy, spectrum, token_similarity, uniformity
+from codiemb_pipeline.evaluate.embedding_stats import alignment, anisotropy, spectrum, token_similarity, uniformity
 
 ORTHOGONAL = torch.diag(torch.tensor([1.0, 2.0, 5.0, 0.1]))  # lengths do not matter
 COLLAPSED = torch.tensor([[3.0, 4.0]]) * torch.tensor([[1.0], [2.0], [10.0]])

@@ -28,7 +28,7 @@ from codiemb_pipeline.benchmarks.registry import BENCHMARKS, METRICS, names_of
 from codiemb_pipeline.encoder.checkpoint import load_encoder
 from codiemb_pipeline.encoder.encode import encode_texts
 from codiemb_pipeline.errors import InputError, PipelineError
-from codiemb_pipeline.evaluate import hub_tasks, mteb_encoder
+from codiemb_pipeline.evaluate import mteb_encoder
 from codiemb_pipeline.evaluate.run import evaluate_models
 from codiemb_pipeline.jsonl import read_json
 from codiemb_pipeline.params import EncoderParams
@@ -255,7 +255,7 @@ def test_searching_block_by_block_gives_the_same_scores(
     judged: Path, evaluate: Evaluate, places: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """12 queries by 7 documents at a time."""
-    monkeypatch.setattr(hub_tasks, "SCORES_AT_ONCE", 12 * 7)
+    monkeypatch.setattr(mteb_encoder, "SCORES_AT_ONCE", 12 * 7)
     one = {"CmedqaRetrieval": places["CmedqaRetrieval"]}
     found = evaluate(tmp_path, one, f"cache of {tmp_path.name}")
     for part in ("results", "items"):

@@ -13,7 +13,7 @@ from codiemb_pipeline.encoder.checkpoint import load_encoder
 from codiemb_pipeline.encoder.encode import encode_texts
 from codiemb_pipeline.encoder.text_encoder import Encoder
 from codiemb_pipeline.errors import InputError
-from codiemb_pipeline.evaluate.local_tasks import BenchmarkData, read_benchmark
+from codiemb_pipeline.evaluate.benchmark import SourceBenchmark
 from codiemb_pipeline.params import EncoderParams
 from codiemb_pipeline.params.evaluate import LocalRetrieval, LocalSTS
 from codiemb_pipeline.scoring.metrics import ndcg_at_k, spearman
@@ -57,7 +57,7 @@ def similarity(**values: Any) -> LocalSTS:
     return LocalSTS(**{"type": "sts", "source": "words", "split": "test", **values})
 
 
-def mteb_score(encoder: Encoder, benchmark: BenchmarkData, folder: Path) -> float:
+def mteb_score(encoder: Encoder, benchmark: SourceBenchmark, folder: Path) -> float:
     import mteb
 
     from codiemb_pipeline.evaluate.mteb_encoder import MtebEncoder
@@ -77,7 +77,7 @@ def test_mteb_s_ndcg_is_ours_on_the_same_vectors(
     ranked = (asked @ documents.T).argsort(dim=1, descending=True)
     expected = ndcg_at_k(ranked, {query: QRELS[query] for query in (0, 1, 2)}, 10)
     assert 0.1 < expected < 0.95
-    found = mteb_score(encoder, read_benchmark("Tags", retrieval(), sources), tiny_encoder_folder)
+    found = mteb_score(encoder, SourceBenchmark("Tags", retrieval(), sources), tiny_encoder_folder)
     assert found == pytest.approx(expected, abs=1e-5)  # mteb rounds to five decimals
 
 
@@ -87,29 +87,30 @@ def test_mteb_s_spearman_is_ours_and_scipy_s_on_the_same_vectors(
     encoder = load_encoder(tiny_encoder_params)
     a, b = (encode_texts(encoder, [pair[side] for pair in PAIRS], tokens_per_chunk=256) for side in (0, 1))
     gold = [pair[2] for pair in PAIRS]
-    found = mteb_score(encoder, read_benchmark("Words", similarity(), sources), tiny_encoder_folder)
+    found = mteb_score(encoder, SourceBenchmark("Words", similarity(), sources), tiny_encoder_folder)
     assert found == pytest.approx(float(spearmanr(torch.cosine_similarity(a, b), gold).statistic), abs=1e-6)
     assert found == pytest.approx(spearman(torch.cosine_similarity(a, b), torch.tensor(gold)), abs=1e-6)
 
 
 def test_a_retrieval_benchmark_asks_its_split_against_the_whole_corpus(sources: Path) -> None:
-    data = read_benchmark("Tags", retrieval(), sources)
-    assert data.size == {"queries": 4, "documents": 12}
-    assert data.tables["queries"]["text"].tolist() == ["dog", "river", "paper", "mountain"]
-    assert set(data.tables["qrels"]["query_id"]) == {"0", "1", "2"}
+    data = SourceBenchmark("Tags", retrieval(), sources)
+    assert data.size == data.rows.size == {"queries": 3, "documents": 12}
+    assert data.rows.scored_queries == [("0", "dog"), ("1", "river"), ("2", "paper")]
+    assert list(data.rows.documents())[:2] == [("0", "the dog"), ("1", "a cat")]
+    assert data.rows.qrels["1"] == {"2": 1, "10": 3}
 
 
 def test_pairs_of_other_sources_are_left_out_in_either_order_and_of_any_split(sources: Path) -> None:
     write_pairs(sources / "seen", [("CAT", "Dog!", 0.3), ("old", "new", 0.2), ("bird", "dog", 0.1)], split="train")
     write_pairs(sources / "more", [("blue", "red", 0.3)])
-    kept = read_benchmark("Words", similarity(without_pairs_of=("seen", "more")), sources).tables["pairs"]
-    pairs = list(zip(kept["text_a"], kept["text_b"], kept["gold"], strict=True))
+    kept = SourceBenchmark("Words", similarity(without_pairs_of=("seen", "more")), sources).rows
+    pairs = [(*texts, gold) for texts, gold in zip(kept.texts(), kept.gold(), strict=True)]
     assert pairs == [pair for pair in PAIRS if pair[:2] not in {("dog", "cat"), ("old", "new"), ("red", "blue")}]
 
 
 def test_the_revision_is_that_of_the_rows(sources: Path) -> None:
     def revisions() -> tuple[str, str]:
-        tags, words = read_benchmark("Tags", retrieval(), sources), read_benchmark("Words", similarity(), sources)
+        tags, words = SourceBenchmark("Tags", retrieval(), sources), SourceBenchmark("Words", similarity(), sources)
         return tags.revision, words.revision
 
     before = revisions()
@@ -133,4 +134,4 @@ def test_the_revision_is_that_of_the_rows(sources: Path) -> None:
 )
 def test_a_benchmark_without_rows_is_refused(sources: Path, benchmark: Any, named: str) -> None:
     with pytest.raises(InputError, match=named):
-        read_benchmark("Mine", benchmark, sources)
+        SourceBenchmark("Mine", benchmark, sources)

@@ -16,6 +16,7 @@ from codiemb_pipeline.artifacts.base import Artifact
 from codiemb_pipeline.jsonl import read_json, write_json
 
 Kind = Literal["retrieval", "sts"]
+DIGITS = 6  # of stored scores
 
 
 class BenchmarkFacts(Artifact):
@@ -87,7 +88,7 @@ class EvaluationSummary(Artifact):
 
 
 class EmbeddingStats(Artifact):
-    """Measures of one model's embedding space; the formulas are in ``evaluate.geometry``."""
+    """Measures of one model's embedding space; the formulas are in ``evaluate.embedding_stats``."""
 
     anisotropy: float
     alignment: float | None
@@ -123,9 +124,9 @@ def read_gold(folder: Path, benchmark: str) -> np.ndarray:
 
 def write_items(folder: Path, model: str, benchmark: str, items: list[float]) -> None:
     """Write what :func:`read_items` reads."""
-    write_json(folder / "items" / model / f"{benchmark}.json", items)
+    write_json(folder / "items" / model / f"{benchmark}.json", [round(float(item), DIGITS) for item in items])
 
 
 def write_gold(folder: Path, benchmark: str, gold: list[float]) -> None:
     """Write what :func:`read_gold` reads."""
-    write_json(folder / "gold" / f"{benchmark}.json", gold)
+    write_json(folder / "gold" / f"{benchmark}.json", [round(float(score), DIGITS) for score in gold])

@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from codiemb_pipeline.artifacts.evaluate import EmbeddingStats, Geometry
@@ -14,12 +13,10 @@ from codiemb_pipeline.benchmarks.registry import METRICS
 from codiemb_pipeline.encoder.checkpoint import files_digest, load_encoder, weights_digest
 from codiemb_pipeline.encoder.compatibility import embedding_settings
 from codiemb_pipeline.errors import PipelineError
-from codiemb_pipeline.evaluate.benchmark import Benchmark
+from codiemb_pipeline.evaluate.benchmark import Benchmark, HubBenchmark
 from codiemb_pipeline.evaluate.cache import ResultCache
 from codiemb_pipeline.evaluate.embedding_stats import POSITIVE_PAIRS, TOKEN_TEXTS, Probe, make_probe, measure_embeddings
-from codiemb_pipeline.evaluate.hub_tasks import HubBenchmark, searching
 from codiemb_pipeline.evaluate.leaderboard import model_entry, task_entry
-from codiemb_pipeline.evaluate.per_item_scores import read_cosines, rounded, watch_queries
 from codiemb_pipeline.params.encoder import EncoderParams
 from codiemb_pipeline.params.evaluate import EvaluateParams, GeometryParams
 
@@ -110,9 +107,15 @@ class Evaluator:
         return {**rounded, "dimension": encoder.model.output_width}
 
     def _run(self, name: str, folder: Path, benchmark: Benchmark) -> dict[str, Any]:
-        model = self._mteb_encoder(name, folder)
+        from codiemb_pipeline.evaluate.mteb_encoder import MtebEncoder, score_items  # seconds; the cache needs no mteb
+
+        if self._loaded is None or self._loaded[0] != name:
+            options = {"tokens_per_chunk": self._params.tokens_per_chunk, "bf16": self._params.precision == "bf16"}
+            encoder = MtebEncoder(name, folder, self._encoder_params, revision=self.digest(folder), **options)
+            self._loaded = (name, encoder)
+        model = self._loaded[1]
         try:
-            found, items = _score(model, benchmark)
+            found, items = score_items(model, benchmark)
             scores = found.scores[benchmark.split][0]
         except Exception as error:
             reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
@@ -136,31 +139,3 @@ class Evaluator:
             meta = model_entry(model, model.encoder, self._encoder_params)
             result["mteb_format"] = {"task": task_entry(found), "model": meta}
         return result
-
-    def _mteb_encoder(self, name: str, folder: Path) -> Any:
-        from codiemb_pipeline.evaluate.mteb_encoder import MtebEncoder
-
-        if self._loaded is None or self._loaded[0] != name:
-            how = {"tokens_per_chunk": self._params.tokens_per_chunk, "bf16": self._params.precision == "bf16"}
-            revision = self.digest(folder)
-            self._loaded = (name, MtebEncoder(name, folder, self._encoder_params, revision=revision, **how))
-        return self._loaded[1]
-
-
-def _score(model: Any, benchmark: Benchmark) -> tuple[Any, list[float]]:
-    """Return mteb's result of a model on a benchmark, and the score of each item."""
-    import datasets  # both imports take seconds; results in the cache do not need them
-    import mteb
-
-    datasets.disable_progress_bars()  # it would draw one for every column of a local table
-    task = benchmark.make_task()
-    options: dict[str, Any] = {"cache": None, "show_progress_bar": False, "co2_tracker": False}
-    if benchmark.kind == "sts":
-        with TemporaryDirectory() as predictions:
-            found = mteb.evaluate(model, task, **options, prediction_folder=predictions)
-            items = read_cosines(Path(predictions) / task.prediction_file_name, benchmark.split)
-        return found.task_results[0], items
-    numbers = watch_queries(task)
-    searcher = searching(model, benchmark) if isinstance(benchmark, HubBenchmark) else model
-    found = mteb.evaluate(searcher, task, **options)
-    return found.task_results[0], rounded([numbers[query] for query in benchmark.query_ids()])

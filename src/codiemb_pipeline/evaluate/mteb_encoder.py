@@ -1,11 +1,20 @@
-"""Our encoder behind mteb's encoder protocol; weights are loaded on first use, and equal texts are encoded once."""
+"""One model on one benchmark, through mteb: our encoder behind its protocol, and the score of every item.
+
+In retrieval an item is a query, scored by its nDCG@10; in similarity it is a pair, scored by the model's cosine. Items
+keep the benchmark's order.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import datasets
+import mteb
 import numpy as np
+from mteb.models import SearchEncoderWrapper
 from mteb.models.abs_encoder import AbsEncoder
 from mteb.models.model_meta import ModelMeta
 from mteb.types import PromptType
@@ -13,12 +22,21 @@ from mteb.types import PromptType
 from codiemb_pipeline.encoder.checkpoint import load_encoder
 from codiemb_pipeline.encoder.encode import encode_texts
 from codiemb_pipeline.encoder.text_encoder import Encoder
+from codiemb_pipeline.evaluate.benchmark import Benchmark, HubBenchmark
 from codiemb_pipeline.evaluate.leaderboard import name_for_mteb
+from codiemb_pipeline.jsonl import read_json
 from codiemb_pipeline.params.encoder import EncoderParams
+
+QUERY_METRIC = "ndcg_cut_10"
+"""trec_eval's name."""
+SCORES_AT_ONCE = 2**28
+"""Similarities held at a time while a corpus is searched: 1 GiB."""
+DOCUMENTS_AT_ONCE = 50_000
+"""mteb's own limit of documents encoded at a time."""
 
 
 class MtebEncoder(AbsEncoder):
-    """A model of ours for mteb."""
+    """A model of ours for mteb; weights are loaded on first use, and equal texts are encoded once."""
 
     def __init__(
         self,
@@ -66,3 +84,39 @@ class MtebEncoder(AbsEncoder):
             return prompts.prefix("sts", "query", task_metadata.name)
         role = "document" if prompt_type == PromptType.document else "query"
         return prompts.prefix("ir", role, task_metadata.name)
+
+
+def score_items(model: MtebEncoder, benchmark: Benchmark) -> tuple[Any, list[float]]:
+    """Return mteb's result of a model on a benchmark, and the score of each item."""
+    datasets.disable_progress_bars()  # it would draw one for every column of a local table
+    task = benchmark.make_task()
+    options: dict[str, Any] = {"cache": None, "show_progress_bar": False, "co2_tracker": False}
+    if benchmark.kind == "sts":
+        with TemporaryDirectory() as predictions:
+            found = mteb.evaluate(model, task, **options, prediction_folder=predictions)
+            items = read_json(Path(predictions) / task.prediction_file_name)["default"][benchmark.split]
+        return found.task_results[0], items["cosine_scores"]
+    scores = _watch_queries(task)
+    searcher = model
+    if isinstance(benchmark, HubBenchmark):  # a corpus in chunks that bound the similarities in memory
+        documents = max(1, SCORES_AT_ONCE // benchmark.size["queries"])
+        searcher = SearchEncoderWrapper(model, corpus_chunk_size=min(DOCUMENTS_AT_ONCE, documents))
+    found = mteb.evaluate(searcher, task, **options)
+    return found.task_results[0], [scores[query] for query in benchmark.query_ids()]
+
+
+def _watch_queries(task: Any) -> dict[str, float]:
+    """Return a dictionary that scoring the retrieval ``task`` fills with the nDCG@10 of each query.
+
+    It uses mteb's hook for a task's own scores. The alternative, mteb's file of 1,000 documents per query, takes
+    gigabytes for T2Retrieval.
+    """
+    found: dict[str, float] = {}
+    own_scores = task.task_specific_scores
+
+    def keep(scores: Mapping[str, Mapping[str, float]], *rest: Any, **named: Any) -> dict[str, float]:
+        found.update({query: float(row[QUERY_METRIC]) for query, row in scores.items()})
+        return own_scores(scores, *rest, **named)
+
+    task.task_specific_scores = keep
+    return found

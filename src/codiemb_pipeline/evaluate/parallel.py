@@ -12,31 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from codiemb_pipeline.errors import PipelineError
-from codiemb_pipeline.evaluate.benchmark import Benchmark
+from codiemb_pipeline.evaluate.benchmark import Benchmark, read_benchmarks
 from codiemb_pipeline.evaluate.cache import ResultCache
 from codiemb_pipeline.evaluate.evaluator import Evaluator
-from codiemb_pipeline.evaluate.hub_tasks import HubBenchmark
-from codiemb_pipeline.evaluate.local_tasks import read_benchmark
 from codiemb_pipeline.jsonl import read_json, write_json
 from codiemb_pipeline.launch.torchrun import Progress, Work, count_processes, run_here
 from codiemb_pipeline.launch.work_dir import Claims, fingerprint, locked
 from codiemb_pipeline.params.encoder import EncoderParams
-from codiemb_pipeline.params.evaluate import EvaluateParams, MtebBenchmark
+from codiemb_pipeline.params.evaluate import EvaluateParams
 
 CONFIG, FINISHED, CLAIMS = "resolved.json", "finished", "claims"
 TEXTS = {"queries": 1, "documents": 1, "pairs": 2}
-
-
-def read_benchmarks(params: EvaluateParams, sources: Path, cache: ResultCache) -> list[Benchmark]:
-    """Return the benchmarks in the order of params.yaml.
-
-    Raises:
-        InputError: a source or folder does not exist, or a split is empty.
-    """
-    return [
-        HubBenchmark(name, entry, cache) if isinstance(entry, MtebBenchmark) else read_benchmark(name, entry, sources)
-        for name, entry in params.benchmarks.items()
-    ]
 
 
 def evaluate_in_processes(

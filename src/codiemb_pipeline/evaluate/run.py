@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from codiemb_pipeline.artifacts.evaluate import (
+    DIGITS,
     BenchmarkFacts,
     BenchmarkResult,
     EvaluationSummary,
@@ -18,13 +19,11 @@ from codiemb_pipeline.artifacts.merge import MergeSummary, merged_name
 from codiemb_pipeline.artifacts.train import TrainedRun
 from codiemb_pipeline.benchmarks.registry import BENCHMARKS, names_of
 from codiemb_pipeline.errors import InputError, PipelineError, nearest
-from codiemb_pipeline.evaluate.benchmark import Benchmark
+from codiemb_pipeline.evaluate.benchmark import Benchmark, HubBenchmark, read_benchmarks
 from codiemb_pipeline.evaluate.cache import ResultCache
 from codiemb_pipeline.evaluate.evaluator import Evaluator
-from codiemb_pipeline.evaluate.hub_tasks import HubBenchmark
 from codiemb_pipeline.evaluate.leaderboard import write_entries
-from codiemb_pipeline.evaluate.parallel import evaluate_in_processes, read_benchmarks
-from codiemb_pipeline.evaluate.per_item_scores import DIGITS
+from codiemb_pipeline.evaluate.parallel import evaluate_in_processes
 from codiemb_pipeline.params.encoder import EncoderParams
 from codiemb_pipeline.params.evaluate import EvaluateParams
 
@@ -113,8 +112,8 @@ def evaluate_models(
 
 def _write_summary(out: Path, scores: dict[str, dict[str, float]], benchmarks: list[Benchmark]) -> None:
     for benchmark in benchmarks:
-        if (gold := benchmark.gold()) is not None:
-            write_gold(out, benchmark.name, gold)
+        if benchmark.gold is not None:
+            write_gold(out, benchmark.name, benchmark.gold)
     paper = paper_means(scores, [entry.name for entry in benchmarks if isinstance(entry, HubBenchmark)])
     EvaluationSummary(
         models=scores,
@@ -159,11 +158,9 @@ def _open_pending(
     pending = [
         (name, entry) for entry in benchmarks for name, folder in models.items() if not evaluator.holds(folder, entry)
     ]
-    wanted = {entry.name: entry for _, entry in pending}.values()
-    for benchmark in sorted(
-        wanted, key=lambda entry: isinstance(entry, HubBenchmark) and entry.location.folder is None
-    ):
-        benchmark.open()
+    wanted = {entry.name: entry for _, entry in pending if isinstance(entry, HubBenchmark)}.values()
+    for benchmark in sorted(wanted, key=lambda entry: entry.location.folder is None):
+        _ = benchmark.rows
     return pending
 
 
