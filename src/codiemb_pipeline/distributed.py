@@ -88,20 +88,12 @@ class _Gather(torch.autograd.Function):
 
 
 def gather_with_gradient(rows: torch.Tensor) -> torch.Tensor:
-    """Return the rows of all processes in the order of their numbers, (W * n, ...), with gradient.
-
-    Args:
-        rows: (n, ...), of the same shape on every process.
-    """
+    """Return the rows (n, ...) of all processes in the order of their ranks, (W * n, ...), with gradient."""
     return _Gather.apply(rows) if world_size() > 1 else rows
 
 
 def gather(rows: torch.Tensor) -> torch.Tensor:
-    """Return the rows of all processes in the order of their numbers, (W * n, ...), without gradient.
-
-    Args:
-        rows: (n, ...), of the same shape on every process.
-    """
+    """Return the rows (n, ...), of equal shape on every process, in the order of ranks, (W * n, ...), no gradient."""
     if world_size() == 1:
         return rows
     joint = rows.new_empty((world_size() * len(rows), *rows.shape[1:]))
@@ -110,11 +102,7 @@ def gather(rows: torch.Tensor) -> torch.Tensor:
 
 
 def gather_wide(rows: torch.Tensor, *, fill: int) -> torch.Tensor:
-    """Return the rows of all processes, (W * n, widest), without gradient; narrower ones are filled up with ``fill``.
-
-    Args:
-        rows: (n, m), n the same on every process.
-    """
+    """Return the rows (n, m) of all processes, (W * n, widest m), without gradient; narrower ones end in ``fill``."""
     if world_size() == 1:
         return rows
     width = torch.tensor(rows.shape[1], device=rows.device)
@@ -147,10 +135,7 @@ def total(value: torch.Tensor) -> torch.Tensor:
 def mean_over_processes(summed: torch.Tensor, count: torch.Tensor, *, joint: bool) -> torch.Tensor:
     """Return a mean whose gradient, averaged over the processes, is that of the mean over the rows of all of them.
 
-    Args:
-        summed: sum over this process's rows, a scalar.
-        count: their number, a scalar.
-        joint: whether the others take part; else the mean is over own rows.
+    ``summed`` and ``count`` are scalars of this process's rows; unless ``joint``, the mean is over them alone.
     """
     if not joint:
         return summed / count.clamp(min=1)

@@ -99,11 +99,7 @@ def processes_per_node(launch: LaunchParams) -> int:
 
 
 def count_processes(wanted: Processes, where: str) -> int:
-    """Return how many processes share the work on this machine.
-
-    Args:
-        wanted: the parameter.
-        where: its name, for the error.
+    """Return how many processes share the work on this machine, ``wanted`` being the parameter named ``where``.
 
     Raises:
         InputError: there are GPUs, but fewer than processes.
@@ -174,8 +170,8 @@ def run_torchrun(
     Args:
         rendezvous: the processes and where they meet.
         work: what they run.
-        descriptors: open files they inherit.
-        wait: returns when the process it is given has ended.
+        descriptors: open files that they inherit.
+        wait: returns when the process has ended.
 
     Raises:
         PipelineError: it failed; names the process, the reason and the log.
@@ -245,11 +241,7 @@ def _log_of(logs: Path, rank: int) -> Path:
 def run_here(processes: int, work: Work, progress: Progress, lock: int) -> None:
     """Run ``work`` in so many processes of this machine to its end, with a progress bar.
 
-    Args:
-        processes: how many.
-        work: what they run.
-        progress: what the bar shows.
-        lock: descriptor of the folder's lock, inherited so that it is held while any process may still write.
+    They inherit ``lock``, the descriptor of the folder's lock, so that it is held while any of them may still write.
 
     Raises:
         PipelineError: as :func:`run_torchrun`.

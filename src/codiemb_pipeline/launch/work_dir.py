@@ -34,7 +34,7 @@ def locked(folder: Path, what: str, patience_s: float = LOCK_PATIENCE_S) -> Iter
     and NFS does not delete a folder that holds an open file.
 
     Args:
-        folder: made when missing.
+        folder: made if it is missing.
         what: the work done there, for the error: ``training``.
         patience_s: seconds to wait for a run that is just ending.
 

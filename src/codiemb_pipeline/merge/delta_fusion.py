@@ -31,15 +31,7 @@ _ORDERS = {"l1": 1.0, "l2": 2.0, "max": torch.inf}
 
 
 def delta_norms(deltas: torch.Tensor, norm: Norm) -> torch.Tensor:
-    """Return how far each candidate moved.
-
-    Args:
-        deltas: float32 (K, *S), candidate minus base.
-        norm: sum of absolute values, Euclidean length, or largest absolute value.
-
-    Returns:
-        float64 (K,).
-    """
+    """Return how far each candidate moved, float64 (K,), given candidate minus base, float32 (K, *S)."""
     order = _ORDERS[norm]
     # One by one: a norm in float64 may copy what it is given.
     return torch.stack([torch.linalg.vector_norm(delta.flatten(), order, dtype=torch.float64) for delta in deltas])
@@ -105,13 +97,9 @@ def fuse(base: torch.Tensor, deltas: torch.Tensor, weights: torch.Tensor) -> tor
 
 
 def within_runs(norms: torch.Tensor, members: Members, weighting: Weighting, tau: float) -> torch.Tensor:
-    """Return the weights (K, *S) of the candidates among those of their own run.
+    """Return the weights (K, *S) of the candidates among those of their own run, given their norms (K, *S).
 
-    Args:
-        norms: (K, *S), 0 or more.
-        members: the places of each run's candidates.
-        weighting: see :func:`merge_weights`.
-        tau: see :func:`merge_weights`.
+    ``members`` holds the indices of each run's candidates; the rest as for :func:`merge_weights`.
     """
     weights = torch.empty_like(norms)
     for places in members:
@@ -122,13 +110,13 @@ def within_runs(norms: torch.Tensor, members: Members, weighting: Weighting, tau
 def fuse_runs(deltas: torch.Tensor, within: torch.Tensor, members: Members) -> torch.Tensor:
     """Return the fused move of each run, float32 (R, *S): the weighted sum of its candidates' moves.
 
-    What cancels but for rounding is 0. (By ``inverse`` per element all of a run's weighted moves are equally large, so
-    that two of opposite sign cancel; the noise left would then choose between runs.)
+    A sum that cancels except for rounding is set to 0. (With ``inverse`` per element all weighted moves of a run are
+    equally large, so two of opposite sign cancel; the rounding noise would then choose between runs.)
 
     Args:
         deltas: float32 (K, *S).
         within: (K,) or (K, *S), see :func:`within_runs`.
-        members: the places of each run's candidates.
+        members: the indices of each run's candidates.
     """
     fused = torch.zeros((len(members), *deltas.shape[1:]))
     for target, places in zip(fused, members, strict=True):

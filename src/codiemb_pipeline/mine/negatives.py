@@ -30,15 +30,12 @@ class Outcome(IntEnum):
 
 
 def filter_known(rows: np.ndarray, groups: np.ndarray, known: Known) -> np.ndarray:
-    """Return ``OWN_POSITIVE`` or ``EQUAL_TEXT`` for documents that cannot be negatives, ``KEPT`` for all others.
+    """Return an outcome for each document, int8 (n,): ``OWN_POSITIVE``, ``EQUAL_TEXT``, or ``KEPT`` for all others.
 
     Args:
         rows: documents by row in the corpus, int64 (n,).
         groups: their text groups, int64 (n,).
         known: of the query.
-
-    Returns:
-        Outcomes, int8 (n,).
     """
     outcomes = np.full(len(rows), Outcome.KEPT, dtype=np.int8)
     outcomes[np.isin(groups, known.groups)] = Outcome.EQUAL_TEXT
@@ -101,15 +98,9 @@ def score_bounds(best_positive: float, limits: MineParams) -> tuple[float, float
 
 
 def sample(outcomes: np.ndarray, draws: np.ndarray, count: int) -> np.ndarray:
-    """Return ``outcomes`` with all but ``count`` of the ``KEPT`` turned to ``NOT_SAMPLED``.
+    """Return a copy of ``outcomes`` (n,) in which all but ``count`` of the ``KEPT`` are ``NOT_SAMPLED``.
 
-    Args:
-        outcomes: int8 (n,).
-        draws: a random number for each, float (n,); the lowest win, whatever their rank.
-        count: how many may stay, 0 or more.
-
-    Returns:
-        Outcomes, int8 (n,); the argument is left as it is.
+    ``draws`` holds a random number for each, float (n,); the lowest win, whatever their rank.
     """
     qualified = np.flatnonzero(outcomes == Outcome.KEPT)
     losers = qualified[np.argsort(draws[qualified], kind="stable")[count:]]
@@ -119,23 +110,14 @@ def sample(outcomes: np.ndarray, draws: np.ndarray, count: int) -> np.ndarray:
 
 
 def filter_named(rows: np.ndarray, groups: np.ndarray, known: Known) -> np.ndarray:
-    """Return an outcome for each negative the source itself names: no window, no margin, each text once.
-
-    Args:
-        rows: documents by row in the corpus, int64 (n,).
-        groups: their text groups, int64 (n,).
-        known: of the query.
-
-    Returns:
-        Outcomes, int8 (n,).
-    """
+    """Return an outcome, int8 (n,), for each negative that the source names: no window, no margin, each text once."""
     outcomes = filter_known(rows, groups, known)
     _drop_repeats(outcomes, groups)
     return outcomes
 
 
 def _drop(outcomes: np.ndarray, fails: np.ndarray, reason: Outcome) -> None:
-    """Give those that failed, and had no reason yet, their reason."""
+    """Mark the kept documents that fail with ``reason``."""
     outcomes[(outcomes == Outcome.KEPT) & fails] = reason
 
 

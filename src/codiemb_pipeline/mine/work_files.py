@@ -178,11 +178,7 @@ class Vectors:
 def encode_source(folder: Path, name: str, encoder: Encoder, params: MineParams) -> None:
     """Encode a source, all processes together, each the blocks that it claims; long texts first.
 
-    Args:
-        folder: of the source, laid out; finished blocks are kept.
-        name: of the source, for its prompts.
-        encoder: the same on every process, in evaluation mode.
-        params: chunks and precision.
+    The folder must be laid out; finished blocks are kept. The encoder is the same on every process, in evaluation mode.
     """
     texts = {role: Texts(folder, role) for role in ROLES}
     jobs = [(role, number) for role in reversed(ROLES) for number in reversed(range(texts[role].blocks))]
@@ -260,13 +256,7 @@ def _make_file(path: Path, rows: int, width: int) -> None:
 
 
 def search_source(folder: Path, params: MineParams, device: torch.device) -> None:
-    """Search this process's share of the corpus and write what was found; called by all processes together.
-
-    Args:
-        folder: of the source, encoded.
-        params: blocks.
-        device: where blocks are scored.
-    """
+    """Search this process's share of an encoded corpus and write the keys; called by all processes together."""
     if process_rank() == 0:
         for stale in folder.glob(KEYS.format("*")):  # of an attempt with more processes
             stale.unlink()

@@ -73,12 +73,7 @@ def train_encoder(
 
 
 def training_work(config: Path, folder: Path) -> Work:
-    """Return what the processes of a training run.
-
-    Args:
-        config: the resolved JSON.
-        folder: the run's folder.
-    """
+    """Return what the processes of a training run: on the resolved JSON ``config``, in the run's ``folder``."""
     return Work(
         name="training",
         module="codiemb_pipeline.train.entry",

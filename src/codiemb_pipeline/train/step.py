@@ -62,13 +62,7 @@ def part_names(objective: Objective) -> dict[Task, list[str]]:
 
 
 def batch_loss(model: nn.Module, batch: IRBatch | STSBatch, objective: Objective) -> tuple[Tensor, dict[str, Tensor]]:
-    """Return :func:`embedding_loss` of a batch.
-
-    Args:
-        model: a :class:`TextEncoder`, wrapped or not.
-        batch: of either task, on the model's device.
-        objective: settings.
-    """
+    """Return :func:`embedding_loss` of a batch on the device of ``model``, a :class:`TextEncoder`, wrapped or not."""
     return embedding_loss(*embed(model, batch.chunks, batch, objective), batch, objective)
 
 
@@ -85,7 +79,7 @@ def embed(
 def embedding_loss(
     embeddings: Tensor, middle: Tensor | None, batch: IRBatch | STSBatch, objective: Objective
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Return the loss to differentiate, and it with its unweighted parts by name, without gradient.
+    """Return the loss to differentiate, and a detached dict of it and its unweighted parts.
 
     Args:
         embeddings: (texts, D), in the order of the batch's chunks.
@@ -124,14 +118,7 @@ def _widths(matryoshka: MatryoshkaParams | None) -> Iterator[tuple[int | None, f
 
 
 def _sts_parts(embeddings: Tensor, middle: Tensor | None, batch: STSBatch, objective: Objective) -> dict[str, Tensor]:
-    """Return the losses of a batch of scored pairs by name, *not* multiplied by their weights.
-
-    Args:
-        embeddings: (texts, D), in the order of the batch's chunks.
-        middle: (texts, D) of the middle layer; ``None`` leaves that part out.
-        batch: on the same device.
-        objective: settings.
-    """
+    """Return the unweighted losses of scored pairs by name; without ``middle``, all except the mid-layer part."""
     params = objective.sts
     a, b = embeddings[batch.a_rows], embeddings[batch.b_rows]
     predicted = torch.cosine_similarity(a, b)
@@ -183,14 +170,7 @@ class _Side:
 
 
 def _ir_parts(embeddings: Tensor, batch: IRBatch, params: IRParams, *, joint: bool) -> dict[str, Tensor]:
-    """Return the retrieval losses of a batch by name, *not* multiplied by their weights.
-
-    Args:
-        embeddings: (texts, D), in the order of the batch's chunks.
-        batch: on the same device.
-        params: settings.
-        joint: whether the other processes have a batch of this task too.
-    """
+    """Return the unweighted retrieval losses by name; ``joint``: the other processes have such a batch too."""
     own = _Side(embeddings[batch.query_rows], batch.query_ids, batch.known_ids)
     documents, ids, first = embeddings[batch.document_rows.flatten()], batch.document_ids.flatten(), 0
     if params.cross_device:
