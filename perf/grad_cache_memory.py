@@ -6,8 +6,6 @@ Each measurement is a process of its own (a peak cannot be reset): the quickstar
 three documents a query. The peer is the same update without GradCache. Aim: memory does not grow with the batch.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import resource

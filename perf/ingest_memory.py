@@ -10,8 +10,6 @@ checkout ingests the same files right after. A source needs the given size on di
 all is deleted.
 """
 
-from __future__ import annotations
-
 import argparse
 import gzip
 import json

@@ -6,8 +6,6 @@ The peer is the least any sampler has to do, ``numpy.random.Generator.permutatio
 ourselves: under 5 seconds and under 1 GiB.
 """
 
-from __future__ import annotations
-
 import resource
 import sys
 import time

@@ -6,8 +6,6 @@ Prints the time of each per call, the ratio (aim: 20 or more at 512 pairs) and h
 apart. The loop is the formula read aloud, as a reader of the paper would write it. Knows no model.
 """
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Callable
 from statistics import median

@@ -7,8 +7,6 @@ By hand: mteb's own task on the vectors our path made, a few of them made anew. 
 rounded to six digits). Takes some four minutes on two cores.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import sys

@@ -6,8 +6,6 @@ same number of CPU threads. Both show every query with one positive and the same
     python perf/train_speed.py --steps 20
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import statistics

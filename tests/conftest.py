@@ -1,7 +1,5 @@
 """What many tests share: a tiny random encoder on disk, and its settings."""
 
-from __future__ import annotations
-
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")

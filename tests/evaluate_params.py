@@ -1,7 +1,5 @@
 """The ``evaluate`` section of a test: what it does not name is small, exact and in this process."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

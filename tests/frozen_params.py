@@ -1,7 +1,5 @@
 """The parameters that tests start from, whatever params.yaml holds."""
 
-from __future__ import annotations
-
 import copy
 from pathlib import Path
 from typing import Any

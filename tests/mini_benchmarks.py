@@ -4,8 +4,6 @@ configs, columns and splits. The words are the tiny encoder's; every benchmark h
 ``write_mini_benchmarks`` writes all of them; the two writers below take any rows.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any

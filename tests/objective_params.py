@@ -1,7 +1,5 @@
 """The frozen objectives with some keys set otherwise, for tests of single steps."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import frozen_params

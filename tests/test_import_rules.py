@@ -1,7 +1,5 @@
 """Who may import whom: the layers of the house, as data."""
 
-from __future__ import annotations
-
 import ast
 from pathlib import Path
 

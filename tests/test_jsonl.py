@@ -1,7 +1,5 @@
 """JSON files: the same value the same bytes; what is no JSON is an error that names file and place."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import pytest
 
 from codiemb_pipeline.locations import is_hub_id

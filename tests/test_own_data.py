@@ -1,7 +1,5 @@
 """The worked example of docs/own-data.md: its code and its parameters are taken from the page and run."""
 
-from __future__ import annotations
-
 import csv
 import re
 import subprocess

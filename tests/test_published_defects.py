@@ -1,7 +1,5 @@
 """The fourteen defects of the released code: each has a regression test of its number, and docs/method.md names it."""
 
-from __future__ import annotations
-
 import ast
 import re
 from pathlib import Path

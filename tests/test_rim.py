@@ -1,7 +1,5 @@
 """The rim as a user meets it: Kedro in process on the real project, with faults that must end in one line."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The unified record: every unsound one is an error that names id, source and field."""
 
-from __future__ import annotations
-
 from dataclasses import FrozenInstanceError
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The seven stages end to end, in process, on a tiny random encoder: every file the report and DVC need is there."""
 
-from __future__ import annotations
-
 import csv
 import json
 import math

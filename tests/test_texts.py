@@ -1,7 +1,5 @@
 """When two texts are the same, and the number that decides their split."""
 
-from __future__ import annotations
-
 import hashlib
 
 import pytest

@@ -1,7 +1,5 @@
 """A file that params.yaml names may lie anywhere: when it changes, and only then, DVC reruns what reads it."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

@@ -1,7 +1,5 @@
 """One word per stage everywhere: dvc.yaml, params.yaml, Kedro, src and the catalog agree."""
 
-from __future__ import annotations
-
 import ast
 import csv
 import importlib

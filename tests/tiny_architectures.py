@@ -4,8 +4,6 @@ Width 32 and two layers: BERT (WordPiece), XLM-R (Unigram), Llama and Qwen 3 dec
 with Python code of its own.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from pathlib import Path

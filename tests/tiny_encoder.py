@@ -1,7 +1,5 @@
 """Tiny random encoders on disk."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from string import ascii_lowercase, digits
 from typing import Any

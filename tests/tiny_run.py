@@ -1,7 +1,5 @@
 """A complete, tiny set of parameters and sources: the quickstart in miniature, for tests that run stages."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """``python -m codiemb_pipeline`` is ``kedro run``."""
 
-from __future__ import annotations
-
 import sys
 
 from kedro.framework.cli.cli import main

@@ -1,7 +1,5 @@
 """How the catalog hands files and folders to nodes and takes finished ones: never objects in memory."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """How the command lines end: an error that a user can act on is printed without a traceback."""
 
-from __future__ import annotations
-
 import sys
 
 import click

@@ -4,8 +4,6 @@ Gradients: DDP averages over processes. With own queries against documents gathe
 processes' means equals the gradient of one process on the joint batch; nothing is multiplied by their number.
 """
 
-from __future__ import annotations
-
 import gc
 import os
 from collections.abc import Iterator

@@ -4,8 +4,6 @@ The message names the place (file, row, field), what was expected and what was f
 without a traceback; any other exception is a bug and keeps its traceback.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from difflib import get_close_matches
 

@@ -1,7 +1,5 @@
 """What happens around every Kedro run: missing inputs are reported first, and the seconds of each stage are kept."""
 
-from __future__ import annotations
-
 import time
 from pathlib import Path
 from typing import Any

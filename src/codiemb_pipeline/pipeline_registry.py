@@ -1,7 +1,5 @@
 """The seven stages, one pipeline each, and all of them in order as the default."""
 
-from __future__ import annotations
-
 from kedro.framework.project import find_pipelines
 from kedro.pipeline import Pipeline
 

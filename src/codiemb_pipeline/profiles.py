@@ -6,8 +6,6 @@ keys are names that the user chooses (``REPLACED``). ``extends: <profile>`` buil
 ``python -m codiemb_pipeline.profiles``: ``list``, ``show <name>``, ``use <name>``.
 """
 
-from __future__ import annotations
-
 import itertools
 import json
 from collections.abc import Iterator, Mapping

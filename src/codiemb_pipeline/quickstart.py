@@ -1,7 +1,5 @@
 """``make quickstart``: runs the pipeline with DVC and shows the results; works without git too."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path

@@ -5,8 +5,6 @@ holds one text, ``positives`` *the other, whatever its score* (the one odd name 
 form), ``scores`` its gold value in [0, 1], ``negatives`` nothing.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 

@@ -1,7 +1,5 @@
 """Kedro's settings: params.yaml in the root is the only parameter file, and all of it is checked before a node runs."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from click import ClickException

@@ -1,7 +1,5 @@
 """When two texts count as the same: the key used for splits, duplicates and overlap between sets. Alters no text."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 import unicodedata

@@ -5,8 +5,6 @@ every ``dvc repro`` and writes digests, on which the other stages depend. The sa
 nothing reruns.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path

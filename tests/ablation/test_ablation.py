@@ -1,7 +1,5 @@
 """The rows of the ablation, its bootstrap and its table; the stages it composes are tested alone."""
 
-from __future__ import annotations
-
 import csv
 from pathlib import Path
 

@@ -4,8 +4,6 @@ Without gathering, a list-wise loss is one of each process's own list: there one
 the other, as accumulated micro-batches, is the measure.
 """
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

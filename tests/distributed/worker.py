@@ -4,8 +4,6 @@ Documents are shared between queries and processes, false negatives stand on oth
 batch are spread unevenly. Everything is in float64.
 """
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

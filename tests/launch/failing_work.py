@@ -1,7 +1,5 @@
 """What the processes of test_local run: all but one wait for the one that fails, or all end well."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Work in two processes of this machine: the one that fails is named, not those it left waiting."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

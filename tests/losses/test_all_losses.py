@@ -1,7 +1,5 @@
 """What every loss must satisfy: its value and gradients on degenerate batches, its precision, its refusals."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

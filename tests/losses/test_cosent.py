@@ -1,7 +1,5 @@
 """CoSENT and cosine regression, the baselines."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

@@ -1,7 +1,5 @@
 """No loss reads a value back to the host: on a GPU each such read waits for all work queued before it."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode

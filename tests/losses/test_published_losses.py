@@ -1,7 +1,5 @@
 """Values and gradients of the authors' own code on fixed inputs, reproduced (see "about" in the file)."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Masks of the optional terms: a margin above the positive, queries as negatives of queries, positives to queries."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

@@ -3,8 +3,6 @@
 Each is ``info_nce_sum`` with masks of its own; here put together as a training step does, with values and gradients.
 """
 
-from __future__ import annotations
-
 import math
 
 import pytest

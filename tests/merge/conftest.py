@@ -1,7 +1,5 @@
 """Makes the helpers of these tests importable, whatever import mode pytest runs in."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Which checkpoints are candidates, of which runs."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

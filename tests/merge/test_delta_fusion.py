@@ -1,7 +1,5 @@
 """Weights from deltas, by hand. Throughout: two candidates, deltas (3, 4) and (0, 10)."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

@@ -1,7 +1,5 @@
 """Names to layers, and sums over layers."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

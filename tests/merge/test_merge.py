@@ -3,8 +3,6 @@
 Base is (0, 0) in ``layer.0.a`` and 0 in ``layer.0.b`` and ``head.c``; every candidate below moves from there.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """What must hold for every method, on random tiny models."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """What merged folders hold: shards, element types, side modules, and several runs."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

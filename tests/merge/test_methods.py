@@ -1,7 +1,5 @@
 """Whole rules on tensors in memory, by hand, and delta-guided fusion on two levels."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

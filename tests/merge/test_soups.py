@@ -1,7 +1,5 @@
 """Who is in the soup."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import pytest

@@ -1,7 +1,5 @@
 """TIES, spherical interpolation and Model Stock, by hand."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

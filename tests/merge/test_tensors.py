@@ -1,7 +1,5 @@
 """Walking folders tensor by tensor."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """Tiny encoder folders and runs, for every test of merging; and merging without any files."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path

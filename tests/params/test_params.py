@@ -1,7 +1,5 @@
 """params.yaml as one object: each fault is one line that names the full key, what was expected and what was found."""
 
-from __future__ import annotations
-
 import copy
 from typing import Any
 

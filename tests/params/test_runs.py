@@ -1,7 +1,5 @@
 """Named runs: what they set otherwise, and faults that name the run."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import frozen_params

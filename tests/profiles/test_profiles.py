@@ -1,7 +1,5 @@
 """The committed profiles, and the command that writes one to params.yaml."""
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Real trainings of the tiny model input, in processes of their own: begun, watched, looked into."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """A compiled backbone gives the embeddings and gradients of one that is not."""
 
-from __future__ import annotations
-
 import shutil
 
 import pytest

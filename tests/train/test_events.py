@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 from pathlib import Path
 
 from codiemb_pipeline.train.events import EventWriter, keep_until, read_events, write_curves

@@ -6,8 +6,6 @@ refactoring on one machine, run ``python tests/train/test_golden_losses.py /tmp/
 first run records the losses with all their digits, the second demands the same.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 import tempfile

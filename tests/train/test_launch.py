@@ -1,7 +1,5 @@
 """A real launch of two processes on a tiny encoder: it ends, resumes after a kill, reports errors, leaves no orphan."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import os

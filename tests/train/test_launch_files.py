@@ -1,7 +1,5 @@
 """The launch files for clusters, as far as they can be checked without one."""
 
-from __future__ import annotations
-
 import subprocess
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Two "machines" on the loopback address: the second joins what the first runs, and the weights are those of one."""
 
-from __future__ import annotations
-
 import os
 import socket
 import subprocess

@@ -1,7 +1,5 @@
 """FSDP is DDP with less memory: the same weights, whole encoder folders, and a training that goes on exactly."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """A training process that tells, when the group ends, how many wrapped models were made and how many still live."""
 
-from __future__ import annotations
-
 import json
 import os
 import weakref

@@ -4,8 +4,6 @@ Works on the folders of the pipeline in the current directory: run ``dvc repro a
 ``conf/ablation/dvc.yaml`` do it.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import shutil

@@ -1,7 +1,5 @@
 """conf/ablation/rows.yaml as a checked object: what is compared."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Any, Self
 

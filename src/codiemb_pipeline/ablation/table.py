@@ -1,7 +1,5 @@
 """The ablation's results as a table: mean and deviation over seeds, and paired-bootstrap intervals of differences."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from statistics import mean, stdev

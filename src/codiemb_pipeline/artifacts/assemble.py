@@ -14,8 +14,6 @@ what false-negative masks compare.
 Beside the folder lies ``contamination.json`` (:class:`Contamination`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path

@@ -1,7 +1,5 @@
 """How a JSON file that a stage writes becomes a typed object for the stages that read it."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import ClassVar, Self
 

@@ -5,8 +5,6 @@ each query or the cosine of each pair; ``gold/<benchmark>.json`` the human score
 benchmark's order.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import ClassVar, Literal, Self
 

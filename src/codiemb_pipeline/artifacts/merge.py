@@ -1,7 +1,5 @@
 """What ``merge`` writes: an encoder folder per recipe with ``provenance.json``, and ``summary.json`` of all of them."""
 
-from __future__ import annotations
-
 from typing import Any, ClassVar
 
 from codiemb_pipeline.artifacts.base import Artifact

@@ -1,7 +1,5 @@
 """What ``mine`` writes beside the hard negatives of each source: ``audit.json``, how the mining went."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 from codiemb_pipeline.artifacts.base import Artifact

@@ -1,7 +1,5 @@
 """What ``train`` writes of one run: encoder folders ``step-<number>/``, step 0 being the base, and ``run.json``."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import ClassVar, Self
 

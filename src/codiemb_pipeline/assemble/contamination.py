@@ -9,8 +9,6 @@ The training and test queries of a retrieval source search the same corpus. A tr
 test split is therefore expected; it is counted separately, as ``shared``.
 """
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -30,28 +28,6 @@ from codiemb_pipeline.texts import pair_key, text_key
 
 CORPUS_KINDS = ("positive", "negative")
 SHOWN = 160  # characters of a sample
-
-
-def open_audit(params: AuditParams, benchmarks: Mapping[str, Benchmark], sources: Path) -> Audit | None:
-    """Return the audit against all ``benchmarks``; ``None`` if it is off, and then no benchmark is read.
-
-    Args:
-        params: the ``assemble.audit`` section.
-        benchmarks: ``evaluate.benchmarks``, by name.
-        sources: the folder ``ingest`` wrote, for benchmarks made of a source's own split.
-
-    Raises:
-        InputError: a benchmark cannot be read; names it.
-    """
-    if params.mode == "off":
-        return None
-    corpora = {name: entry.source for name, entry in benchmarks.items() if isinstance(entry, LocalRetrieval)}
-
-    def texts() -> Iterator[tuple[str, BenchmarkText]]:
-        for name, entry in benchmarks.items():
-            yield from ((name, text) for text in benchmark_texts(name, entry, sources))
-
-    return Audit(params, texts(), corpora)
 
 
 class _Location(NamedTuple):
@@ -271,6 +247,28 @@ class Audit:
                 estimate=None if exact else round(min(estimates), 4),
             )
             matches.samples[exact].append(sample)
+
+
+def open_audit(params: AuditParams, benchmarks: Mapping[str, Benchmark], sources: Path) -> Audit | None:
+    """Return the audit against all ``benchmarks``; ``None`` if it is off, and then no benchmark is read.
+
+    Args:
+        params: the ``assemble.audit`` section.
+        benchmarks: ``evaluate.benchmarks``, by name.
+        sources: the folder ``ingest`` wrote, for benchmarks made of a source's own split.
+
+    Raises:
+        InputError: a benchmark cannot be read; names it.
+    """
+    if params.mode == "off":
+        return None
+    corpora = {name: entry.source for name, entry in benchmarks.items() if isinstance(entry, LocalRetrieval)}
+
+    def texts() -> Iterator[tuple[str, BenchmarkText]]:
+        for name, entry in benchmarks.items():
+            yield from ((name, text) for text in benchmark_texts(name, entry, sources))
+
+    return Audit(params, texts(), corpora)
 
 
 def _least(first: Duplicate, second: Duplicate) -> float:

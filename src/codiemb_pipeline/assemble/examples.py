@@ -1,7 +1,5 @@
 """Rows of a source become training examples: queries with their positives and mined negatives, or scored pairs."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Training examples and dev sets as ids of texts, and the token ids of those texts."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Iterator
 from itertools import compress

@@ -10,8 +10,6 @@ fewer hash tables, and give fewer false candidates.
 Memory grows with the index alone, 10 to 30 KiB a text, however many texts are looked up.
 """
 
-from __future__ import annotations
-
 import math
 import re
 import unicodedata
@@ -65,7 +63,7 @@ class Duplicate:
 class _Level:
     """Texts of similar thresholds: hash tables, and the smallest and largest number of n-grams."""
 
-    tables: MinHashLSH
+    tables: "MinHashLSH"
     fewest: float = math.inf
     most: float = field(default=0)
 
@@ -115,7 +113,7 @@ class TextIndex:
         near = [duplicate for duplicate in self._near(shape) if duplicate.row != same]
         return (*exact, *sorted(near, key=lambda duplicate: (-duplicate.similarity, duplicate.row)))
 
-    def _near(self, shape: Shape) -> Iterator[Duplicate]:
+    def _near(self, shape: "Shape") -> Iterator[Duplicate]:
         minhash = self._minhash(shape)
         lowest, size = self._params.threshold.lowest, len(shape.grams)
         rows: list[int] = []
@@ -134,7 +132,7 @@ class TextIndex:
                 estimate = (hashes[index] == minhash.hashvalues).mean()
                 yield Duplicate(rows[index], float(similarities[index]), float(estimate))
 
-    def _minhash(self, shape: Shape) -> MinHash:
+    def _minhash(self, shape: "Shape") -> "MinHash":
         minhash = self._blank.copy()
         # Multiplying by an odd number spreads the n-grams over 64 bits, of which the upper half serves as hash value.
         minhash.update_batch((shape.grams * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(32)).tolist())

@@ -1,7 +1,5 @@
 """The assemble stage: sources and hard negatives become training arrays, dev sets, a token store and a manifest."""
 
-from __future__ import annotations
-
 import logging
 from pathlib import Path
 

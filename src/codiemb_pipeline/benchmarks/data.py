@@ -4,8 +4,6 @@ Rows are opened through ``datasets`` with the same calls as mteb's, so that both
 ``HF_HOME``; they are mapped from disk, never held as a whole.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 from collections.abc import Iterator
@@ -111,8 +109,8 @@ class RetrievalRows:
         qrels: relevance by document by query; held in memory.
     """
 
-    queries: Dataset
-    corpus: Dataset
+    queries: "Dataset"
+    corpus: "Dataset"
     qrels: dict[str, dict[str, int]]
 
     @cached_property
@@ -137,7 +135,7 @@ class RetrievalRows:
 class PairRows:
     """Pairs of a similarity benchmark: columns ``sentence1``, ``sentence2``, ``score``."""
 
-    pairs: Dataset
+    pairs: "Dataset"
     score_range: tuple[int, int]
 
     def texts(self) -> Iterator[tuple[str, str]]:
@@ -155,7 +153,7 @@ class PairRows:
         return {"pairs": len(self.pairs)}
 
 
-def rows_of(table: Dataset, *columns: str) -> Iterator[tuple[Any, ...]]:
+def rows_of(table: "Dataset", *columns: str) -> Iterator[tuple[Any, ...]]:
     """Yield the rows of a table as tuples of ``columns``, read block by block."""
     for block in table.select_columns(list(columns)).with_format("arrow").iter(ROWS_AT_ONCE):
         yield from zip(*(block[column].to_pylist() for column in columns), strict=True)
@@ -212,7 +210,7 @@ def _open_pairs(location: Location) -> PairRows:
     return rows
 
 
-def _load(location: Location, config: str | None, columns: tuple[str, ...], *, own_split: bool = False) -> Dataset:
+def _load(location: Location, config: str | None, columns: tuple[str, ...], *, own_split: bool = False) -> "Dataset":
     """Load one table of the scored split. Unless ``own_split``, the only split of a table may have another name.
 
     mteb is less strict: it scores any single split.

@@ -6,8 +6,6 @@ in mteb, which names CoDiEmb as its paper (models/model_implementations/youtu_mo
 one. Published scores are those of mteb's results repository, in percent.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 

@@ -4,8 +4,6 @@ To make a bundle, all that params.yaml asks for is fetched or found, copied, and
 its name when it is complete. Downloads stay in the hub's cache, where another attempt finds them.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import shutil

@@ -3,8 +3,6 @@
 encoder/<files>  sources/<name>/<files>  benchmarks/<name>/<files>  manifest.json
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Iterator, Mapping
 from pathlib import Path

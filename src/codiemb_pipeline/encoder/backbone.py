@@ -4,8 +4,6 @@ What a backbone can do is tested, not guessed from its name (reference, defect 1
 runs only if params.yaml allows it.
 """
 
-from __future__ import annotations
-
 import fcntl
 import inspect
 from collections.abc import Iterator

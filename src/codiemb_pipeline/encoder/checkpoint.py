@@ -4,8 +4,6 @@
 folder or model decides nothing.
 """
 
-from __future__ import annotations
-
 import hashlib
 import math
 import re

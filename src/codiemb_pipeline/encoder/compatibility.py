@@ -3,8 +3,6 @@
 ``dvc repro`` keeps artefacts up to date by itself; a folder that was copied, restored or edited by hand may not fit.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Mapping

@@ -4,8 +4,6 @@ Texts are cut into blocks of neighbours in length. The blocks depend on the text
 so that every process gets the same numbers from a block.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import numpy as np

@@ -4,8 +4,6 @@ Their classic layout is written by hand: versions 5 and 6 both load it, and noth
 layout cannot express is returned in words, for the folder's ``codiemb.json``.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from pathlib import Path

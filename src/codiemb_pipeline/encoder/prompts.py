@@ -4,8 +4,6 @@ The released code words the same instruction in three ways (reference, defect 8)
 digest of its parameters goes into every artefact.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from typing import Any, Literal

@@ -1,7 +1,5 @@
 """Backbone, pooling, projection and normalisation as one module, and the encoder: that module with its tokenizer."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

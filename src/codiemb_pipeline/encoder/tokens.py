@@ -1,10 +1,8 @@
 """Texts to token ids, and token ids to padded batches."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -76,7 +74,7 @@ class TokenBatch:
         """Position of each token in its text, from 0; int64 (n, T), undefined on padding."""
         return (self.attention_mask.cumsum(dim=1) - 1).clamp(min=0)
 
-    def to(self, device: torch.device) -> TokenBatch:
+    def to(self, device: torch.device) -> Self:
         """Return the batch on ``device``."""
         tensors = (self.input_ids, self.attention_mask, self.prompt_lengths)
         return TokenBatch(*(tensor.to(device, non_blocking=True) for tensor in tensors))

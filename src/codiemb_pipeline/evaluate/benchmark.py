@@ -1,7 +1,5 @@
 """The benchmarks that models are evaluated on: a split of a source, or one of the paper's 15, as tasks of mteb."""
 
-from __future__ import annotations
-
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator

@@ -3,8 +3,6 @@
 Files are written atomically. A damaged file is deleted, logged and computed again.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging

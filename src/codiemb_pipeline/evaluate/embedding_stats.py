@@ -1,7 +1,5 @@
 """Measures the geometry of an encoder's embedding space on texts of the benchmarks."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The module that torchrun starts, once per process: each process takes one job after another."""
 
-from __future__ import annotations
-
 from codiemb_pipeline.launch.worker import die_with_parent
 
 die_with_parent()  # before torch is imported, which takes seconds

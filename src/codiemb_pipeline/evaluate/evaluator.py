@@ -1,7 +1,5 @@
 """Evaluates one model on one benchmark, and measures its embedding space; both from the cache where possible."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from importlib.metadata import version

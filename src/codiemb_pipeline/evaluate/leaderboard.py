@@ -3,8 +3,6 @@
 Files hold no date and no duration, so the same run gives the same bytes. Writing them does not import mteb.
 """
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -4,8 +4,6 @@ In retrieval an item is a query, scored by its nDCG@10; in similarity it is a pa
 keep the benchmark's order.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory

@@ -4,8 +4,6 @@ Benchmarks with the most texts come first, so that no process starts a long job 
 For each finished job a process also writes ``finished/<job>.json``, with the reason if the job failed.
 """
 
-from __future__ import annotations
-
 import shutil
 import traceback
 from pathlib import Path

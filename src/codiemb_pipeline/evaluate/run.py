@@ -1,7 +1,5 @@
 """The evaluate stage: selects models, evaluates each on every benchmark and writes the files of ``artifacts``."""
 
-from __future__ import annotations
-
 import logging
 from pathlib import Path
 from typing import Any

@@ -4,8 +4,6 @@ The terminal belongs to this process alone: workers and torchrun write to log fi
 lines at the end.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import re

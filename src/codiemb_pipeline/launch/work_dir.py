@@ -4,8 +4,6 @@ DVC deletes a stage's outputs before it reruns the stage, so whatever must survi
 fingerprint of parameters, data and base weights: a run never takes another's files for its own (feasibility, 4).
 """
 
-from __future__ import annotations
-
 import fcntl
 import hashlib
 import json

@@ -4,8 +4,6 @@ A failure goes to ``errors/rank-<r>.json`` in the configuration's ``folder``, wh
 traceback goes to the process's log.
 """
 
-from __future__ import annotations
-
 import ctypes
 import logging
 import os

@@ -1,7 +1,5 @@
 """AnglE: CoSENT on a similarity in complex space, whose gradient does not vanish where the cosine is near 1."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

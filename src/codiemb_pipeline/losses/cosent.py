@@ -1,7 +1,5 @@
 """CoSENT, the baseline that orders pairs by comparing every two of them."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 from torch.nn.functional import softplus

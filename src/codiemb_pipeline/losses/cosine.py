@@ -1,7 +1,5 @@
 """Plain regression of the cosine on the human score, a baseline."""
 
-from __future__ import annotations
-
 from torch import Tensor
 
 from codiemb_pipeline.losses.operands import connected_zero, scored_pairs

@@ -4,8 +4,6 @@ The caller builds the masks (``losses.masks``), so nothing here can tell whether
 from eight, nor which of them are hard negatives.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid

@@ -17,8 +17,6 @@ The masks of the optional terms, all off by default, take M queries of all proce
 rows ``first_row`` to ``first_row`` + B - 1 of them. The terms themselves are ``info_nce_sum`` with these masks.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch

@@ -5,8 +5,6 @@ everywhere; a NaN or an infinity is an error on the CPU, and elsewhere makes the
 training loop stops before anything is saved.
 """
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -1,7 +1,5 @@
 """InfoNCE between the texts of scored pairs."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

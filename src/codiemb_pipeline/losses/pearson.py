@@ -1,7 +1,5 @@
 """The Pearson loss over a list of scored pairs."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

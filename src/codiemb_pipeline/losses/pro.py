@@ -1,7 +1,5 @@
 """PRO: every pair against all pairs that people scored lower."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

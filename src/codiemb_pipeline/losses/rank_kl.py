@@ -1,7 +1,5 @@
 """RankKL: divergence of the model's similarities from the order of the human scores."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

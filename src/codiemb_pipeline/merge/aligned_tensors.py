@@ -5,8 +5,6 @@ All folders come from ``save_encoder``, the base too, so they hold the same tens
 ``2_Dense/linear.weight``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import reduce

@@ -1,7 +1,5 @@
 """Which checkpoints may be merged: those that the runs' ``run.json`` list, and those that a recipe takes."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

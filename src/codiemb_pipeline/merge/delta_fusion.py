@@ -13,8 +13,6 @@ With two levels ("hierarchical") the candidates k of each run r are fused first,
 The parts come in as tensors.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 

@@ -5,8 +5,6 @@ The first whole number in a dotted name is the layer's: ``encoder.layer.3.output
 (``2_Dense/linear.weight``) to that module.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 

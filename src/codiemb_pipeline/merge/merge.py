@@ -3,8 +3,6 @@
 Reads what ``train`` wrote for every run, asks each recipe's method for its plan, writes one folder per recipe.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass

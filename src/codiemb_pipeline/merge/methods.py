@@ -5,8 +5,6 @@ enter the function in :data:`METHODS`. The formulas are those of :mod:`codiemb_p
 :mod:`codiemb_pipeline.merge.soups` and :mod:`codiemb_pipeline.merge.task_vectors`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast

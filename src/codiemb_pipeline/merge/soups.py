@@ -3,8 +3,6 @@
 Only decides who takes part and with which weight.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 

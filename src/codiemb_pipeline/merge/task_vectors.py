@@ -3,8 +3,6 @@
 Throughout K candidates, deltas delta_k = theta_k - theta_0 of shape (K, *S), float32.
 """
 
-from __future__ import annotations
-
 import math
 
 import torch

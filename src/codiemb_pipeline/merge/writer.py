@@ -3,8 +3,6 @@
 In memory at a time: one tensor of base and of each candidate in float32, the result, and one shard of what was merged.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """How mining went: counts by outcome, histograms of cosines, and queries to look at. The report shows it."""
 
-from __future__ import annotations
-
 from collections import Counter
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What torchrun starts, once per process, where several mine: each encodes and searches its part."""
 
-from __future__ import annotations
-
 from codiemb_pipeline.launch.worker import die_with_parent
 
 die_with_parent()  # before torch is imported, which takes seconds

@@ -1,7 +1,5 @@
 """From embeddings and neighbours to the hard negatives of every training query: ranks, margins and a random draw."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum

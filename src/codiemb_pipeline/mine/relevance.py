@@ -4,8 +4,6 @@ Documents whose texts are the same (``texts.text_key``) form a text group. Queri
 positives, whatever their split: what answers the one answers the other.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from dataclasses import dataclass
 

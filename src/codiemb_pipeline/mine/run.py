@@ -8,8 +8,6 @@ Embeddings are on disk (4 · D bytes per text) until the mining ends, so an inte
 the queries' embeddings and blocks.
 """
 
-from __future__ import annotations
-
 import logging
 import shutil
 from collections.abc import Iterable, Iterator

@@ -15,8 +15,6 @@ Neighbours are exact, and the same for any number of processes: a share of the c
 keys are never equal.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 from array import array

@@ -1,7 +1,5 @@
 """params.yaml as one checked object: a section per stage, plus ``bundle``, ``encoder`` and ``runs``."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
 

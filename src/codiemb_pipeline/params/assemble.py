@@ -1,7 +1,5 @@
 """The ``assemble`` section: what of each source enters training."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator

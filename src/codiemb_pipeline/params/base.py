@@ -3,8 +3,6 @@
 conf/profiles/base.yaml explains every key; the docstrings of the sections add details.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from typing import Any, Self, get_args

@@ -1,7 +1,5 @@
 """The ``encoder`` section: which encoder, how its token states become one vector, and the prompts of texts."""
 
-from __future__ import annotations
-
 from typing import Literal, Self
 
 from pydantic import Field, model_validator

@@ -1,7 +1,5 @@
 """The ``evaluate`` section: which models are evaluated, and on which benchmarks."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator

@@ -1,7 +1,5 @@
 """Processes: how torchrun starts those of a training, and how many mine and evaluate work with."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from pydantic import Field

@@ -1,7 +1,5 @@
 """The ``merge`` section: how checkpoints become one encoder."""
 
-from __future__ import annotations
-
 from typing import Annotated, ClassVar, Literal, Union
 
 from pydantic import Field, field_validator

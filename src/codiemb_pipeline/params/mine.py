@@ -1,7 +1,5 @@
 """The ``mine`` section: which neighbours of a query become its hard negatives."""
 
-from __future__ import annotations
-
 from typing import Literal, Self
 
 from pydantic import Field, model_validator

@@ -1,7 +1,5 @@
 """What training minimises: keys ``ir``, ``sts`` and ``matryoshka`` of section ``train``."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from pkgutil import resolve_name

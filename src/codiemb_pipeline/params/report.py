@@ -1,7 +1,5 @@
 """The ``report`` section."""
 
-from __future__ import annotations
-
 from pydantic import Field
 
 from codiemb_pipeline.params.base import Section

@@ -1,7 +1,5 @@
 """The ``train`` section: sampler, optimiser, checkpoints; see ``params.objectives`` and ``params.launch``."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 

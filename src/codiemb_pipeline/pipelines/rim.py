@@ -1,7 +1,5 @@
 """What all stage nodes share: a place to write, and readable errors."""
 
-from __future__ import annotations
-
 import functools
 import shutil
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """``python -m codiemb_pipeline.plan`` (``make plan``): what the present params.yaml takes, and what is missing."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path

@@ -11,8 +11,6 @@ layer: what back-propagation keeps, by Korthikanti et al. 2022 (arXiv 2205.05198
 scores, which fused attention does not keep.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

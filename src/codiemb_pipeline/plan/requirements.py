@@ -1,7 +1,5 @@
 """What a run reads from outside (encoder, sources, benchmarks), and whether it is available: here or on the hub."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal

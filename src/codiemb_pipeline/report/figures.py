@@ -4,8 +4,6 @@ One palette, which colour-blind readers can distinguish; where dots meet, shapes
 same bytes.
 """
 
-from __future__ import annotations
-
 import hashlib
 import io
 import itertools

@@ -1,7 +1,5 @@
 """How the page formats numbers and names."""
 
-from __future__ import annotations
-
 import math
 import re
 from typing import Any

@@ -1,7 +1,5 @@
 """What the report reads: files of the other stages, which may be missing, and facts of the run."""
 
-from __future__ import annotations
-
 import os
 import platform
 import subprocess

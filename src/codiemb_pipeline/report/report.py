@@ -3,8 +3,6 @@
 A missing file is logged, shown as absent on the page and left out of the numbers.
 """
 
-from __future__ import annotations
-
 import logging
 from pathlib import Path
 from typing import Any

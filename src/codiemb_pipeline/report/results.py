@@ -1,7 +1,5 @@
 """Scores: tables with means and differences to base, the model that represents the run, summary and section of them."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """The content of the sections on training, mining, merging, geometry and the data."""
 
-from __future__ import annotations
-
 from itertools import islice
 from typing import Any
 

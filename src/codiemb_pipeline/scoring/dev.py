@@ -1,7 +1,5 @@
 """Dev scores of both tasks on tokenised held-out sets, by which checkpoints are compared. Test splits are not used."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

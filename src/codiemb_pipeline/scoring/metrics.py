@@ -1,7 +1,5 @@
 """nDCG and Spearman's correlation on tensors, for dev scores; benchmarks are scored by mteb."""
 
-from __future__ import annotations
-
 import torch
 
 

@@ -1,7 +1,5 @@
 """Exact top-k search by inner product, block by block: the whole score matrix is never in memory."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -4,8 +4,6 @@ Every step draws from one source, the same on all processes (except in the basel
 parts. The plan is NumPy integers, without tensors or a process group, so a test can inspect all processes at once.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

@@ -4,11 +4,9 @@ Runs in loader workers. The choice depends on (seed, epoch, example) alone, neve
 several times in a batch is encoded once.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 import torch
@@ -42,7 +40,7 @@ class Batch:
     tokens: int
     padded: int
 
-    def to(self, device: torch.device) -> Batch:
+    def to(self, device: torch.device) -> Self:
         """Return the batch on ``device``."""
         moved = {}
         for field in fields(self):
@@ -89,6 +87,16 @@ class STSBatch(Batch):
     a_ids: torch.Tensor
     b_ids: torch.Tensor
     gold: torch.Tensor
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Texts in chunks; ``rows`` gives the row of each text asked for."""
+
+    chunks: list[TokenBatch]
+    rows: np.ndarray
+    tokens: int
+    padded: int
 
 
 class PlannedBatches(Dataset):
@@ -182,16 +190,6 @@ class PlannedBatches(Dataset):
         place[np.concatenate(plan)] = np.arange(len(unique))
         padded = sum(chunk.input_ids.numel() for chunk in chunks)
         return _Layout(chunks, place[inverse], int(lengths.sum()), padded)
-
-
-@dataclass(frozen=True)
-class _Layout:
-    """Texts in chunks; ``rows`` gives the row of each text asked for."""
-
-    chunks: list[TokenBatch]
-    rows: np.ndarray
-    tokens: int
-    padded: int
 
 
 def _some(texts: np.ndarray, count: int, generator: np.random.Generator) -> np.ndarray:

@@ -1,7 +1,5 @@
 """What torchrun starts, once per process: reads one resolved JSON, wires encoder, data and loop, runs."""
 
-from __future__ import annotations
-
 from codiemb_pipeline.launch.worker import die_with_parent
 
 die_with_parent()  # before torch is imported, which takes seconds

@@ -3,8 +3,6 @@
 Kinds: ``start``, ``message``, ``step`` (one row of a task's curve), ``dev`` (scores of a checkpoint), ``end``.
 """
 
-from __future__ import annotations
-
 import csv
 import json
 from collections.abc import Iterator

@@ -5,8 +5,6 @@ the embeddings, then encode each chunk again with a graph and back-propagate its
 of one chunk are in memory at a time, for any batch size; the gradients are the same, dropout included.
 """
 
-from __future__ import annotations
-
 from contextlib import nullcontext
 
 import torch

@@ -1,7 +1,5 @@
 """The training loop: micro-batches to updates, updates to log rows and checkpoints. The same loop for every process."""
 
-from __future__ import annotations
-
 import itertools
 import math
 import time

@@ -1,7 +1,5 @@
 """AdamW's parameter groups and the learning rate of a step."""
 
-from __future__ import annotations
-
 import torch
 from torch import nn
 

@@ -5,8 +5,6 @@ renamed, the state last, so an existing state is complete; only the newest is ke
 state: a training that stops before checkpoint 1 starts again. The plan is not saved: it is a function of the seed.
 """
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

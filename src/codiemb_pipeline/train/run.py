@@ -1,7 +1,5 @@
 """The train stage: writes one resolved JSON, launches the processes, follows their events, hands over the results."""
 
-from __future__ import annotations
-
 import logging
 import shutil
 import subprocess

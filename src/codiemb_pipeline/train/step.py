@@ -4,8 +4,6 @@ A sum over own rows divided by the count of all processes is multiplied by the n
 are averaged over them; where every process has the same count this is the plain mean.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """The assemble pipeline."""
 
-from __future__ import annotations
-
 from kedro.pipeline import Pipeline
 
 from codiemb_pipeline.pipelines.assemble.nodes import assemble

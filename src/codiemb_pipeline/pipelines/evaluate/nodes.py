@@ -1,7 +1,5 @@
 """The evaluate node."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from codiemb_pipeline.params import EncoderParams, EvaluateParams, TrainParams

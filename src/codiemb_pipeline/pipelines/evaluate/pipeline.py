@@ -1,7 +1,5 @@
 """The evaluate pipeline."""
 
-from __future__ import annotations
-
 from kedro.pipeline import Pipeline
 
 from codiemb_pipeline.pipelines.evaluate.nodes import evaluate

@@ -1,7 +1,5 @@
 """The ingest pipeline."""
 
-from __future__ import annotations
-
 from kedro.pipeline import Pipeline
 
 from codiemb_pipeline.pipelines.ingest.nodes import ingest

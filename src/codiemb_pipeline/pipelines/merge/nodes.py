@@ -1,7 +1,5 @@
 """The merge node: composes the merge stage with dev scores."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from codiemb_pipeline.params import EncoderParams, MergeParams, TrainParams

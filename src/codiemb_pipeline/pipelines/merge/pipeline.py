@@ -1,7 +1,5 @@
 """The merge pipeline."""
 
-from __future__ import annotations
-
 from kedro.pipeline import Pipeline
 
 from codiemb_pipeline.pipelines.merge.nodes import merge

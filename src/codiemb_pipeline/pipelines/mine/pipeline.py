@@ -1,7 +1,5 @@
 """The mine pipeline."""
 
-from __future__ import annotations
-
 from kedro.pipeline import Pipeline
 
 from codiemb_pipeline.pipelines.mine.nodes import mine

@@ -1,7 +1,5 @@
 """The report pipeline."""
 
-from __future__ import annotations
-
 from kedro.pipeline import Pipeline
 
 from codiemb_pipeline.pipelines.report.nodes import report

@@ -1,7 +1,5 @@
 """The train pipeline."""
 
-from __future__ import annotations
-
 from kedro.pipeline import Pipeline
 
 from codiemb_pipeline.pipelines.rim import stage_pipeline
