@@ -3,7 +3,9 @@
 from typing import Any
 
 import frozen_params
+from torch import Tensor
 
+from codiemb_pipeline.losses.info_nce import info_nce_sum
 from codiemb_pipeline.params.objectives import IRParams, STSParams
 
 TRAIN = frozen_params.params()["train"]
@@ -19,3 +21,9 @@ def sts_params(*, cross_device: bool = False, **parts: dict[str, Any]) -> STSPar
     known = TRAIN["sts"]["parts"]
     chosen = {name: {**known.get(name, {}), **settings} for name, settings in parts.items()} or known
     return STSParams.parse({"parts": chosen, "cross_device": cross_device}, "sts")
+
+
+def info_nce(*operands: Tensor | None, **options: Any) -> Tensor:
+    """Return the mean InfoNCE over the queries that have a positive."""
+    total, count = info_nce_sum(*operands, **options)
+    return total / count.clamp(min=1)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from objective_params import info_nce
 from tiny_architectures import MAKERS, make_own_code
 
 from codiemb_pipeline.artifacts.train import Checkpoint, TrainedRun, checkpoint_name
@@ -15,7 +16,6 @@ from codiemb_pipeline.encoder.checkpoint import load_encoder, save_encoder, weig
 from codiemb_pipeline.encoder.encode import encode_texts
 from codiemb_pipeline.encoder.text_encoder import Encoder
 from codiemb_pipeline.encoder.tokens import pad
-from codiemb_pipeline.losses.info_nce import info_nce
 from codiemb_pipeline.merge.merge import merge_checkpoints
 from codiemb_pipeline.params import EncoderParams
 from codiemb_pipeline.params.merge import MergeParams

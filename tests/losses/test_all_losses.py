@@ -4,10 +4,10 @@ import math
 
 import pytest
 import torch
+from objective_params import info_nce
 
 from codiemb_pipeline.losses.cosent import cosent, cosent_retrieval
 from codiemb_pipeline.losses.cosine import cosine_regression
-from codiemb_pipeline.losses.info_nce import info_nce
 from codiemb_pipeline.losses.operands import NotFiniteError
 from codiemb_pipeline.losses.pair_info_nce import pair_info_nce_sum
 from codiemb_pipeline.losses.pearson import pearson

@@ -2,9 +2,10 @@ import math
 
 import pytest
 import torch
+from objective_params import info_nce
 from torch.nn.functional import cross_entropy, normalize
 
-from codiemb_pipeline.losses.info_nce import info_nce, info_nce_sum
+from codiemb_pipeline.losses.info_nce import info_nce_sum
 
 EAST, NORTH, WEST = [1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]
 

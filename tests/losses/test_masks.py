@@ -1,7 +1,7 @@
 import pytest
 import torch
+from objective_params import info_nce
 
-from codiemb_pipeline.losses.info_nce import info_nce
 from codiemb_pipeline.losses.masks import candidate_masks
 
 NONE = -1

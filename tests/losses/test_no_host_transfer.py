@@ -2,10 +2,10 @@
 
 import pytest
 import torch
+from objective_params import info_nce
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from codiemb_pipeline.losses.cosent import cosent_retrieval
-from codiemb_pipeline.losses.info_nce import info_nce
 from codiemb_pipeline.losses.masks import above_positive, candidate_masks, query_masks, reverse_masks
 from codiemb_pipeline.losses.operands import values_may_be_read
 from codiemb_pipeline.params.objectives import STS_LOSSES

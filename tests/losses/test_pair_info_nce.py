@@ -2,9 +2,9 @@ import math
 
 import pytest
 import torch
+from objective_params import info_nce
 from torch.nn.functional import normalize
 
-from codiemb_pipeline.losses.info_nce import info_nce
 from codiemb_pipeline.losses.pair_info_nce import pair_info_nce_sum
 
 

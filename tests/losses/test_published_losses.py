@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from objective_params import info_nce
 
-from codiemb_pipeline.losses.info_nce import info_nce
 from codiemb_pipeline.losses.pair_info_nce import pair_info_nce_sum
 from codiemb_pipeline.losses.pearson import pearson
 from codiemb_pipeline.losses.pro import pro

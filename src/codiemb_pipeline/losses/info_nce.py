@@ -11,36 +11,6 @@ from torch.nn.functional import logsigmoid
 from codiemb_pipeline.losses.operands import check_finite, check_temperature, connected_zero, same_precision
 
 
-def info_nce(
-    queries: Tensor,
-    candidates: Tensor,
-    positive_mask: Tensor,
-    ignore_mask: Tensor | None = None,
-    *,
-    temperature: float,
-    slots: Tensor | None = None,
-    slot_count: int = 1,
-) -> Tensor:
-    """Return InfoNCE averaged over the positives of each query, then over the queries that have any.
-
-    The mean of what ``info_nce_sum`` sums; see there for the formula, arguments and errors.
-
-    Returns:
-        Scalar, 0 or above, float32 (float64 for float64 operands). Without a single positive: 0, connected to both
-        ``queries`` and ``candidates``.
-    """
-    total, count = info_nce_sum(
-        queries,
-        candidates,
-        positive_mask,
-        ignore_mask,
-        temperature=temperature,
-        slots=slots,
-        slot_count=slot_count,
-    )
-    return total / count.clamp(min=1)
-
-
 def info_nce_sum(
     queries: Tensor,
     candidates: Tensor,
