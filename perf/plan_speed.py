@@ -13,7 +13,8 @@ import time
 import numpy as np
 
 from codiemb_pipeline.artifacts.assemble import SourceRange
-from codiemb_pipeline.train.batch_plan import Balance, plan_epoch
+from codiemb_pipeline.params.train import SamplerParams
+from codiemb_pipeline.train.batch_plan import plan_epoch
 
 EXAMPLES = 10_000_000
 SOURCES = (
@@ -35,14 +36,17 @@ def main() -> None:
         start = stop
     peer = min(_seconds(lambda: np.random.default_rng(1).permutation(EXAMPLES)) for _ in range(ROUNDS))
     sys.stdout.write(f"permutation of {EXAMPLES:,}: {peer:.2f} s\n")
-    for label, balance, mixed in (
-        ("as the data are", Balance(), False),
-        ("tasks 1:1, repeated", Balance(steps_per_task={"ir": 1, "sts": 1}, repeat=True), False),
-        ("tasks 1:1, mixed", Balance(steps_per_task={"ir": 1, "sts": 1}, repeat=True), True),
+    plain = {"source_weights": None, "size_temperature": 1.0}
+    even = {**plain, "steps_per_task": {"ir": 1, "sts": 1}, "repeat": True}
+    for label, values in (
+        ("as the data are", {**plain, "mode": "dynamic", "steps_per_task": None, "repeat": False}),
+        ("tasks 1:1, repeated", {**even, "mode": "dynamic"}),
+        ("tasks 1:1, mixed", {**even, "mode": "mixed"}),
     ):
+        sampler = SamplerParams.parse(values, "sampler")
         options = {"batch_sizes": {"ir": 28, "sts": 32}, "world_size": 8, "accumulation": 1, "seed": 1, "epoch": 0}
         best = min(
-            _seconds(lambda: plan_epoch(sources, balance=balance, mixed=mixed, **options))  # noqa: B023
+            _seconds(lambda: plan_epoch(sources, sampler=sampler, **options))  # noqa: B023
             for _ in range(ROUNDS)
         )
         sys.stdout.write(f"plan, {label}: {best:.2f} s, {best / peer:.1f} times the permutation\n")

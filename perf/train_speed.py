@@ -25,7 +25,7 @@ from codiemb_pipeline.artifacts.ingest import read_retrieval
 from codiemb_pipeline.encoder.checkpoint import base_folder, load_encoder
 from codiemb_pipeline.ingest.run import ingest_sources
 from codiemb_pipeline.params import Params
-from codiemb_pipeline.train.batch_plan import Balance, plan_epoch
+from codiemb_pipeline.train.batch_plan import plan_epoch
 from codiemb_pipeline.train.collate import PlannedBatches
 from codiemb_pipeline.train.optimizer import adamw, freeze_unreached, set_learning_rate
 from codiemb_pipeline.train.step import Objective, batch_loss
@@ -67,7 +67,8 @@ def run_ours(params: Params, rows: list[list[str]], batch: int) -> dict[str, flo
             sources=[SourceRange(name="semanlink", task="ir", start=0, stop=len(rows))],
         )
         arrays, store = TrainingArrays(place / "train"), TokenStore(place / "tokens")
-        sampling = {"accumulation": 1, "balance": Balance(), "mixed": False, "seed": 1, "epoch": 0}
+        sampler = params.train.sampler.model_copy(update={"mode": "dynamic", "steps_per_task": None})
+        sampling = {"accumulation": 1, "sampler": sampler, "seed": 1, "epoch": 0}
         plan = plan_epoch(arrays.sources, batch_sizes={"ir": batch, "sts": 1}, world_size=1, **sampling)
         ir = params.train.ir.model_copy(update={"positives": 1, "hard_negatives": HARD_NEGATIVES})
         rest = {

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from codiemb_pipeline.losses.info_nce import info_nce_sum
 from codiemb_pipeline.params.objectives import IRParams, STSParams
+from codiemb_pipeline.params.train import SamplerParams
 
 TRAIN = frozen_params.params()["train"]
 
@@ -21,6 +22,18 @@ def sts_params(*, cross_device: bool = False, **parts: dict[str, Any]) -> STSPar
     known = TRAIN["sts"]["parts"]
     chosen = {name: {**known.get(name, {}), **settings} for name, settings in parts.items()} or known
     return STSParams.parse({"parts": chosen, "cross_device": cross_device}, "sts")
+
+
+def sampler_params(**changes: Any) -> SamplerParams:
+    """Return a sampler that takes the sources as they are, with some keys set otherwise."""
+    plain = {
+        "mode": "dynamic",
+        "steps_per_task": None,
+        "source_weights": None,
+        "size_temperature": 1.0,
+        "repeat": False,
+    }
+    return SamplerParams.parse({**plain, **changes}, "sampler")
 
 
 def info_nce(*operands: Tensor | None, **options: Any) -> Tensor:

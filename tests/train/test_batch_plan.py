@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from objective_params import sampler_params
 
 from codiemb_pipeline.artifacts.assemble import SourceRange
 from codiemb_pipeline.errors import InputError
-from codiemb_pipeline.train.batch_plan import Balance, EpochPlan, plan_epoch
+from codiemb_pipeline.params.train import SamplerParams
+from codiemb_pipeline.train.batch_plan import EpochPlan, plan_epoch
 
 BALANCED = {"ir": 1.0, "sts": 1.0}
 
@@ -23,13 +25,12 @@ def ranges(*sizes: tuple[str, str, int]) -> list[SourceRange]:
 
 
 def plan(sources: list[SourceRange], **changes: object) -> EpochPlan:
-    balance = {name: changes.pop(name) for name in list(changes) if name in Balance.__dataclass_fields__}
+    sampling = {name: changes.pop(name) for name in list(changes) if name in SamplerParams.model_fields}
     settings_ = {
         "batch_sizes": {"ir": 4, "sts": 2},
         "world_size": 2,
         "accumulation": 1,
-        "balance": Balance(**balance),
-        "mixed": False,
+        "sampler": sampler_params(**sampling),
         "seed": 7,
         "epoch": 0,
     }
@@ -69,19 +70,20 @@ SIZES = st.lists(
     accumulation=st.integers(1, 4),
     epoch=st.integers(0, 5),
     balanced=st.booleans(),
-    mixed=st.booleans(),
+    mode=st.sampled_from(["dynamic", "mixed"]),
     temperature=st.sampled_from([1.0, 2.0, 100.0]),
 )
 def test_every_invariant_holds_for_any_sizes_and_worlds(
-    sizes, ir, sts, world, accumulation, epoch, balanced, mixed, temperature
+    sizes, ir, sts, world, accumulation, epoch, balanced, mode, temperature
 ):
     batch = {"ir": ir, "sts": sts}
     whole = [batch[task] * world * accumulation for task, *_ in sizes]
     counts = [max(int((batches + tail) * size), 1) for (_, batches, tail), size in zip(sizes, whole, strict=True)]
     sources = ranges(*((f"s{n}", task, count) for n, ((task, *_), count) in enumerate(zip(sizes, counts, strict=True))))
     options = {"batch_sizes": batch, "world_size": world, "accumulation": accumulation, "epoch": epoch}
-    options |= {"mixed": mixed, "size_temperature": temperature}
-    options["steps_per_task"] = {source.task: 1.0 for source in sources} if balanced else None
+    options |= {"mode": mode, "size_temperature": temperature}
+    tasks = {source.task for source in sources}
+    options["steps_per_task"] = {task: float(task in tasks) for task in BALANCED} if balanced else None
     if any(source.stop - source.start < batch[source.task] * world * accumulation for source in sources):
         with pytest.raises(InputError, match="do not fill one global batch"):
             plan(sources, **options)
@@ -93,7 +95,7 @@ def test_every_invariant_holds_for_any_sizes_and_worlds(
             source, part = made.source(*slot), made.examples(*slot)
             assert len(part) == batch[source.task]
             assert ((part >= source.start) & (part < source.stop)).all()
-        assert mixed or len({made.source(*slot).name for slot in slots}) == 1
+        assert mode == "mixed" or len({made.source(*slot).name for slot in slots}) == 1
     everything = drawn(made)
     assert len(np.unique(everything)) == len(everything)
     assert set(made.slot_source.tolist()) == set(range(len(sources)))  # no source starves
@@ -118,10 +120,10 @@ def test_defect_2_accumulation_loses_no_micro_batch():
     assert len(np.unique(drawn(made))) == 960
 
 
-@pytest.mark.parametrize("mixed", [False, True])
-def test_defect_3_processes_share_one_permutation(mixed):
+@pytest.mark.parametrize("mode", ["dynamic", "mixed"])
+def test_defect_3_processes_share_one_permutation(mode):
     """Defect 3: each process shuffled with its own seed; 4 processes drew 1,000 indices, 687 distinct."""
-    made = plan(ranges(("a", "ir", 1000)), batch_sizes={"ir": 10, "sts": 1}, world_size=4, mixed=mixed)
+    made = plan(ranges(("a", "ir", 1000)), batch_sizes={"ir": 10, "sts": 1}, world_size=4, mode=mode)
     assert len(np.unique(drawn(made))) == 1000
 
 
@@ -169,7 +171,7 @@ def test_a_task_without_a_source_is_an_error():
 def test_mixed_steps_draw_the_same_examples_as_dynamic_ones():
     """The baseline differs in what meets in a step, not in what is seen in an epoch nor in the number of steps."""
     sources = ranges(("a", "ir", 320), ("b", "sts", 160))
-    dynamic, mixed = (plan(sources, steps_per_task=BALANCED, mixed=value) for value in (False, True))
+    dynamic, mixed = (plan(sources, steps_per_task=BALANCED, mode=mode) for mode in ("dynamic", "mixed"))
     assert len(mixed) == len(dynamic)
     assert sorted(drawn(mixed)) == sorted(drawn(dynamic))
     tasks = [{mixed.source(step, 0, rank).task for rank in range(2)} for step in range(len(mixed))]
@@ -217,11 +219,12 @@ def test_ten_million_examples_are_planned_in_little_memory():
     code = """
 from pathlib import Path
 from codiemb_pipeline.artifacts.assemble import SourceRange
-from codiemb_pipeline.train.batch_plan import Balance, plan_epoch
+from objective_params import sampler_params
+from codiemb_pipeline.train.batch_plan import plan_epoch
 half = 5_000_000
 sources = [SourceRange(name=t, task=t, start=n * half, stop=(n + 1) * half) for n, t in enumerate(("ir", "sts"))]
-made = plan_epoch(sources, batch_sizes={"ir": 28, "sts": 32}, world_size=8, accumulation=1, mixed=False,
-                  balance=Balance(steps_per_task={"ir": 1, "sts": 1}), seed=1, epoch=0)
+made = plan_epoch(sources, batch_sizes={"ir": 28, "sts": 32}, world_size=8, accumulation=1,
+                  sampler=sampler_params(steps_per_task={"ir": 1, "sts": 1}), seed=1, epoch=0)
 assert len(made) == 2 * (half // 256)
 lines = Path("/proc/self/status").read_text().splitlines()
 print(next(line.split()[1] for line in lines if line.startswith("VmHWM")))

@@ -4,11 +4,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from objective_params import TRAIN, ir_params
+from objective_params import TRAIN, ir_params, sampler_params
 
 from codiemb_pipeline.artifacts.assemble import SourceRange, TokenStore, TrainingArrays
 from codiemb_pipeline.params.train import ChunkParams, TrainParams
-from codiemb_pipeline.train.batch_plan import Balance, plan_epoch
+from codiemb_pipeline.train.batch_plan import plan_epoch
 from codiemb_pipeline.train.collate import PlannedBatches
 from codiemb_pipeline.train.loop import Run, load_batches, plan_of_epoch
 
@@ -36,7 +36,7 @@ def folder(tmp_path):
 
 def batches(folder, epoch: int = 0) -> list:
     arrays, store = TrainingArrays(folder / "train"), TokenStore(folder / "tokens")
-    options = {"world_size": 1, "accumulation": 1, "balance": Balance(), "mixed": False, "seed": 1, "epoch": epoch}
+    options = {"world_size": 1, "accumulation": 1, "sampler": sampler_params(), "seed": 1, "epoch": epoch}
     plan = plan_epoch(arrays.sources, batch_sizes={"ir": 2, "sts": 4}, **options)
     chunk = ChunkParams(tokens=40, max_padding=0.2)
     padding = {"pad_id": 0, "padding_side": "right"}

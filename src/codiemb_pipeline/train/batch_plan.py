@@ -11,6 +11,7 @@ import numpy as np
 
 from codiemb_pipeline.artifacts.assemble import SourceRange
 from codiemb_pipeline.errors import InputError, nearest
+from codiemb_pipeline.params.train import SamplerParams
 from codiemb_pipeline.schema import TASKS, Task
 
 
@@ -54,45 +55,33 @@ class EpochPlan:
         return (step * self.accumulation + micro_batch) * self.world_size + process_rank
 
 
-@dataclass(frozen=True, kw_only=True)
-class Balance:
-    """How many steps each source gets; see :class:`codiemb_pipeline.params.train.SamplerParams`."""
-
-    steps_per_task: Mapping[Task, float] | None = None
-    source_weights: Mapping[str, float] | None = None
-    size_temperature: float = 1.0
-    repeat: bool = False
-
-
 def plan_epoch(
     sources: Sequence[SourceRange],
     *,
     batch_sizes: Mapping[Task, int],
     world_size: int,
     accumulation: int,
-    balance: Balance,
-    mixed: bool,
+    sampler: SamplerParams,
     seed: int,
     epoch: int,
 ) -> EpochPlan:
     """Plan one epoch (CoDiEmb, section 2.2: one task per step, batch size by task, steps per task balanced).
 
     A source gives as many whole global batches (batch size * processes * accumulation) as it holds; the shorter tail is
-    not used. If the balance needs fewer, an epoch takes the next window of the source's current pass, and later epochs
+    not used. If ``sampler`` needs fewer, an epoch takes the next window of the source's current pass, and later epochs
     see the rest. If it needs more, the source is repeated (``repeat``), or the other sources are cut to match. Every
     source has at least one step, and its steps are spread evenly over the epoch.
 
-    ``mixed`` is the baseline of the released code: the micro-batches of one step may be of different sources. Theirs
-    shuffles with a different seed on each process, which repeats some examples and drops others; here there is one
-    permutation, and processes hold disjoint parts of it.
+    Mode ``mixed`` is the baseline of the released code: the micro-batches of one step may be of different sources.
+    Theirs shuffles with a different seed on each process, which repeats some examples and drops others; here there is
+    one permutation, and processes hold disjoint parts of it.
 
     Args:
         sources: ranges of examples, one per source.
         batch_sizes: examples per process and micro-batch, by task.
         world_size: number of processes.
         accumulation: micro-batches per step.
-        balance: numbers of steps.
-        mixed: see above.
+        sampler: mode, and numbers of steps.
         seed, epoch: decide everything random; the first epoch is 0.
 
     Raises:
@@ -100,7 +89,7 @@ def plan_epoch(
     """
     slots_per_step = world_size * accumulation
     whole = _whole_batches(sources, batch_sizes, slots_per_step)
-    wanted = _wanted_batches(sources, whole, balance)
+    wanted = _wanted_batches(sources, whole, sampler)
     orders, unused = [], {}
     for number, source in enumerate(sources):
         size = batch_sizes[source.task] * slots_per_step
@@ -110,7 +99,7 @@ def plan_epoch(
         left[order - source.start] = False
         unused[source.name] = int(left.sum())
     generator = np.random.default_rng((seed, len(sources), epoch))
-    if mixed:
+    if sampler.mode == "mixed":
         slot_source = _spread(wanted * slots_per_step, generator)
     else:
         slot_source = np.repeat(_spread(wanted, generator), slots_per_step)
@@ -134,18 +123,18 @@ def _whole_batches(sources: Sequence[SourceRange], batch_sizes: Mapping[Task, in
     return whole
 
 
-def _wanted_batches(sources: Sequence[SourceRange], whole: np.ndarray, balance: Balance) -> np.ndarray:
+def _wanted_batches(sources: Sequence[SourceRange], whole: np.ndarray, sampler: SamplerParams) -> np.ndarray:
     """Return how many global batches each source gives in an epoch."""
-    weights = _source_weights(sources, whole, balance)
+    weights = _source_weights(sources, whole, sampler)
     shares: Mapping[str, float] = {"": 1.0}
     members = {"": np.arange(len(sources))}
-    if balance.steps_per_task is not None:
-        shares = {task: share for task, share in balance.steps_per_task.items() if share > 0}
+    if sampler.steps_per_task is not None:
+        shares = {task: share for task, share in sampler.steps_per_task if share > 0}
         members = {task: np.array([n for n, source in enumerate(sources) if source.task == task]) for task in TASKS}
     for task in shares:
         if len(members[task]) == 0:
             raise InputError(f"params.yaml: train.sampler.steps_per_task.{task}: no source of that task is trained on")
-    extreme = max if balance.repeat else min  # the first source to run out ends the epoch, or the last
+    extreme = max if sampler.repeat else min  # the first source to run out ends the epoch, or the last
     rate = extreme(
         extreme(whole[members[task]] * (weights[members[task]].sum() / weights[members[task]])) / share
         for task, share in shares.items()
@@ -154,14 +143,14 @@ def _wanted_batches(sources: Sequence[SourceRange], whole: np.ndarray, balance: 
     for task, share in shares.items():
         steps = max(int(rate * share * (1 + 1e-12) + 1e-9), len(members[task]))
         wanted[members[task]] = _shared_out(steps, weights[members[task]])
-    return wanted if balance.repeat else np.minimum(wanted, whole)
+    return wanted if sampler.repeat else np.minimum(wanted, whole)
 
 
-def _source_weights(sources: Sequence[SourceRange], whole: np.ndarray, balance: Balance) -> np.ndarray:
+def _source_weights(sources: Sequence[SourceRange], whole: np.ndarray, sampler: SamplerParams) -> np.ndarray:
     """Return the relative number of steps of each source."""
-    given = balance.source_weights
+    given = sampler.source_weights
     if given is None:
-        return whole.astype(np.float64) ** (1.0 / balance.size_temperature)
+        return whole.astype(np.float64) ** (1.0 / sampler.size_temperature)
     names = [source.name for source in sources]
     for name in given:
         if name not in names:

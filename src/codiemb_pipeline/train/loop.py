@@ -19,7 +19,7 @@ from codiemb_pipeline.launch.worker import die_with_parent
 from codiemb_pipeline.losses.operands import NotFiniteError
 from codiemb_pipeline.params import TrainParams
 from codiemb_pipeline.schema import Task
-from codiemb_pipeline.train.batch_plan import Balance, EpochPlan, plan_epoch
+from codiemb_pipeline.train.batch_plan import EpochPlan, plan_epoch
 from codiemb_pipeline.train.collate import IRBatch, PlannedBatches, STSBatch
 from codiemb_pipeline.train.events import EventWriter
 from codiemb_pipeline.train.grad_cache import backward_at_once, backward_in_chunks
@@ -109,14 +109,12 @@ class Meter:
 
 def plan_of_epoch(params: TrainParams, sources: Sequence[SourceRange], epoch: int, processes: int) -> EpochPlan:
     """Return the plan of ``epoch`` for ``processes`` processes."""
-    sampler = params.sampler
     return plan_epoch(
         sources,
         batch_sizes=params.batch_size.model_dump(),
         world_size=processes,
         accumulation=params.accumulation,
-        balance=Balance(**sampler.model_dump(exclude={"mode"})),
-        mixed=sampler.mode == "mixed",
+        sampler=params.sampler,
         seed=params.seed,
         epoch=epoch,
     )
