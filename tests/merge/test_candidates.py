@@ -10,7 +10,7 @@ from codiemb_pipeline.artifacts.merge import Candidate
 from codiemb_pipeline.encoder.checkpoint import weights_digest
 from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.jsonl import read_json, write_json
-from codiemb_pipeline.merge.candidates import read_base, read_candidates, select
+from codiemb_pipeline.merge.merge import read_base, read_candidates, select
 
 WEIGHTS = {"x": torch.zeros(1)}
 

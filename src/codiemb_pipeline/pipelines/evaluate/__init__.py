@@ -1,5 +1,3 @@
 """Stage ``evaluate``."""
 
-from codiemb_pipeline.pipelines.evaluate.pipeline import create_pipeline
-
-__all__ = ["create_pipeline"]
+from codiemb_pipeline.pipelines.evaluate.pipeline import create_pipeline as create_pipeline

@@ -1,5 +1,3 @@
 """Stage ``ingest``."""
 
-from codiemb_pipeline.pipelines.ingest.pipeline import create_pipeline
-
-__all__ = ["create_pipeline"]
+from codiemb_pipeline.pipelines.ingest.pipeline import create_pipeline as create_pipeline

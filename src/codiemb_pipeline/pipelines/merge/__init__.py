@@ -1,5 +1,3 @@
 """Stage ``merge``."""
 
-from codiemb_pipeline.pipelines.merge.pipeline import create_pipeline
-
-__all__ = ["create_pipeline"]
+from codiemb_pipeline.pipelines.merge.pipeline import create_pipeline as create_pipeline

@@ -1,5 +1,3 @@
 """Stage ``mine``."""
 
-from codiemb_pipeline.pipelines.mine.pipeline import create_pipeline
-
-__all__ = ["create_pipeline"]
+from codiemb_pipeline.pipelines.mine.pipeline import create_pipeline as create_pipeline

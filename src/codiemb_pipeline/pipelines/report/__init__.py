@@ -1,5 +1,3 @@
 """Stage ``report``."""
 
-from codiemb_pipeline.pipelines.report.pipeline import create_pipeline
-
-__all__ = ["create_pipeline"]
+from codiemb_pipeline.pipelines.report.pipeline import create_pipeline as create_pipeline

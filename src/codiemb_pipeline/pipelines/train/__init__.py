@@ -1,5 +1,3 @@
 """Stage ``train``."""
 
-from codiemb_pipeline.pipelines.train.pipeline import create_pipeline
-
-__all__ = ["create_pipeline"]
+from codiemb_pipeline.pipelines.train.pipeline import create_pipeline as create_pipeline
