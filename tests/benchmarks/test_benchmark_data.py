@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import tracemalloc
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -122,7 +121,7 @@ def test_a_folder_named_as_on_the_hub_is_not_taken_for_it(
 
 def other_split(folder: Path) -> None:
     """Write qrels with one split of another name, which mteb would score."""
-    write_retrieval_folder(folder, replace(BENCHMARKS["DuRetrieval"], split="train"), *mini_retrieval(2))
+    write_retrieval_folder(folder, BENCHMARKS["DuRetrieval"].model_copy(update={"split": "train"}), *mini_retrieval(2))
 
 
 def no_scored_query(folder: Path) -> None:
