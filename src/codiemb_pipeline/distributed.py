@@ -144,8 +144,8 @@ def wrap(model: nn.Module, device: torch.device, *, sharded: bool = False) -> nn
     """Return ``model`` with gradients averaged over the processes; parameters change in place when ``sharded``.
 
     ``sharded`` (FSDP2): each process keeps a part of weights, gradients and optimiser state, in float32; the weights
-    are gathered once for a micro-batch. The model is one unit, not one per layer: processes go through the layers
-    different numbers of times (their texts make different numbers of chunks), and would wait for each other forever.
+    are gathered once per micro-batch. The model is one unit: processes run the layers different numbers of times (their
+    texts make different numbers of chunks), and with one unit per layer would wait for each other forever.
     """
     if world_size() == 1:
         return model
@@ -174,7 +174,7 @@ def _kept_whole(model: FSDPModule) -> Iterator[None]:
 
 @contextmanager
 def whole_weights(model: nn.Module) -> Iterator[None]:
-    """Hold all weights for the length of a ``with``, in which each process may encode as often as it likes."""
+    """Hold all weights for the length of a ``with``, so that each process may encode any number of times."""
     if not isinstance(model, FSDPModule):
         yield
         return
@@ -192,17 +192,14 @@ def clip_gradients(model: nn.Module, highest: float) -> torch.Tensor:
 
 
 def gathered_weights(model: nn.Module) -> dict[str, torch.Tensor] | None:
-    """Return all weights of a sharded model on the CPU (process 0; the others get none), called by all together.
-
-    ``None`` for a model that is not sharded, whose weights can be read from it.
-    """
+    """Return all weights of a sharded model on the CPU, on process 0; ``None`` for a model that is not sharded."""
     if not isinstance(model, FSDPModule):
         return None
     return get_model_state_dict(model, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
 
 
 def is_sharded(model: nn.Module) -> bool:
-    """Return whether each process has but a part of the weights."""
+    """Return whether each process has only a part of the weights."""
     return isinstance(model, FSDPModule)
 
 

@@ -17,15 +17,7 @@ class Base(Artifact):
 
 
 class Candidate(Artifact):
-    """A checkpoint that may be merged.
-
-    Attributes:
-        name: ``<run>/<checkpoint>``.
-        run: name of its run.
-        step: number of updates.
-        dev: mean dev score.
-        sha256: hash of its weights.
-    """
+    """A checkpoint that may be merged: ``<run>/<checkpoint>``, its mean dev score and the hash of its weights."""
 
     name: str
     run: str
@@ -44,10 +36,9 @@ class Layer(Artifact):
     """Weights and norms of the candidates in one layer.
 
     Attributes:
-        layer: its name.
-        label: what a plot calls it.
-        number: its number; ``None`` outside the stack.
-        parameters: how many it has.
+        label: its name in plots.
+        number: ``None`` outside the stack.
+        parameters: their number.
         weights: mean weight by candidate; ``None`` where no tensor moved.
         delta_norms: norm of the move from base by candidate.
     """
@@ -72,10 +63,9 @@ class MergeResult(Artifact):
     """One merged encoder.
 
     Attributes:
-        method: the merge method.
         description: one sentence, fit for a caption.
         params: the recipe's settings.
-        dev: mean dev score of the result.
+        dev: its mean dev score.
         layers: in the model's order.
         weights_sum_to_one: whether the candidates' weights do; if not, the rest is the base's.
     """

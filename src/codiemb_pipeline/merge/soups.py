@@ -4,13 +4,12 @@ Only decides who takes part and with which weight.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 
 
-@dataclass(frozen=True)
-class Trial:
+class Trial(NamedTuple):
     """One candidate's turn: the score of the soup with it, and whether it stayed in."""
 
     candidate: str
@@ -18,8 +17,7 @@ class Trial:
     kept: bool
 
 
-@dataclass(frozen=True)
-class GreedySoup:
+class GreedySoup(NamedTuple):
     """What the greedy soup chose: ingredients in the order they were added, its score, and every trial."""
 
     ingredients: tuple[str, ...]

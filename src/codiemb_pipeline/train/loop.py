@@ -39,7 +39,6 @@ class Run:
 
     Attributes:
         model: the module of ``encoder``, wrapped for several processes or not.
-        optimizer: over the parameters that train.
         folder: receives checkpoints and state.
         score: returns the dev scores of the encoder as it is now; all processes call it together.
     """
