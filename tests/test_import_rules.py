@@ -67,7 +67,7 @@ def part_of(path: Path) -> str:
 
 
 @pytest.mark.parametrize("path", files(), ids=lambda path: str(path.relative_to(ROOT)))
-def test_each_file_imports_only_from_the_layers_below(path: Path):
+def test_each_file_imports_only_from_the_layers_below(path):
     part = part_of(path)
     if part == "__init__":
         return
@@ -85,7 +85,7 @@ def test_each_file_imports_only_from_the_layers_below(path: Path):
 
 
 @pytest.mark.parametrize("place", PURE_MATHS)
-def test_maths_knows_only_torch(place: str):
+def test_maths_knows_only_torch(place):
     target = ROOT / place
     for path in sorted(target.rglob("*.py")) if target.is_dir() else [target]:
         foreign = {name.split(".")[0] for name in imports(path)} & {

@@ -4,7 +4,7 @@ from codiemb_pipeline.locations import is_hub_id
 
 
 @pytest.mark.parametrize("location", ["package:a/b", "./a", "/a", "~/a", "a", "a/b/c"])
-def test_what_can_only_be_a_path_is_no_hub_id(location: str):
+def test_what_can_only_be_a_path_is_no_hub_id(location):
     assert not is_hub_id(location)
 
 

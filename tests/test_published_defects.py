@@ -62,13 +62,13 @@ def test_defect_5_no_result_depends_on_the_order_in_which_a_file_system_lists_it
     assert {place.split(":")[0] for place in found} <= KNOWN
 
 
-def test_the_guard_notices_a_listing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_guard_notices_a_listing(tmp_path, monkeypatch):
     (tmp_path / "a.py").write_text("x = [p for p in folder.iterdir()]\ny = sorted(folder.glob('*'))\n")
     monkeypatch.setitem(globals(), "ROOT", tmp_path)
     assert listings_in_any_order(tmp_path / "a.py") == ["a.py:1"]
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
-def test_defect_6_nothing_is_killed_by_name_and_no_shell_is_started(path: Path):
+def test_defect_6_nothing_is_killed_by_name_and_no_shell_is_started(path):
     text = path.read_text("utf-8")
     assert not re.search(r"\b(pkill|killall|os\.system|shell=True)\b", text)

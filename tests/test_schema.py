@@ -1,7 +1,6 @@
 """The unified record: every unsound one is an error that names id, source and field."""
 
 from dataclasses import FrozenInstanceError
-from typing import Any
 
 import pytest
 
@@ -13,7 +12,7 @@ IR = {**SHARED, "task": "ir", "query": "q", "positives": ("p", "r"), "negatives"
 STS = {**SHARED, "task": "sts", "query": "a", "positives": ("b",), "negatives": (), "scores": (0.25,)}
 
 
-def test_a_record_can_be_hashed_and_not_changed() -> None:
+def test_a_record_can_be_hashed_and_not_changed():
     example = TrainingExample(**IR)
     with pytest.raises(FrozenInstanceError):
         example.query = "other"
@@ -41,12 +40,12 @@ def test_a_record_can_be_hashed_and_not_changed() -> None:
         (STS, {"scores": ("high",)}, "scores: expected one gold value in [0, 1]"),
     ],
 )
-def test_an_unsound_record_names_its_field(row: dict[str, Any], changes: dict[str, Any], expected: str) -> None:
+def test_an_unsound_record_names_its_field(row, changes, expected):
     with pytest.raises(InputError) as caught:
         TrainingExample(**row | changes)
     assert str(caught.value).startswith(f"example '7' of source 'mine': {expected}")
 
 
 @pytest.mark.parametrize("gold", [0.0, 1.0])
-def test_gold_may_stand_at_either_end(gold: float) -> None:
+def test_gold_may_stand_at_either_end(gold):
     assert TrainingExample(**STS | {"scores": (gold,)}).scores == (gold,)

@@ -23,7 +23,7 @@ def values(tmp_path: Path) -> dict[str, Any]:
     return tiny_params(write_sources(tmp_path / "raw"), tmp_path / "encoder")
 
 
-def test_sources_encoder_and_benchmarks_are_watched_unless_the_hub_has_them(values: dict[str, Any], tmp_path: Path):
+def test_sources_encoder_and_benchmarks_are_watched_unless_the_hub_has_them(values, tmp_path):
     values["evaluate"]["benchmarks"] = {
         "STSB": {"type": "mteb", "path": str(tmp_path / "stsb")},
         "LCQMC": {"type": "mteb", "path": None},
@@ -38,7 +38,7 @@ def test_sources_encoder_and_benchmarks_are_watched_unless_the_hub_has_them(valu
     assert watched(values)["encoder"] == []
 
 
-def test_a_digest_tells_contents_and_names_apart_and_remembers_files(tmp_path: Path):
+def test_a_digest_tells_contents_and_names_apart_and_remembers_files(tmp_path):
     folder = tmp_path / "set"
     folder.mkdir()
     (folder / "a.txt").write_text("one")
@@ -70,7 +70,7 @@ def repro(project: Path) -> str:
 
 
 @pytest.mark.slow
-def test_ingest_reruns_when_a_source_outside_the_project_changes_and_only_then(values: dict[str, Any], tmp_path: Path):
+def test_ingest_reruns_when_a_source_outside_the_project_changes_and_only_then(values, tmp_path):
     project = tmp_path / "project"
     for name in ("conf", "src", "pyproject.toml"):
         source, target = ROOT / name, project / name

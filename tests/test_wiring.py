@@ -49,7 +49,7 @@ def test_params_yaml_in_the_root_is_valid():
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_dvc_tracks_the_sections_outputs_and_inputs_of_the_node(stage: str):
+def test_dvc_tracks_the_sections_outputs_and_inputs_of_the_node(stage):
     declared, pipeline = declared_of(stage), pipeline_of(stage)
     assert declared["cmd"] == f"kedro run --pipelines={stage}" + f" --params=run={RUN}" * (stage == "train")
     sections = {name.removeprefix("params:") for name in pipeline.inputs() if name.startswith("params:")} - {
@@ -66,7 +66,7 @@ def test_dvc_tracks_the_sections_outputs_and_inputs_of_the_node(stage: str):
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_dvc_lists_all_the_code_a_stage_runs(stage: str):
+def test_dvc_lists_all_the_code_a_stage_runs(stage):
     """A module left out would leave results stale without a word."""
     listed = {path for path in paths(declared_of(stage)["deps"]) if path.startswith("src/")}
     needed = {f"src/codiemb_pipeline/{name}" for name in reached(PACKAGE / stage)}
@@ -120,7 +120,7 @@ def test_the_ablation_trains_each_of_its_rows():
 
 
 @pytest.mark.parametrize(("stage", "parts"), [("train", ["train"]), ("evaluate", ["merge", "evaluate"])])
-def test_the_ablation_lists_all_the_code_it_runs(stage: str, parts: list[str]):
+def test_the_ablation_lists_all_the_code_it_runs(stage, parts):
     listed = {path for path in paths(ABLATION[stage]["deps"]) if path.startswith("src/")}
     needed = {f"src/codiemb_pipeline/{name}" for part in parts for name in reached(PACKAGE / part)}
     assert not {name for name in needed if not any(name == path or name.startswith(f"{path}/") for path in listed)}

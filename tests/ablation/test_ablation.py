@@ -60,7 +60,7 @@ def records(rows: Rows, output: Path, folder: Path) -> dict[tuple[str, str], dic
         return {(row["row"], row["column"]): row for row in csv.DictReader(file)}
 
 
-def test_means_deviations_and_paired_intervals_by_hand(output: Path, tmp_path: Path):
+def test_means_deviations_and_paired_intervals_by_hand(output, tmp_path):
     """Tags of 'other': 0.5 and 0.6, mean 0.55, deviation 0.0707; every query differs by 0.2: the interval is a point.
 
     Words: 1 against -1 on any resample with two values or more. STS mean is Words, the mean of both (0.55 - 1) / 2.
@@ -73,7 +73,7 @@ def test_means_deviations_and_paired_intervals_by_hand(output: Path, tmp_path: P
     assert float(found["other", "mean of both"]["mean"]) == pytest.approx(-0.225)
 
 
-def test_the_table_marks_what_differs_from_the_reference(output: Path, tmp_path: Path):
+def test_the_table_marks_what_differs_from_the_reference(output, tmp_path):
     rows = Rows.parse(VALUES, "")
     records(rows, output, tmp_path)
     lines = (tmp_path / "table.md").read_text(encoding="utf-8").splitlines()

@@ -86,7 +86,7 @@ def test_every_kind_of_training_text_is_compared_with_every_kind_of_benchmark_te
         (CARD, CARD_EDITED, None),  # both like the same side
     ],
 )
-def test_a_pair_is_found_in_either_order_if_both_sides_are(first: str, second: str, expected: Any):
+def test_a_pair_is_found_in_either_order_if_both_sides_are(first, second, expected):
     audit = audit_of(PAIRS)
     audit.check("pairs", [pair(first, second)])
     assert counts(audit).get(("pairs", "Pairs", "pair", "pair")) == expected
@@ -148,7 +148,7 @@ def test_no_more_samples_are_kept_than_asked_for():
 
 
 @pytest.mark.parametrize("mode", ["report", "fail"])
-def test_other_modes_than_drop_leave_the_examples_alone(mode: str):
+def test_other_modes_than_drop_leave_the_examples_alone(mode):
     audit = audit_of(RETRIEVAL, mode=mode)
     shown = [ir(CARD, [TRAIN], [TRAIN_EDITED])]
     assert audit.check("web", shown) == (shown, {})
@@ -175,7 +175,7 @@ def test_drop_takes_out_examples_positives_and_negatives_and_counts_them():
 
 
 @pytest.mark.parametrize(("act_on", "kept"), [(["pair"], ["one side", "none"]), (["sentence"], ["none"]), ([], None)])
-def test_what_is_acted_on_is_said_by_the_parameters(act_on: list[str], kept: list[str] | None):
+def test_what_is_acted_on_is_said_by_the_parameters(act_on, kept):
     audit = audit_of(PAIRS, mode="drop", act_on=act_on)
     examples = [pair(TRAIN, CARD, "both"), pair(OTHER, CARD, "one side"), pair(OTHER, "猫为什么怕水呢", "none")]
     ids = [example.id for example in audit.check("pairs", examples)[0]]

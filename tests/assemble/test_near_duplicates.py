@@ -42,7 +42,7 @@ def grams_of(text: str) -> set[str]:
         ("", set()),
     ],
 )
-def test_grams_are_short_among_syllables_and_long_elsewhere(text: str, grams: set[str]):
+def test_grams_are_short_among_syllables_and_long_elsewhere(text, grams):
     assert grams_of(text) == grams
     assert shape(text).grams.tolist() == sorted(shape(text).grams.tolist())
 
@@ -65,7 +65,7 @@ def test_no_threshold_leaves_the_range_of_the_parameters():
 
 
 @pytest.mark.parametrize("text", ["甲乙丙丁", "", "。", "internationalisation", "a cat", "Linked Data"])
-def test_short_texts_and_single_words_are_compared_for_equality_alone(text: str):
+def test_short_texts_and_single_words_are_compared_for_equality_alone(text):
     assert shape(text).threshold is None
 
 
@@ -87,7 +87,7 @@ def test_short_texts_and_single_words_are_compared_for_equality_alone(text: str)
         ("买iPhone手机", "买Android手机", True),
     ],
 )
-def test_a_light_edit_changes_a_few_characters_or_one_word(text: str, other: str, expected: bool):
+def test_a_light_edit_changes_a_few_characters_or_one_word(text, other, expected):
     assert lightly_edited(shape(text), shape(other), audit_params()) is expected
     assert lightly_edited(shape(other), shape(text), audit_params()) is expected
 
@@ -110,7 +110,7 @@ def test_similarities_are_those_of_plain_sets():
         ({"mode": "delete"}, r"assemble\.audit\.mode: .*'report', 'drop', 'fail' or 'off'.*'delete'"),
     ],
 )
-def test_parameters_of_the_audit_that_make_no_sense_are_refused(change, message: str):
+def test_parameters_of_the_audit_that_make_no_sense_are_refused(change, message):
     with pytest.raises(InputError, match=message):
         audit_params(**change)
 
@@ -129,7 +129,7 @@ def planted() -> tuple[TextIndex, dict[str, Language], dict[tuple[str, int], lis
 
 
 @pytest.mark.parametrize("edit", EXACT_EDITS)
-def test_all_texts_that_differ_in_form_alone_are_found_as_equal(planted, edit: str):
+def test_all_texts_that_differ_in_form_alone_are_found_as_equal(planted, edit):
     index, languages, texts = planted
     for (kind, _), originals in texts.items():
         for words in originals:
@@ -140,7 +140,7 @@ def test_all_texts_that_differ_in_form_alone_are_found_as_equal(planted, edit: s
 
 @pytest.mark.parametrize("edit", NEAR_EDITS)
 @pytest.mark.parametrize("kind", LENGTHS)
-def test_at_least_95_percent_of_light_edits_are_found_at_every_length(planted, kind: str, edit: str):
+def test_at_least_95_percent_of_light_edits_are_found_at_every_length(planted, kind, edit):
     index, languages, texts = planted
     shares = {}
     for length in LENGTHS[kind]:
@@ -154,7 +154,7 @@ def test_at_least_95_percent_of_light_edits_are_found_at_every_length(planted, k
 
 
 @pytest.mark.parametrize("kind", LENGTHS)
-def test_nothing_is_found_of_another_language(planted, kind: str):
+def test_nothing_is_found_of_another_language(planted, kind):
     index, other = planted[0], Language(kind, 1)
     for length in LENGTHS[kind]:
         for _ in range(TEXTS):
@@ -162,7 +162,7 @@ def test_nothing_is_found_of_another_language(planted, kind: str):
 
 
 @pytest.mark.parametrize("kind", LENGTHS)
-def test_hardly_anything_is_found_of_other_texts_of_the_same_language(planted, kind: str):
+def test_hardly_anything_is_found_of_other_texts_of_the_same_language(planted, kind):
     """By chance alone two short texts of common words may differ in one word."""
     index, languages, _ = planted
     found = [
@@ -204,7 +204,7 @@ def test_an_empty_index_finds_nothing():
 
 
 @pytest.mark.parametrize("similarity", [0.2, 0.33, 0.5, 0.7, 0.9])
-def test_bands_reach_the_recall_within_the_permutations(similarity: float):
+def test_bands_reach_the_recall_within_the_permutations(similarity):
     bands, width = bands_for(similarity, 0.95, 256)
     assert bands * width <= 256
     assert 1 - (1 - similarity**width) ** bands >= 0.95

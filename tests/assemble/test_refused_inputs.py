@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +43,8 @@ def run(make_params, tiny_encoder_params: EncoderParams, sources: Path, hard_neg
     ],
 )
 def test_hard_negatives_mined_under_other_settings_are_refused_before_anything_is_written(
-    run: Callable[..., Path], hard_negatives: Path, tmp_path: Path, change: dict[str, Any], message: str
-) -> None:
+    run, hard_negatives, tmp_path, change, message
+):
     with pytest.raises(InputError) as caught:
         run(**change)
     assert f"{hard_negatives / 'made_under.json'}: {message}" in str(caught.value)
@@ -53,37 +52,33 @@ def test_hard_negatives_mined_under_other_settings_are_refused_before_anything_i
     assert not (tmp_path / "out").exists()
 
 
-def test_hard_negatives_mined_by_another_encoder_are_refused(run: Callable[..., Path], tmp_path: Path) -> None:
+def test_hard_negatives_mined_by_another_encoder_are_refused(run, tmp_path):
     other = make_tiny_encoder(tmp_path / "other", seed=1)
     with pytest.raises(InputError, match=r"made under weights = .*, but the base encoder now has"):
         run(path=str(other))
 
 
-def test_the_same_encoder_in_another_place_is_not_refused(
-    run: Callable[..., Path], tiny_encoder_folder: Path, tmp_path: Path
-) -> None:
+def test_the_same_encoder_in_another_place_is_not_refused(run, tiny_encoder_folder, tmp_path):
     run(path=str(shutil.copytree(tiny_encoder_folder, tmp_path / "e5-minicpm")), normalize=False, padding_side="left")
 
 
-def test_hard_negatives_without_a_stamp_are_refused(run: Callable[..., Path], hard_negatives: Path) -> None:
+def test_hard_negatives_without_a_stamp_are_refused(run, hard_negatives):
     (hard_negatives / "made_under.json").unlink()
     with pytest.raises(InputError, match=r"found no such file; make them again"):
         run()
 
 
-def test_nobody_asks_for_hard_negatives_where_none_are_used(run: Callable[..., Path], hard_negatives: Path) -> None:
+def test_nobody_asks_for_hard_negatives_where_none_are_used(run, hard_negatives):
     shutil.rmtree(hard_negatives)
     run({"train_sources": ["words"]})
 
 
-def test_token_ids_are_stamped(run: Callable[..., Path], tiny_encoder_params: EncoderParams) -> None:
+def test_token_ids_are_stamped(run, tiny_encoder_params):
     stamp = token_fingerprint(load_tokenizer(tiny_encoder_params))
     assert read_json(run() / "made_under.json") == stamp
 
 
-def test_training_refuses_examples_made_under_other_settings(
-    tiny_encoder_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_training_refuses_examples_made_under_other_settings(tiny_encoder_folder, tmp_path, monkeypatch):
     """Pooling and the like do not matter to token ids: with those the training is launched."""
     values = tiny_params(write_sources(tmp_path / "raw"), tiny_encoder_folder)
     (tmp_path / "data").mkdir()

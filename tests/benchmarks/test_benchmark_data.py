@@ -40,7 +40,7 @@ def folders(tmp_path: Path) -> dict[str, Path]:
     return write_mini_benchmarks(tmp_path / "hub", ["T2Retrieval", "STSB", "AFQMC", "QBQTC"])
 
 
-def test_a_folder_holds_what_was_written(folders: dict[str, Path]):
+def test_a_folder_holds_what_was_written(folders):
     rows = open_rows(location_of("T2Retrieval", str(folders["T2Retrieval"])))
     queries, corpus, qrels = mini_retrieval(0)
     assert rows.size == MINI_SIZES["retrieval"]
@@ -50,7 +50,7 @@ def test_a_folder_holds_what_was_written(folders: dict[str, Path]):
     assert {(q, d, score) for q, row in rows.qrels.items() for d, score in row.items()} == set(qrels)
 
 
-def test_gold_is_in_zero_to_one_on_every_scale(folders: dict[str, Path]):
+def test_gold_is_in_zero_to_one_on_every_scale(folders):
     for name, place in (("STSB", 12), ("AFQMC", 13), ("QBQTC", 14)):
         high = BENCHMARKS[name].score_range[1]
         rows = open_rows(location_of(name, str(folders[name])))
@@ -58,7 +58,7 @@ def test_gold_is_in_zero_to_one_on_every_scale(folders: dict[str, Path]):
         assert list(rows.texts()) == [pair[:2] for pair in mini_pairs(place, high)]
 
 
-def test_jsonl_and_number_ids_and_no_title_read_the_same(tmp_path: Path):
+def test_jsonl_and_number_ids_and_no_title_read_the_same(tmp_path):
     folder = tmp_path / "covid"
     for name, lines in {
         "corpus": ['{"_id": 1, "text": " the dog "}', '{"_id": 2, "text": "a cat"}'],
@@ -77,7 +77,7 @@ def test_jsonl_and_number_ids_and_no_title_read_the_same(tmp_path: Path):
     assert (rows.scored_queries, rows.qrels) == ([("7", "dog")], {"7": {"1": 1}})
 
 
-def test_a_missing_folder_is_named_with_its_parameter(tmp_path: Path):
+def test_a_missing_folder_is_named_with_its_parameter(tmp_path):
     with pytest.raises(InputError, match=r"evaluate\.benchmarks\.LCQMC\.path: expected an existing path.*nowhere"):
         location_of("LCQMC", str(tmp_path / "nowhere"))
     (tmp_path / "file").touch()
@@ -94,7 +94,7 @@ def test_without_a_network_the_message_says_how_to_point_at_a_folder():
 
 
 @pytest.mark.parametrize("name", ["LCQMC", "T2Retrieval"])
-def test_what_the_hub_s_cache_holds_is_read_without_a_network(name: str, prepared: Path, tmp_path: Path):
+def test_what_the_hub_s_cache_holds_is_read_without_a_network(name, prepared, tmp_path):
     folder = write_mini_benchmarks(tmp_path / "hub", [name])[name]
     fill_hub_cache(prepared, name, folder, BENCHMARKS[name].revision)
     place = location_of(name, None)
@@ -102,7 +102,7 @@ def test_what_the_hub_s_cache_holds_is_read_without_a_network(name: str, prepare
     assert open_rows(place).size == MINI_SIZES[BENCHMARKS[name].type]
 
 
-def test_another_revision_in_the_hub_s_cache_is_refused(prepared: Path, tmp_path: Path):
+def test_another_revision_in_the_hub_s_cache_is_refused(prepared, tmp_path):
     """Without a network ``datasets`` takes the latest it has, whatever revision was asked for."""
     folder = write_mini_benchmarks(tmp_path / "hub", ["LCQMC"])["LCQMC"]
     fill_hub_cache(prepared, "LCQMC", folder, "0" * 40)
@@ -110,9 +110,7 @@ def test_another_revision_in_the_hub_s_cache_is_refused(prepared: Path, tmp_path
         open_rows(location_of("LCQMC", None))
 
 
-def test_a_folder_named_as_on_the_hub_is_not_taken_for_it(
-    folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_folder_named_as_on_the_hub_is_not_taken_for_it(folders, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / "hub")
     with pytest.raises(InputError, match=r"evaluate\.benchmarks\.STSB\.path: .*mteb/STSB would be read instead"):
         location_of("STSB", None)
@@ -156,24 +154,20 @@ def pairs(second: tuple[str, str | None, int], split: str = "test") -> Callable[
         ("BQ", pairs(("c", None, 0)), "no sentence2 in 1 of 2 rows"),
     ],
 )
-def test_unusable_data_is_named_with_the_reason(
-    name: str, write: Callable[[Path], None], reason: str, tmp_path: Path
-) -> None:
+def test_unusable_data_is_named_with_the_reason(name, write, reason, tmp_path):
     write(tmp_path / "data")
     with pytest.raises(InputError, match=f"{name}: .*{reason}"):
         open_rows(location_of(name, str(tmp_path / "data")))
 
 
-def test_documents_of_qrels_that_are_not_in_the_corpus_are_counted_and_logged(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-):
+def test_documents_of_qrels_that_are_not_in_the_corpus_are_counted_and_logged(tmp_path, caplog):
     queries, corpus, qrels = mini_retrieval(2)
     write_retrieval_folder(tmp_path / "du", BENCHMARKS["DuRetrieval"], queries, corpus[1:], qrels)
     open_rows(location_of("DuRetrieval", str(tmp_path / "du")))
     assert [record.args[1:] for record in caplog.records if "documents of its qrels" in record.msg] == [(1, "d0")]
 
 
-def test_the_revision_of_a_folder_is_that_of_its_files_wherever_it_lies(folders: dict[str, Path], tmp_path: Path):
+def test_the_revision_of_a_folder_is_that_of_its_files_wherever_it_lies(folders, tmp_path):
     here = location_of("STSB", str(folders["STSB"])).revision
     assert here.startswith("local-")
     copy = shutil.copytree(folders["STSB"], tmp_path / "copy")
@@ -206,7 +200,7 @@ def sources(tmp_path: Path) -> Path:
     return tmp_path / "sources"
 
 
-def test_of_mteb_s_retrieval_judged_queries_and_relevant_documents(tmp_path: Path):
+def test_of_mteb_s_retrieval_judged_queries_and_relevant_documents(tmp_path):
     queries, corpus, qrels = mini_retrieval(1)
     qrels = [*qrels, ("q0", "d30", 0)]  # judged not relevant
     write_retrieval_folder(tmp_path / "mmarco", BENCHMARKS["MMarcoRetrieval"], queries, corpus, qrels)
@@ -223,7 +217,7 @@ def test_of_mteb_s_retrieval_judged_queries_and_relevant_documents(tmp_path: Pat
     assert len(found) == 12 + 18
 
 
-def test_of_mteb_s_similarity_every_pair_of_the_scored_split(tmp_path: Path):
+def test_of_mteb_s_similarity_every_pair_of_the_scored_split(tmp_path):
     folder = write_mini_benchmarks(tmp_path, ["ATEC"])["ATEC"]
     found = list(benchmark_texts("ATEC", MtebBenchmark(type="mteb", path=str(folder)), Path("nowhere")))
     assert [text.texts for text in found] == [pair[:2] for pair in mini_pairs(8, 1)]
@@ -231,7 +225,7 @@ def test_of_mteb_s_similarity_every_pair_of_the_scored_split(tmp_path: Path):
     assert [text.id for text in found][:3] == ["0", "1", "2"]
 
 
-def test_of_a_retrieval_source_the_split_s_queries_and_their_documents(sources: Path):
+def test_of_a_retrieval_source_the_split_s_queries_and_their_documents(sources):
     entry = LocalRetrieval(type="retrieval", source="tags", split="test")
     assert list(benchmark_texts("Tags", entry, sources)) == [
         BenchmarkText("query", "q1", ("dog",)),
@@ -240,18 +234,18 @@ def test_of_a_retrieval_source_the_split_s_queries_and_their_documents(sources: 
     ]
 
 
-def test_of_a_similarity_source_the_pairs_it_scores(sources: Path):
+def test_of_a_similarity_source_the_pairs_it_scores(sources):
     entry = LocalSTS(type="sts", source="words", split="test", without_pairs_of=("seen",))
     assert list(benchmark_texts("Words", entry, sources)) == [BenchmarkText("pair", "p1", ("dog", "cat"))]
 
 
-def test_a_missing_source_is_named(sources: Path):
+def test_a_missing_source_is_named(sources):
     entry = LocalRetrieval(type="retrieval", source="words", split="test")
     with pytest.raises(InputError, match=r"evaluate\.benchmarks\.Tags.*'words'"):
         next(benchmark_texts("Tags", entry, sources))
 
 
-def test_the_corpus_passes_through_and_is_not_held(tmp_path: Path):
+def test_the_corpus_passes_through_and_is_not_held(tmp_path):
     """20,000 documents of 1,000 letters are 20 MB; the peak of what Python holds is a twentieth."""
     corpus = [(f"d{number}", "", f"{number:06d} " + "a" * 993) for number in range(20_000)]
     qrels = [(f"q{number}", f"d{100 * number}", 1) for number in range(50)]

@@ -19,7 +19,7 @@ def test_there_are_eight_of_retrieval_and_seven_of_similarity():
 
 
 @pytest.mark.parametrize("name", BENCHMARKS)
-def test_a_benchmark_is_as_mteb_has_it(name: str):
+def test_a_benchmark_is_as_mteb_has_it(name):
     import mteb
 
     spec, task = BENCHMARKS[name], mteb.get_task(name)

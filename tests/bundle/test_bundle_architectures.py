@@ -122,12 +122,12 @@ def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         yield Finished(asked, root / "bundle" / "encoder", merged, out, read_json(out / "summary.json"))
 
 
-def test_the_bundle_holds_the_pinned_revisions_of_encoder_and_benchmarks(finished: Finished):
+def test_the_bundle_holds_the_pinned_revisions_of_encoder_and_benchmarks(finished):
     data = [(spec.hub_id, "dataset", spec.revision) for spec in BENCHMARKS.values()]
     assert sorted(finished.asked) == sorted([("tiny/encoder", "model", REVISION), *data])
 
 
-def test_mteb_reads_the_results_of_every_model_on_all_15(finished: Finished):
+def test_mteb_reads_the_results_of_every_model_on_all_15(finished):
     from mteb.results import TaskResult
 
     assert finished.summary["model_order"] == MODELS
@@ -144,13 +144,13 @@ def test_mteb_reads_the_results_of_every_model_on_all_15(finished: Finished):
             assert finished.summary["benchmarks"][name]["size"] == MINI_SIZES[spec.type]
 
 
-def test_training_and_merging_change_the_scores_of_both_kinds(finished: Finished):
+def test_training_and_merging_change_the_scores_of_both_kinds(finished):
     scores = finished.summary["models"]
     for other, model in ((MODELS[0], MODELS[1]), (MODELS[1], MODELS[2])):
         for kind in ("retrieval", "sts"):
             assert any(abs(scores[model][name] - scores[other][name]) > 1e-4 for name in names_of(kind)), (model, kind)
 
 
-def test_the_merged_encoder_keeps_its_own_code(finished: Finished):
+def test_the_merged_encoder_keeps_its_own_code(finished):
     code = {path.name for path in finished.encoder.glob("*.py")}
     assert {path.name for path in (finished.merged / "uniform").glob("*.py")} == code

@@ -76,13 +76,13 @@ def together(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 @pytest.mark.dist
 @pytest.mark.parametrize("name", NAMES)
-def test_gradients_equal_those_of_one_process(name: str, together):
+def test_gradients_equal_those_of_one_process(name, together):
     processes, found = together
     assert_same(found[name][0], alone(name, processes), name)
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_grad_cache_gives_the_same_gradients_in_one_process(case: str):
+def test_grad_cache_gives_the_same_gradients_in_one_process(case):
     model = worker.TinyModel()
     worker.update(case, (0, 1), model, cached=True)
     assert_same({key: parameter.grad for key, parameter in model.named_parameters()}, alone(case, 1), case)

@@ -29,14 +29,14 @@ def states(encoder: Encoder, rows: list[list[int]]) -> torch.Tensor:
         return encoder.model.token_states(pad(rows, [0] * len(rows), encoder.pad_id))
 
 
-def test_without_it_a_decoder_sees_the_past_alone(changed: Any, tiny_decoder_folder: Path) -> None:
+def test_without_it_a_decoder_sees_the_past_alone(changed, tiny_decoder_folder):
     encoder = load_encoder(changed(path=str(tiny_decoder_folder)))
     both = states(encoder, [[5, 6, 7], [5, 6, 8]])
     torch.testing.assert_close(both[0, :2], both[1, :2], atol=1e-6, rtol=0)
     assert not attends_both_ways(encoder.model.backbone)
 
 
-def test_states_are_those_of_attention_under_a_mask_of_ones(encoder: Encoder, tiny_decoder_folder: Path) -> None:
+def test_states_are_those_of_attention_under_a_mask_of_ones(encoder, tiny_decoder_folder):
     """The causal model given a 4D mask that hides nothing is another way to the same states; their mean is pooled."""
     from transformers import AutoModel
 
@@ -54,7 +54,7 @@ def test_states_are_those_of_attention_under_a_mask_of_ones(encoder: Encoder, ti
 
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
 @pytest.mark.parametrize("kind", ["llama", "qwen2", "qwen2 with windows", "mistral", "mistral with windows"])
-def test_decoders_of_every_style_can_do_it(changed: Any, tmp_path: Path, kind: str, attention: str) -> None:
+def test_decoders_of_every_style_can_do_it(changed, tmp_path, kind, attention):
     from transformers import AutoModel, LlamaConfig, MistralConfig, Qwen2Config
 
     sizes = {"vocab_size": 50, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
@@ -73,16 +73,14 @@ def test_decoders_of_every_style_can_do_it(changed: Any, tmp_path: Path, kind: s
     assert attends_both_ways(loaded)
 
 
-def test_an_encoder_that_attends_both_ways_anyhow_may_be_asked_to(changed: Any) -> None:
+def test_an_encoder_that_attends_both_ways_anyhow_may_be_asked_to(changed):
     asked, unasked = (
         encode_texts(load_encoder(changed(bidirectional=value)), TEXTS, tokens_per_chunk=100) for value in (True, False)
     )
     assert torch.equal(asked, unasked)
 
 
-def test_a_backbone_that_stays_causal_is_refused(
-    changed: Any, tiny_decoder_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_backbone_that_stays_causal_is_refused(changed, tiny_decoder_folder, monkeypatch):
     """Such as one whose own code makes the mask, and knows nothing of the key."""
     from transformers.models.llama import modeling_llama
 
@@ -99,7 +97,7 @@ def test_a_backbone_that_stays_causal_is_refused(
         load_encoder(params)
 
 
-def test_a_backbone_that_is_causal_on_padded_batches_alone_is_found_out() -> None:
+def test_a_backbone_that_is_causal_on_padded_batches_alone_is_found_out():
     """As sdpa may be: it needs no mask without padding."""
 
     class Stub(torch.nn.Module):

@@ -25,7 +25,7 @@ def check(file: Path, wanted: dict[str, Any]) -> None:
     check_compatible(file, wanted, what="hard negatives", stage="mine")
 
 
-def test_a_stamp_holds_what_matters_to_its_artefact_and_nothing_else(changed: Any) -> None:
+def test_a_stamp_holds_what_matters_to_its_artefact_and_nothing_else(changed):
     tokenizer = load_tokenizer(changed())
     assert set(settings_fingerprint(tokenizer, BASE)) == {*ALL, "weights"}
     assert set(token_fingerprint(tokenizer)) == {"append_eos", "max_length", "prompts", "tokenizer"}
@@ -43,7 +43,7 @@ def test_a_stamp_holds_what_matters_to_its_artefact_and_nothing_else(changed: An
         ({"prompts": {"in_pooling": False}}, {"prompts"}),
     ],
 )
-def test_what_changes_no_token_changes_no_stamp_of_tokens(changed: Any, change: dict[str, Any], keys: set) -> None:
+def test_what_changes_no_token_changes_no_stamp_of_tokens(changed, change, keys):
     before, after = load_tokenizer(changed()), load_tokenizer(changed(**change))
     assert token_fingerprint(after) == token_fingerprint(before)
     first, second = settings_fingerprint(before, BASE), settings_fingerprint(after, BASE)
@@ -59,8 +59,8 @@ def test_what_changes_no_token_changes_no_stamp_of_tokens(changed: Any, change: 
     ],
 )
 def test_defect_8_a_refusal_names_the_artefact_the_key_both_values_and_the_way_out(
-    changed: Any, tmp_path: Path, change: dict[str, Any], key: str, values: list[str]
-) -> None:
+    changed, tmp_path, change, key, values
+):
     file = tmp_path / "made_under.json"
     write_json(file, settings_fingerprint(load_tokenizer(changed()), BASE))
     check(file, settings_fingerprint(load_tokenizer(changed()), BASE))
@@ -70,14 +70,12 @@ def test_defect_8_a_refusal_names_the_artefact_the_key_both_values_and_the_way_o
     assert [part for part in named if part not in str(caught.value)] == []
 
 
-def test_an_artefact_without_a_stamp_is_refused(changed: Any, tmp_path: Path) -> None:
+def test_an_artefact_without_a_stamp_is_refused(changed, tmp_path):
     with pytest.raises(InputError, match=r"made_under\.json.*hard negatives.*--force mine"):
         check(tmp_path / "made_under.json", token_fingerprint(load_tokenizer(changed())))
 
 
-def test_a_key_that_is_newer_than_a_stamp_counts_as_its_default_and_hashes_are_shortened(
-    changed: Any, tmp_path: Path
-) -> None:
+def test_a_key_that_is_newer_than_a_stamp_counts_as_its_default_and_hashes_are_shortened(changed, tmp_path):
     stamp = settings_fingerprint(load_tokenizer(changed()), BASE)
     old = {key: value for key, value in stamp.items() if key not in ("dimensions", "append_eos")}
     write_json(tmp_path / "s.json", old)
@@ -89,8 +87,8 @@ def test_a_key_that_is_newer_than_a_stamp_counts_as_its_default_and_hashes_are_s
 
 
 def test_the_hash_of_a_tokenizer_is_of_what_it_does_to_a_text(
-    changed: Any, tiny_encoder_folder: Path, tiny_decoder_folder: Path, tmp_path: Path
-) -> None:
+    changed, tiny_encoder_folder, tiny_decoder_folder, tmp_path
+):
     def digest(**change: Any) -> str:
         return token_fingerprint(load_tokenizer(changed(**change)))["tokenizer"]
 

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -42,9 +40,7 @@ def alone(encoder: Encoder, text: str, prefix: str = "") -> torch.Tensor:
 
 @pytest.mark.parametrize("prefix", ["", "query: "])
 @pytest.mark.parametrize("tokens_per_chunk", [1, 40, 10_000])
-def test_every_text_gets_its_own_vector_whatever_else_is_encoded(
-    encoder: Encoder, prefix: str, tokens_per_chunk: int
-) -> None:
+def test_every_text_gets_its_own_vector_whatever_else_is_encoded(encoder, prefix, tokens_per_chunk):
     embeddings = encode_texts(encoder, TEXTS, prefix=prefix, tokens_per_chunk=tokens_per_chunk)
     assert embeddings.shape == (len(TEXTS), 16)
     assert embeddings.dtype == torch.float32
@@ -52,7 +48,7 @@ def test_every_text_gets_its_own_vector_whatever_else_is_encoded(
     torch.testing.assert_close(embeddings, expected, atol=1e-5, rtol=0)
 
 
-def test_equal_texts_get_equal_vectors_and_are_encoded_once(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_equal_texts_get_equal_vectors_and_are_encoded_once(encoder, monkeypatch):
     sizes: list[int] = []
     whole = encode.pad
     monkeypatch.setattr(encode, "pad", lambda rows, *rest: sizes.append(len(rows)) or whole(rows, *rest))
@@ -63,7 +59,7 @@ def test_equal_texts_get_equal_vectors_and_are_encoded_once(encoder: Encoder, mo
     assert not torch.allclose(embeddings[0], embeddings[1])
 
 
-def test_bfloat16_is_near_float32_and_another_thing(encoder: Encoder) -> None:
+def test_bfloat16_is_near_float32_and_another_thing(encoder):
     exact = encode_texts(encoder, TEXTS, tokens_per_chunk=1000)
     coarse = encode_texts(encoder, TEXTS, tokens_per_chunk=1000, bf16=True)
     assert coarse.dtype == torch.float32
@@ -72,13 +68,13 @@ def test_bfloat16_is_near_float32_and_another_thing(encoder: Encoder) -> None:
     assert torch.equal(encode_texts(encoder, TEXTS, tokens_per_chunk=1000), exact)
 
 
-def test_blocks_change_nothing(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_change_nothing(encoder, monkeypatch):
     whole = encode_texts(encoder, TEXTS, tokens_per_chunk=50)
     monkeypatch.setattr(encode, "TEXTS_PER_BLOCK", 2)
     torch.testing.assert_close(encode_texts(encoder, TEXTS, tokens_per_chunk=50), whole, atol=1e-5, rtol=0)
 
 
-def test_token_ids_give_the_vectors_of_their_texts(encoder: Encoder, tmp_path: Path) -> None:
+def test_token_ids_give_the_vectors_of_their_texts(encoder, tmp_path):
     TokenStore.write(tmp_path, *encoder.tokenize(TEXTS, "query: "))
     wanted = np.array([4, 2, 2, 0, 6])
     embeddings = encode_ids(encoder, TokenStore(tmp_path), wanted, tokens_per_chunk=30)
@@ -89,7 +85,7 @@ def test_token_ids_give_the_vectors_of_their_texts(encoder: Encoder, tmp_path: P
 
 @pytest.mark.parametrize("through_a_store", [True, False])
 @pytest.mark.parametrize("side", ["right", "left"])
-def test_a_token_half_prompt_and_half_text_is_pooled(changed, tmp_path: Path, side: str, through_a_store: bool) -> None:
+def test_a_token_half_prompt_and_half_text_is_pooled(changed, tmp_path, side, through_a_store):
     """ "the doc" + "ument" is [CLS] the document [SEP]: tokens of the prompt alone would be [CLS] the d ##o ##c [SEP].
 
     Counting those, or the tokens of the text alone, would leave out, or take in, something else.
@@ -110,12 +106,12 @@ def test_a_token_half_prompt_and_half_text_is_pooled(changed, tmp_path: Path, si
         torch.testing.assert_close(embedding, mean / mean.norm(), atol=1e-5, rtol=0)
 
 
-def test_no_texts_give_no_vectors(encoder: Encoder) -> None:
+def test_no_texts_give_no_vectors(encoder):
     assert encode_texts(encoder, [], tokens_per_chunk=10).shape == (0, 16)
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_the_encoder_is_left_in_the_mode_it_was_in_and_drops_out_nothing(encoder: Encoder, training: bool) -> None:
+def test_the_encoder_is_left_in_the_mode_it_was_in_and_drops_out_nothing(encoder, training):
     encoder.model.train(training)
     first = encode_texts(encoder, TEXTS, tokens_per_chunk=50)
     second = encode_texts(encoder, TEXTS, tokens_per_chunk=50)
@@ -124,7 +120,7 @@ def test_the_encoder_is_left_in_the_mode_it_was_in_and_drops_out_nothing(encoder
     encoder.model.eval()
 
 
-def test_a_middle_layer_is_pooled_like_the_last(encoder: Encoder) -> None:
+def test_a_middle_layer_is_pooled_like_the_last(encoder):
     rows, prompts = encoder.tokenize(["the red dog"])
     batch = pad(rows, prompts, encoder.pad_id)
     with torch.inference_mode():

@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -34,15 +33,13 @@ def saved(tiny_encoder_params: EncoderParams, tmp_path_factory: pytest.TempPathF
     return folder
 
 
-def test_a_saved_encoder_gives_the_same_vectors(saved: Path, tiny_encoder_params: EncoderParams) -> None:
+def test_a_saved_encoder_gives_the_same_vectors(saved, tiny_encoder_params):
     before = encode_texts(load_encoder(tiny_encoder_params), TEXTS, prefix="query: ", tokens_per_chunk=64)
     after = encode_texts(load_encoder(tiny_encoder_params, saved), TEXTS, prefix="query: ", tokens_per_chunk=64)
     assert torch.equal(before, after)
 
 
-def test_the_same_encoder_gives_the_same_bytes_however_much_it_has_encoded(
-    saved: Path, tiny_encoder_params: EncoderParams, tmp_path: Path
-) -> None:
+def test_the_same_encoder_gives_the_same_bytes_however_much_it_has_encoded(saved, tiny_encoder_params, tmp_path):
     encoder = load_encoder(tiny_encoder_params)
     encode_texts(encoder, TEXTS, prefix="query: ", tokens_per_chunk=64)
     save_encoder(encoder, tmp_path / "used")
@@ -51,7 +48,7 @@ def test_the_same_encoder_gives_the_same_bytes_however_much_it_has_encoded(
     assert files(tmp_path / "again") == files(saved)
 
 
-def test_a_folder_names_no_place_on_this_machine(saved: Path, tiny_encoder_folder: Path) -> None:
+def test_a_folder_names_no_place_on_this_machine(saved, tiny_encoder_folder):
     for name, content in files(saved).items():
         assert str(tiny_encoder_folder.parent).encode() not in content, name
         assert str(saved).encode() not in content, name
@@ -70,7 +67,7 @@ def test_a_folder_names_no_place_on_this_machine(saved: Path, tiny_encoder_folde
         ({"dimensions": 8}, "dimensions"),
     ],
 )
-def test_a_folder_is_refused_under_other_settings(saved: Path, changed: Any, change: dict[str, Any], key: str) -> None:
+def test_a_folder_is_refused_under_other_settings(saved, changed, change, key):
     with pytest.raises(InputError, match=f"made under {key} = ") as caught:
         load_encoder(changed(**change), saved)
     assert str(saved) in str(caught.value)
@@ -78,14 +75,12 @@ def test_a_folder_is_refused_under_other_settings(saved: Path, changed: Any, cha
         load_tokenizer(changed(**change), saved)
 
 
-def test_the_side_of_padding_is_no_reason_to_refuse_a_folder(saved: Path, changed: Any) -> None:
+def test_the_side_of_padding_is_no_reason_to_refuse_a_folder(saved, changed):
     load_encoder(changed(padding_side="left"), saved)
 
 
 @pytest.mark.parametrize("name", ["e5-base", "minicpm", "youtu_embedding", "llama-instruct", "plain"])
-def test_defect_13_a_folder_s_name_decides_nothing(
-    tiny_encoder_folder: Path, changed: Any, tiny_encoder_params: EncoderParams, tmp_path: Path, name: str
-) -> None:
+def test_defect_13_a_folder_s_name_decides_nothing(tiny_encoder_folder, changed, tiny_encoder_params, tmp_path, name):
     """The released code takes models by substrings of their path (reference, defect 13)."""
     shutil.copytree(tiny_encoder_folder, tmp_path / name)
     renamed = load_encoder(changed(path=str(tmp_path / name)))
@@ -100,9 +95,7 @@ def test_defect_13_a_folder_s_name_decides_nothing(
 
 @pytest.mark.parametrize("pooling", ["cls", "mean", "weighted_mean", "last"])
 @pytest.mark.parametrize("in_pooling", [True, False])
-def test_sentence_transformers_gives_the_same_vectors(
-    changed: Any, pooling: str, in_pooling: bool, tmp_path: Path, sentence_transformers: Any
-) -> None:
+def test_sentence_transformers_gives_the_same_vectors(changed, pooling, in_pooling, tmp_path, sentence_transformers):
     prompts = {"document_prefix": "document: ", "instructions": {"ir": "query", "news": "new"}}
     encoder = load_encoder(changed(pooling=pooling, prompts={**prompts, "in_pooling": in_pooling}))
     save_encoder(encoder, tmp_path)
@@ -117,14 +110,14 @@ def test_sentence_transformers_gives_the_same_vectors(
         torch.testing.assert_close(other, ours, atol=1e-5, rtol=0, msg=lambda text, at=name: f"prompt {at}: {text}")
 
 
-def test_all_files_but_the_weights_are_copied(saved: Path, tmp_path: Path) -> None:
+def test_all_files_but_the_weights_are_copied(saved, tmp_path):
     copy_encoder_files(saved, tmp_path / "copy")
     expected = files(saved)
     del expected["model.safetensors"]
     assert files(tmp_path / "copy") == expected
 
 
-def test_the_digest_of_weights_is_of_weights_alone(saved: Path, tmp_path: Path) -> None:
+def test_the_digest_of_weights_is_of_weights_alone(saved, tmp_path):
     copy_encoder_files(saved, tmp_path)
     with pytest.raises(InputError, match=r"model\.safetensors"):
         weights_digest(tmp_path)
@@ -137,7 +130,7 @@ def test_the_digest_of_weights_is_of_weights_alone(saved: Path, tmp_path: Path) 
     assert weights_digest(tmp_path) != weights_digest(saved)
 
 
-def test_the_settings_of_a_folder_are_those_an_embedding_depends_on(saved: Path) -> None:
+def test_the_settings_of_a_folder_are_those_an_embedding_depends_on(saved):
     settings = json.loads((saved / "codiemb.json").read_text())
     model = {"pooling", "normalize", "bidirectional", "projection", "dimensions"}
     assert set(settings) == {*model, "max_length", "append_eos", "prompts", "sentence_transformers_differs"}
@@ -147,6 +140,6 @@ def test_the_settings_of_a_folder_are_those_an_embedding_depends_on(saved: Path)
 @pytest.mark.parametrize(
     "path", ["/nowhere/at/all", "./nowhere", "package:nowhere_at_all/model", "nobody/no-such-model"]
 )
-def test_a_base_that_is_not_there_is_an_input_error_that_names_it(changed: Any, path: str) -> None:
+def test_a_base_that_is_not_there_is_an_input_error_that_names_it(changed, path):
     with pytest.raises(InputError, match=r"encoder\.path"):
         base_folder(changed(path=path))

@@ -30,7 +30,7 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return make_tiny_decoder(tmp_path / "base", **KINDS[request.param])
 
 
-def test_defect_9_every_text_ends_with_it_also_one_that_is_cut(folder: Path, changed: Any) -> None:
+def test_defect_9_every_text_ends_with_it_also_one_that_is_cut(folder, changed):
     plain, ended = (load_tokenizer(changed(path=str(folder), append_eos=value)) for value in (False, True))
     eos = plain.backend.eos_token_id
     without, _ = plain.tokenize(TEXTS)
@@ -41,30 +41,28 @@ def test_defect_9_every_text_ends_with_it_also_one_that_is_cut(folder: Path, cha
     assert prompts == [0] * len(TEXTS)
 
 
-def test_it_counts_as_prompt_only_where_there_is_nothing_else(tiny_decoder_folder: Path, changed: Any) -> None:
+def test_it_counts_as_prompt_only_where_there_is_nothing_else(tiny_decoder_folder, changed):
     ended = load_tokenizer(changed(path=str(tiny_decoder_folder), append_eos=True))
     ids, prompts = ended.tokenize(["dog", "", "dog " * 60], "query: ")
     assert prompts == [3, 4, 3]
     assert [len(row) for row in ids] == [5, 4, 32]
 
 
-def test_a_tokenizer_that_puts_it_there_itself_is_left_alone(tmp_path: Path, changed: Any) -> None:
+def test_a_tokenizer_that_puts_it_there_itself_is_left_alone(tmp_path, changed):
     make_tiny_decoder(tmp_path, template="<s> $A </s>")
     plain, ended = (load_tokenizer(changed(path=str(tmp_path), append_eos=value)) for value in (False, True))
     assert ended.tokenize(TEXTS) == plain.tokenize(TEXTS)
     assert [row.count(3) for row in ended.tokenize(TEXTS)[0]] == [1, 1, 1, 1, 2]
 
 
-def test_a_tokenizer_without_one_is_refused(changed: Any, tiny_encoder_folder: Path) -> None:
+def test_a_tokenizer_without_one_is_refused(changed, tiny_encoder_folder):
     with pytest.raises(InputError, match=r"encoder\.append_eos: .* has no end-of-sequence token") as caught:
         load_tokenizer(changed(append_eos=True))
     assert str(tiny_encoder_folder) in str(caught.value)
 
 
 @pytest.mark.parametrize("pooling", ["last", "mean"])
-def test_sentence_transformers_puts_it_there_too(
-    folder: Path, changed: Any, tmp_path: Path, pooling: str, sentence_transformers: Any
-) -> None:
+def test_sentence_transformers_puts_it_there_too(folder, changed, tmp_path, pooling, sentence_transformers):
     params = changed(path=str(folder), append_eos=True, pooling=pooling)
     encoder = load_encoder(params)
     save_encoder(encoder, tmp_path / "saved")
@@ -78,14 +76,14 @@ def test_sentence_transformers_puts_it_there_too(
         assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "saved" / name).read_bytes()
 
 
-def test_saving_leaves_the_tokenizer_in_use_as_it_was(tiny_decoder_folder: Path, changed: Any, tmp_path: Path) -> None:
+def test_saving_leaves_the_tokenizer_in_use_as_it_was(tiny_decoder_folder, changed, tmp_path):
     encoder = load_encoder(changed(path=str(tiny_decoder_folder), append_eos=True))
     before = encoder.tokenizer.tokenize(TEXTS)
     save_encoder(encoder, tmp_path)
     assert encoder.tokenizer.tokenize(TEXTS) == before
 
 
-def test_what_the_export_cannot_say_is_said_in_words(tiny_decoder_folder: Path, changed: Any, tmp_path: Path) -> None:
+def test_what_the_export_cannot_say_is_said_in_words(tiny_decoder_folder, changed, tmp_path):
     from tokenizers import processors
 
     encoder = load_encoder(changed(path=str(tiny_decoder_folder), append_eos=True))

@@ -40,7 +40,7 @@ def set_json(file: Path, **values: Any) -> None:
 
 
 @pytest.mark.parametrize("known_to_transformers", [False, True])
-def test_code_is_not_run_unasked(changed: Any, tmp_path: Path, known_to_transformers: bool) -> None:
+def test_code_is_not_run_unasked(changed, tmp_path, known_to_transformers):
     """transformers would take its own class of the same name, which need not be the one that the weights are of."""
     folder = make_own_code(tmp_path / "tiny")
     if known_to_transformers:
@@ -50,7 +50,7 @@ def test_code_is_not_run_unasked(changed: Any, tmp_path: Path, known_to_transfor
             load(changed(path=str(folder)))
 
 
-def test_code_of_the_tokenizer_counts_too(changed: Any, tiny_encoder_folder: Path, tmp_path: Path) -> None:
+def test_code_of_the_tokenizer_counts_too(changed, tiny_encoder_folder, tmp_path):
     assert own_classes(tiny_encoder_folder) == []
     folder = shutil.copytree(tiny_encoder_folder, tmp_path / "copy")
     set_json(folder / "tokenizer_config.json", auto_map={"AutoTokenizer": ["mine.Slow", None]})
@@ -60,7 +60,7 @@ def test_code_of_the_tokenizer_counts_too(changed: Any, tiny_encoder_folder: Pat
 
 
 @pytest.mark.parametrize("revision", [None, "main", "c0cb2de", COMMIT.upper()])
-def test_code_from_the_hub_needs_a_commit(changed: Any, revision: str | None) -> None:
+def test_code_from_the_hub_needs_a_commit(changed, revision):
     with pytest.raises(InputError, match=r"encoder\.revision: a/b") as caught:
         base_folder(changed(path="a/b", trust_remote_code=True, revision=revision))
     assert repr(revision) in str(caught.value)
@@ -68,9 +68,7 @@ def test_code_from_the_hub_needs_a_commit(changed: Any, revision: str | None) ->
         base_folder(changed(path="nobody/no-such-model", revision=revision))
 
 
-def test_the_commit_is_what_is_fetched_without_the_weights_of_other_frameworks(
-    changed: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_commit_is_what_is_fetched_without_the_weights_of_other_frameworks(changed, folder, monkeypatch):
     asked: dict[str, Any] = {}
     monkeypatch.setattr("huggingface_hub.snapshot_download", lambda path, **rest: asked.update(rest) or str(folder))
     assert base_folder(changed(path="a/b", trust_remote_code=True, revision=COMMIT)) == folder
@@ -80,7 +78,7 @@ def test_the_commit_is_what_is_fetched_without_the_weights_of_other_frameworks(
     assert dropped == {"onnx/model.onnx"}
 
 
-def test_code_of_another_repository_is_refused(changed: Any, tmp_path: Path) -> None:
+def test_code_of_another_repository_is_refused(changed, tmp_path):
     folder = make_own_code(tmp_path / "tiny")
     set_json(folder / "config.json", auto_map={"AutoModel": "else/where--modeling_tiny.TinyModel"})
     with pytest.raises(InputError, match=r"found 'else/where--modeling_tiny\.TinyModel'"):
@@ -96,9 +94,7 @@ def test_code_of_another_repository_is_refused(changed: Any, tmp_path: Path) -> 
         (None, "AttributeError: 'Tensor' object has no attribute 'gone'"),  # only when it runs
     ],
 )
-def test_code_for_another_version_is_named_with_its_reason(
-    changed: Any, folder: Path, tmp_path: Path, code: str | None, reason: str
-) -> None:
+def test_code_for_another_version_is_named_with_its_reason(changed, folder, tmp_path, code, reason):
     """MiniCPM-Embedding's was written for transformers 4.37, and version 5 took some names away."""
     code = code or (folder / "modeling_tiny.py").read_text().replace(
         "all_states = [states]", "all_states = states.gone"
@@ -110,7 +106,7 @@ def test_code_for_another_version_is_named_with_its_reason(
     assert str(place) in str(caught.value)
 
 
-def test_code_that_attends_one_way_whatever_it_is_asked_is_refused(changed: Any, tmp_path: Path) -> None:
+def test_code_that_attends_one_way_whatever_it_is_asked_is_refused(changed, tmp_path):
     make_own_code(tmp_path / "tiny", sees_ahead=False)
     values = {"path": str(tmp_path / "tiny"), "trust_remote_code": True}
     load_encoder(changed(**values))
@@ -118,9 +114,7 @@ def test_code_that_attends_one_way_whatever_it_is_asked_is_refused(changed: Any,
         load_encoder(changed(**values, bidirectional=True))
 
 
-def test_a_saved_folder_brings_the_code_along_and_is_not_run_unasked_either(
-    changed: Any, folder: Path, tmp_path: Path
-) -> None:
+def test_a_saved_folder_brings_the_code_along_and_is_not_run_unasked_either(changed, folder, tmp_path):
     params = changed(path=str(folder), trust_remote_code=True)
     encoder = load_encoder(params)
     save_encoder(encoder, tmp_path / "saved")
@@ -132,7 +126,7 @@ def test_a_saved_folder_brings_the_code_along_and_is_not_run_unasked_either(
         load_encoder(changed(path=str(folder)), tmp_path / "saved")
 
 
-def test_processes_that_load_it_together_do_so_one_by_one(changed: Any, folder: Path, own_code_cache: Path) -> None:
+def test_processes_that_load_it_together_do_so_one_by_one(changed, folder, own_code_cache):
     """transformers copies the code into a cache first, and half of a file would be no Python."""
     params = changed(path=str(folder), trust_remote_code=True)
     other = Thread(target=prepare_own_code, args=(folder, params))

@@ -27,9 +27,7 @@ def folders(tiny_encoder_folder: Path, tiny_decoder_folder: Path) -> dict[str, P
 @pytest.mark.parametrize("pooling", ["cls", "mean", "weighted_mean", "last"])
 @pytest.mark.parametrize("side", ["right", "left"])
 @pytest.mark.parametrize("kind", ["bert", "llama", "llama both ways"])
-def test_a_vector_does_not_depend_on_the_rest_of_the_batch(
-    changed: Any, folders: dict[str, Path], kind: str, side: str, pooling: str, in_pooling: bool
-) -> None:
+def test_a_vector_does_not_depend_on_the_rest_of_the_batch(changed, folders, kind, side, pooling, in_pooling):
     settings = {"path": str(folders[kind]), "bidirectional": kind == "llama both ways", "pooling": pooling}
     encoder = load_encoder(changed(prompts={"in_pooling": in_pooling}, padding_side=side, **settings))
     rows, prompts = encoder.tokenize(TEXTS, "query: ")
@@ -42,7 +40,7 @@ def test_a_vector_does_not_depend_on_the_rest_of_the_batch(
 
 
 @pytest.mark.parametrize("side", ["right", "left"])
-def test_gradients_do_not_depend_on_the_rest_of_the_batch(changed: Any, folders: dict[str, Path], side: str) -> None:
+def test_gradients_do_not_depend_on_the_rest_of_the_batch(changed, folders, side):
     """A row of padding attends to nothing; its states must not turn gradients into NaN."""
     encoder = load_encoder(changed(path=str(folders["llama"]), padding_side=side))
     rows, prompts = encoder.tokenize(TEXTS)
@@ -55,7 +53,7 @@ def test_gradients_do_not_depend_on_the_rest_of_the_batch(changed: Any, folders:
         torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-4)
 
 
-def test_an_encoder_padded_on_the_left_takes_batches_padded_on_the_right(changed: Any) -> None:
+def test_an_encoder_padded_on_the_left_takes_batches_padded_on_the_right(changed):
     encoder = load_encoder(changed(padding_side="left"))
     rows, prompts = encoder.tokenize(TEXTS)
     with torch.inference_mode():
@@ -64,7 +62,7 @@ def test_an_encoder_padded_on_the_left_takes_batches_padded_on_the_right(changed
     torch.testing.assert_close(left, right, atol=1e-5, rtol=0)
 
 
-def test_positions_that_a_backbone_finds_itself_are_left_to_it(tmp_path: Path, changed: Any) -> None:
+def test_positions_that_a_backbone_finds_itself_are_left_to_it(tmp_path, changed):
     """RoBERTa counts from padding_idx + 1 and finds the first token by its id: told to start at 0, it errs."""
     from transformers import RobertaConfig, RobertaModel
 
@@ -83,7 +81,7 @@ def test_positions_that_a_backbone_finds_itself_are_left_to_it(tmp_path: Path, c
     assert not must_count_positions(RobertaModel.from_pretrained(tmp_path).eval(), tmp_path, 0)
 
 
-def test_a_backbone_that_errs_on_the_left_is_refused(tiny_encoder_params: Any, tiny_encoder_folder: Path) -> None:
+def test_a_backbone_that_errs_on_the_left_is_refused(tiny_encoder_params, tiny_encoder_folder):
     backbone = load_encoder(tiny_encoder_params).model.backbone
 
     class Untold(type(backbone)):

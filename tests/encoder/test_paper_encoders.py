@@ -74,9 +74,7 @@ ENDS = {
 }
 
 
-def test_texts_begin_and_end_as_the_architecture_has_it_and_keep_their_end_when_cut(
-    kind: str, encoder: Encoder
-) -> None:
+def test_texts_begin_and_end_as_the_architecture_has_it_and_keep_their_end_when_cut(kind, encoder):
     backend = encoder.tokenizer.backend
     first, last = ENDS[kind]
     rows, _ = encoder.tokenize(TEXTS, encoder.prompts.prefix("sts", "query", "stsb"))
@@ -88,7 +86,7 @@ def test_texts_begin_and_end_as_the_architecture_has_it_and_keep_their_end_when_
     assert max(map(len, rows)) == 64
 
 
-def test_a_query_bears_the_instruction_and_a_document_none(kind: str, encoder: Encoder) -> None:
+def test_a_query_bears_the_instruction_and_a_document_none(kind, encoder):
     query = encoder.prompts.prefix("ir", "query", "any")
     assert query == ("Instruction: find \nQuery: " if kind == "own code, youtu" else "Instruction: find Query: ")
     assert encoder.prompts.prefix("ir", "document", "any") == ("Passage: " if kind == "bert" else "")
@@ -100,7 +98,7 @@ def test_a_query_bears_the_instruction_and_a_document_none(kind: str, encoder: E
 
 
 @pytest.mark.parametrize("text", ["the red dog", "学生看医生"])
-def test_pooling_is_that_of_the_profile_done_by_hand(kind: str, encoder: Encoder, text: str) -> None:
+def test_pooling_is_that_of_the_profile_done_by_hand(kind, encoder, text):
     """The first state (bge), the last (Qwen), or the mean of the states behind the prompt (the others)."""
     prompt = encoder.prompts.prefix("sts", "query", "stsb")
     (row,), _ = encoder.tokenize([text], prompt)
@@ -116,7 +114,7 @@ def test_pooling_is_that_of_the_profile_done_by_hand(kind: str, encoder: Encoder
 
 
 @pytest.mark.parametrize("kind", ["llama", "qwen3"], indirect=True)
-def test_no_keys_and_values_are_kept_for_tokens_that_never_come(kind: str, encoder: Encoder) -> None:
+def test_no_keys_and_values_are_kept_for_tokens_that_never_come(kind, encoder):
     """They would be as large as all token states of all layers together."""
     batch, kept = pad([[20, 21, 22]], [0], encoder.pad_id), []
     hook = encoder.model.backbone.register_forward_hook(lambda *args: kept.append(args[-1].past_key_values))
@@ -128,7 +126,7 @@ def test_no_keys_and_values_are_kept_for_tokens_that_never_come(kind: str, encod
 
 
 @pytest.mark.parametrize("padded", [False, True])
-def test_the_first_token_sees_the_last(encoder: Encoder, padded: bool) -> None:
+def test_the_first_token_sees_the_last(encoder, padded):
     """Also in a decoder, and in one whose code was written for it."""
     rows = [[20, 21, 22], [20, 21, 23], *([list(range(20, 30))] if padded else [])]
     with torch.inference_mode():
@@ -160,7 +158,7 @@ def train(encoder: Encoder, steps: int) -> list[float]:
     return losses
 
 
-def test_a_training_step_moves_every_weight_matrix_and_lowers_the_loss(kind: str, folder: Path) -> None:
+def test_a_training_step_moves_every_weight_matrix_and_lowers_the_loss(kind, folder):
     encoder = load_encoder(settings(kind, folder))
     before = {name: weight.clone() for name, weight in encoder.model.named_parameters()}
     losses = train(encoder, 4)
@@ -170,9 +168,7 @@ def test_a_training_step_moves_every_weight_matrix_and_lowers_the_loss(kind: str
     assert still == (heads if kind in ("bert", "xlm-r") else set())
 
 
-def test_under_bf16_autocast_vectors_are_nearly_the_same_and_gradients_reach_the_weights(
-    kind: str, folder: Path
-) -> None:
+def test_under_bf16_autocast_vectors_are_nearly_the_same_and_gradients_reach_the_weights(kind, folder):
     model = load_encoder(settings(kind, folder)).model
     batch = pad([[20, 21, 22, 23], [24, 25]], [0, 0], 1)
     plain, middle = model([batch], mid_layer=1)
@@ -187,7 +183,7 @@ def test_under_bf16_autocast_vectors_are_nearly_the_same_and_gradients_reach_the
     assert torch.isfinite(gradient).all()
 
 
-def test_a_saved_encoder_gives_the_same_vectors_and_bytes(kind: str, folder: Path, encoder: Encoder, tmp_path: Path):
+def test_a_saved_encoder_gives_the_same_vectors_and_bytes(kind, folder, encoder, tmp_path):
     params = settings(kind, folder)
     prompt = encoder.prompts.prefix("sts", "query", "stsb")
     save_encoder(encoder, tmp_path / "first")
@@ -209,8 +205,8 @@ DIFFERS = "with a prompt: sentence-transformers skips as many tokens"
 
 @pytest.mark.parametrize("in_pooling", [True, False])
 def test_sentence_transformers_gives_the_same_vectors_or_the_folder_says_where_not(
-    kind: str, folder: Path, tmp_path: Path, in_pooling: bool, sentence_transformers: Any
-) -> None:
+    kind, folder, tmp_path, in_pooling, sentence_transformers
+):
     encoder = load_encoder(settings(kind, folder, prompts={"in_pooling": in_pooling}))
     save_encoder(encoder, tmp_path)
     said = json.loads((tmp_path / "codiemb.json").read_text())["sentence_transformers_differs"]
@@ -226,9 +222,7 @@ def test_sentence_transformers_gives_the_same_vectors_or_the_folder_says_where_n
             torch.testing.assert_close(other, ours, atol=1e-5, rtol=0)
 
 
-def test_two_checkpoints_are_merged_into_an_encoder_that_both_load(
-    kind: str, folder: Path, tmp_path: Path, sentence_transformers: Any
-) -> None:
+def test_two_checkpoints_are_merged_into_an_encoder_that_both_load(kind, folder, tmp_path, sentence_transformers):
     params = settings(kind, folder, prompts={"in_pooling": True})
     encoder, entries = load_encoder(params), []
     for step in (0, 1, 2):

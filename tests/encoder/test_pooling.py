@@ -28,7 +28,7 @@ FULL = torch.ones(1, 5, dtype=torch.long)
         ("weighted_mean", FULL, (1 * 1 + 2 * 2 + 3 * 4 + 4 * 8 + 5 * 16) / 15),
     ],
 )
-def test_padding_counts_nowhere(pooling: str, mask: torch.Tensor, expected: float) -> None:
+def test_padding_counts_nowhere(pooling, mask, expected):
     torch.testing.assert_close(pool(STATES, mask, pooling), torch.tensor([[expected, -expected]]))
 
 
@@ -44,7 +44,7 @@ def test_padding_counts_nowhere(pooling: str, mask: torch.Tensor, expected: floa
         (LEFT, 3, 16.0),
     ],
 )
-def test_mean_leaves_out_the_prompt_but_never_every_token(mask: torch.Tensor, skipped: int, expected: float) -> None:
+def test_mean_leaves_out_the_prompt_but_never_every_token(mask, skipped, expected):
     pooled = pool(STATES, mask, "mean", torch.tensor([skipped]))
     torch.testing.assert_close(pooled, torch.tensor([[expected, -expected]]))
 
@@ -60,24 +60,22 @@ def test_mean_leaves_out_the_prompt_but_never_every_token(mask: torch.Tensor, sk
         (FULL, 2, (1 * 4 + 2 * 8 + 3 * 16) / 6),
     ],
 )
-def test_the_weighted_mean_counts_from_the_first_token_after_the_prompt(
-    mask: torch.Tensor, skipped: int, expected: float
-) -> None:
+def test_the_weighted_mean_counts_from_the_first_token_after_the_prompt(mask, skipped, expected):
     pooled = pool(STATES, mask, "weighted_mean", torch.tensor([skipped]))
     torch.testing.assert_close(pooled, torch.tensor([[expected, -expected]]))
 
 
 @pytest.mark.parametrize("pooling", ["cls", "last"])
-def test_cls_and_last_do_not_care_for_the_prompt(pooling: str) -> None:
+def test_cls_and_last_do_not_care_for_the_prompt(pooling):
     assert torch.equal(pool(STATES, RIGHT, pooling, torch.tensor([2])), pool(STATES, RIGHT, pooling))
 
 
-def test_every_row_has_its_own_mask_and_prompt() -> None:
+def test_every_row_has_its_own_mask_and_prompt():
     pooled = pool(STATES.expand(2, 5, 2), torch.cat([RIGHT, FULL]), "mean", torch.tensor([1, 3]))
     torch.testing.assert_close(pooled[:, 0], torch.tensor([3.0, 12.0]))
 
 
-def test_half_precision_states_are_averaged_in_float32() -> None:
+def test_half_precision_states_are_averaged_in_float32():
     states = torch.full((1, 3, 1), 1.0, dtype=torch.bfloat16)
     states[0, 2] = 1.0078125  # the next bfloat16
     pooled = pool(states, torch.ones(1, 3, dtype=torch.long), "mean")

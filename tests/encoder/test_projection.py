@@ -47,7 +47,7 @@ def trained(params: Any, folder: Path) -> Any:
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)
-def test_projecting_token_states_and_then_pooling_is_the_same(changed: Any, pooling: str) -> None:
+def test_projecting_token_states_and_then_pooling_is_the_same(changed, pooling):
     """As released: the layer stands before pooling. Last and middle layer go through the same one."""
     encoder = load_encoder(changed(pooling=pooling, projection=LAYER, normalize=False))
     last, middle = full(encoder, 1)
@@ -64,13 +64,13 @@ def test_projecting_token_states_and_then_pooling_is_the_same(changed: Any, pool
                 torch.testing.assert_close(found[number], expected, atol=1e-5, rtol=0)
 
 
-def test_normalising_comes_last(changed: Any) -> None:
+def test_normalising_comes_last(changed):
     raw, unit = (full(load_encoder(changed(projection=LAYER, normalize=value)))[0] for value in (False, True))
     torch.testing.assert_close(unit, normalize(raw, dim=-1), atol=1e-6, rtol=0)
     assert unit.shape == (len(TEXTS), 6)
 
 
-def test_the_first_weights_come_from_the_seed_alone(changed: Any) -> None:
+def test_the_first_weights_come_from_the_seed_alone(changed):
     first = load_encoder(changed(projection=LAYER)).model.projection
     torch.manual_seed(1)
     second = load_encoder(changed(projection=LAYER)).model.projection
@@ -85,13 +85,13 @@ def test_the_first_weights_come_from_the_seed_alone(changed: Any) -> None:
     assert first.weight.abs().max() > 0.8 / 16**0.5
 
 
-def test_under_bf16_the_layer_works_in_float32(changed: Any) -> None:
+def test_under_bf16_the_layer_works_in_float32(changed):
     encoder = load_encoder(changed(projection=LAYER))
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert full(encoder)[0].dtype == torch.float32
 
 
-def test_a_saved_projection_is_loaded_back_and_gets_gradients(changed: Any, tmp_path: Path) -> None:
+def test_a_saved_projection_is_loaded_back_and_gets_gradients(changed, tmp_path):
     params = changed(projection=LAYER)
     encoder = trained(params, tmp_path)
     again = load_encoder(params, tmp_path)
@@ -107,13 +107,8 @@ def test_a_saved_projection_is_loaded_back_and_gets_gradients(changed: Any, tmp_
 @pytest.mark.parametrize("projection", [None, LAYER])
 @pytest.mark.parametrize("unit", [True, False])
 def test_sentence_transformers_gives_the_same_numbers(
-    changed: Any,
-    tmp_path: Path,
-    projection: dict[str, int] | None,
-    dimensions: int | None,
-    unit: bool,
-    sentence_transformers: Any,
-) -> None:
+    changed, tmp_path, projection, dimensions, unit, sentence_transformers
+):
     params = changed(projection=projection, dimensions=dimensions, normalize=unit)
     encoder = trained(params, tmp_path) if projection else load_encoder(params)
     save_encoder(encoder, tmp_path)
@@ -124,7 +119,7 @@ def test_sentence_transformers_gives_the_same_numbers(
 
 
 @pytest.mark.parametrize("unit", [True, False])
-def test_dimensions_cut_the_output_and_leave_training_the_whole(changed: Any, tmp_path: Path, unit: bool) -> None:
+def test_dimensions_cut_the_output_and_leave_training_the_whole(changed, tmp_path, unit):
     whole = full(load_encoder(changed(normalize=unit)))[0]
     encoder = load_encoder(changed(dimensions=5, normalize=unit))
     assert torch.equal(full(encoder)[0], whole)
@@ -138,14 +133,14 @@ def test_dimensions_cut_the_output_and_leave_training_the_whole(changed: Any, tm
     assert (encoder.model.width, encoder.model.output_width) == (16, 5)
 
 
-def test_more_dimensions_than_there_are_is_an_error(changed: Any) -> None:
+def test_more_dimensions_than_there_are_is_an_error(changed):
     with pytest.raises(InputError, match=r"encoder\.dimensions: .*expected at most 16, .*found 17"):
         load_encoder(changed(dimensions=17))
     with pytest.raises(InputError, match=r"at most projection\.dimensions \(6\), found 7"):
         changed(projection=LAYER, dimensions=7)
 
 
-def test_the_projection_is_weights_like_the_others(changed: Any, tmp_path: Path) -> None:
+def test_the_projection_is_weights_like_the_others(changed, tmp_path):
     """It is hashed, and not copied where a merge is to write its own; loading without it is an error."""
     params = changed(projection=LAYER, dimensions=4)
     encoder = trained(params, tmp_path / "a")
@@ -172,7 +167,7 @@ def test_the_projection_is_weights_like_the_others(changed: Any, tmp_path: Path)
         ({}, r"expected tensors .*\[6, 16\].*found .*\[3, 16\]"),
     ],
 )
-def test_a_layer_of_another_kind_is_refused(changed: Any, tmp_path: Path, change: dict, message: str) -> None:
+def test_a_layer_of_another_kind_is_refused(changed, tmp_path, change, message):
     trained(changed(projection=LAYER), tmp_path)
     config = tmp_path / "2_Dense" / "config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | change))

@@ -21,7 +21,6 @@ from codiemb_pipeline.evaluate.embedding_stats import (
     spectrum,
     uniformity,
 )
-from codiemb_pipeline.params import EncoderParams
 from codiemb_pipeline.params.evaluate import GeometryParams, LocalRetrieval, LocalSTS, MtebBenchmark
 
 ROWS = [("dog", "cat", 0.79), ("cat", "fish", 0.1), ("bird", "a bird", 0.8)]
@@ -54,13 +53,13 @@ TEXTS = {"dog", "river", "the dog", "big water", "cat", "fish", "bird", "a bird"
 PAIRS = {("dog", "the dog"), ("river", "big water"), ("bird", "a bird")}
 
 
-def test_a_probe_holds_every_text_once_and_the_pairs_that_belong_together(benchmarks) -> None:
+def test_a_probe_holds_every_text_once_and_the_pairs_that_belong_together(benchmarks):
     probe = make_probe(benchmarks, GeometryParams(seed=1, texts=100))
     assert len(probe.texts) == len(TEXTS)
     assert (set(probe.texts), set(probe.pairs)) == (TEXTS, PAIRS)
 
 
-def test_a_probe_depends_on_the_seed_but_not_on_the_order_of_benchmarks(benchmarks) -> None:
+def test_a_probe_depends_on_the_seed_but_not_on_the_order_of_benchmarks(benchmarks):
     few = GeometryParams(seed=1, texts=4)
     probe = make_probe(benchmarks, few)
     assert len(probe.texts) == 4
@@ -69,9 +68,7 @@ def test_a_probe_depends_on_the_seed_but_not_on_the_order_of_benchmarks(benchmar
     assert any(texts != probe.texts for texts in others)
 
 
-def test_the_measures_are_the_formulas_on_the_encoder_s_vectors(
-    tiny_encoder_params: EncoderParams, benchmarks: list[SourceBenchmark]
-) -> None:
+def test_the_measures_are_the_formulas_on_the_encoder_s_vectors(tiny_encoder_params, benchmarks):
     encoder = load_encoder(tiny_encoder_params)
     probe = make_probe(benchmarks, GeometryParams(seed=1, texts=100))
     measured = measure_embeddings(encoder, probe, tokens_per_chunk=64)
@@ -96,13 +93,13 @@ def test_the_measures_are_the_formulas_on_the_encoder_s_vectors(
     assert measured == pytest.approx(expected, abs=1e-5)
 
 
-def test_without_pairs_there_is_no_alignment(tiny_encoder_params: EncoderParams) -> None:
+def test_without_pairs_there_is_no_alignment(tiny_encoder_params):
     measured = measure_embeddings(load_encoder(tiny_encoder_params), Probe(["dog", "cat"], []), tokens_per_chunk=64)
     assert measured["alignment"] is None
     assert measured["anisotropy"] is not None
 
 
-def test_many_items_are_drawn_as_if_all_were_sorted_at_once() -> None:
+def test_many_items_are_drawn_as_if_all_were_sorted_at_once():
     """5,000 texts, each twice, and 40 to draw: what is held is pruned many times over."""
     from codiemb_pipeline.evaluate.embedding_stats import _drawn
     from codiemb_pipeline.texts import hash_share
@@ -112,9 +109,7 @@ def test_many_items_are_drawn_as_if_all_were_sorted_at_once() -> None:
     assert _drawn(iter(texts), 40, 3) == expected
 
 
-def test_a_benchmark_of_mteb_gives_the_probe_its_rows_would_give(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_benchmark_of_mteb_gives_the_probe_its_rows_would_give(tmp_path, monkeypatch):
     keep_prepared_copies_in(tmp_path / "prepared", monkeypatch)
     folders = write_mini_benchmarks(tmp_path / "hub", ["T2Retrieval", "STSB"])
     cache = ResultCache(tmp_path / "cache")

@@ -74,9 +74,7 @@ def shake(folder: Path) -> None:
     save_file(moved, folder / "model.safetensors", metadata={"format": "pt"})
 
 
-def test_other_weights_in_the_same_folder_are_evaluated_again(
-    evaluate: Callable[..., dict[str, Any]], loaded: list[str], tmp_path: Path
-) -> None:
+def test_other_weights_in_the_same_folder_are_evaluated_again(evaluate, loaded, tmp_path):
     before = evaluate("base")["base"]
     assert before["weights_sha256"] == weights_digest(tmp_path / "base")
     shake(tmp_path / "base")
@@ -90,9 +88,7 @@ def test_other_weights_in_the_same_folder_are_evaluated_again(
     assert loaded == []
 
 
-def test_the_same_weights_under_another_name_are_not_evaluated_again(
-    evaluate: Callable[..., dict[str, Any]], loaded: list[str]
-) -> None:
+def test_the_same_weights_under_another_name_are_not_evaluated_again(evaluate, loaded):
     base = evaluate("base")["base"]
     loaded.clear()
     both = evaluate("base", "other")
@@ -101,12 +97,7 @@ def test_the_same_weights_under_another_name_are_not_evaluated_again(
 
 
 @pytest.mark.parametrize("change", [{"max_length": 16}, {"pooling": "cls"}, {"prompts": {"sts": "music"}}])
-def test_other_settings_are_other_results(
-    evaluate: Callable[..., dict[str, Any]],
-    loaded: list[str],
-    tiny_encoder_params: EncoderParams,
-    change: dict[str, Any],
-) -> None:
+def test_other_settings_are_other_results(evaluate, loaded, tiny_encoder_params, change):
     evaluate("base")
     loaded.clear()
     values = tiny_encoder_params.model_dump()
@@ -116,9 +107,7 @@ def test_other_settings_are_other_results(
     assert loaded
 
 
-def test_bfloat16_is_another_result_and_the_number_of_processes_is_none(
-    evaluate: Callable[..., dict[str, Any]], loaded: list[str]
-) -> None:
+def test_bfloat16_is_another_result_and_the_number_of_processes_is_none(evaluate, loaded):
     exact = evaluate("base")["base"]
     assert exact["precision"] == "fp32"
     loaded.clear()
@@ -132,9 +121,7 @@ def test_bfloat16_is_another_result_and_the_number_of_processes_is_none(
 
 
 @pytest.mark.filterwarnings("ignore:An input array is constant")
-def test_a_benchmark_without_a_score_is_named_with_its_model_and_the_rest_is_kept(
-    evaluate: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_benchmark_without_a_score_is_named_with_its_model_and_the_rest_is_kept(evaluate, monkeypatch, tmp_path):
     with pytest.raises(PipelineError) as caught:  # every gold value of Flat is the same
         evaluate("base", params=PARAMS)
     assert "base on Flat" in str(caught.value)
@@ -148,7 +135,7 @@ def test_a_benchmark_without_a_score_is_named_with_its_model_and_the_rest_is_kep
     assert evaluate("base")["base"]["metric"] == "cosine_spearman"
 
 
-def test_a_model_without_weights_is_named(evaluate: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+def test_a_model_without_weights_is_named(evaluate, tmp_path):
     (tmp_path / "other" / "model.safetensors").unlink()
     with pytest.raises(PipelineError, match=r"other: expected an encoder folder with weights"):
         evaluate("base", "other")

@@ -88,9 +88,7 @@ def encoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return labels
 
 
-def test_scores_equal_sklearn_and_scipy_on_the_same_vectors(
-    evaluate: Callable[..., Path], tiny_encoder_params: EncoderParams
-) -> None:
+def test_scores_equal_sklearn_and_scipy_on_the_same_vectors(evaluate, tiny_encoder_params):
     summary = read_json(evaluate(params()) / "summary.json")
     encoder = load_encoder(tiny_encoder_params)
     vectors = {
@@ -108,7 +106,7 @@ def test_scores_equal_sklearn_and_scipy_on_the_same_vectors(
     assert summary["benchmarks"]["Tags"]["size"]["documents"] == len(DOCUMENTS)
 
 
-def test_the_items_of_a_benchmark_make_up_its_score(evaluate: Callable[..., Path]) -> None:
+def test_the_items_of_a_benchmark_make_up_its_score(evaluate):
     out = evaluate(params())
     scores = read_json(out / "summary.json")["models"]["base"]
     queries, cosines = (read_json(out / f"items/base/{name}.json") for name in ("Tags", "Words"))
@@ -120,9 +118,7 @@ def test_the_items_of_a_benchmark_make_up_its_score(evaluate: Callable[..., Path
     assert not (out / "gold/Tags.json").exists()
 
 
-def test_a_second_run_encodes_nothing_and_writes_the_same_bytes(
-    evaluate: Callable[..., Path], encoded: list[str]
-) -> None:
+def test_a_second_run_encodes_nothing_and_writes_the_same_bytes(evaluate, encoded):
     once = evaluate(params(), "once")
     assert encoded
     encoded.clear()
@@ -134,7 +130,7 @@ def test_a_second_run_encodes_nothing_and_writes_the_same_bytes(
         assert (once / file).read_bytes() == (again / file).read_bytes()
 
 
-def test_changing_one_benchmark_evaluates_only_it(evaluate: Callable[..., Path], encoded: list[str]) -> None:
+def test_changing_one_benchmark_evaluates_only_it(evaluate, encoded):
     tags = {"type": "retrieval", "source": "tags", "split": "test"}
     words = {"type": "sts", "source": "words", "split": "test"}
     evaluate(params(Tags=tags, Words=words))
@@ -143,7 +139,7 @@ def test_changing_one_benchmark_evaluates_only_it(evaluate: Callable[..., Path],
     assert encoded == ["base Words"] * 2
 
 
-def test_changed_rows_are_evaluated_again(evaluate: Callable[..., Path], encoded: list[str], sources: Path) -> None:
+def test_changed_rows_are_evaluated_again(evaluate, encoded, sources):
     evaluate(params())
     encoded.clear()
     write_pairs(sources / "words", [*PAIRS[:-1], ("bird", "fish", 0.3)])
@@ -151,15 +147,13 @@ def test_changed_rows_are_evaluated_again(evaluate: Callable[..., Path], encoded
     assert encoded == ["base Words"] * 2
 
 
-def test_pairs_of_other_sources_are_left_out_in_either_order(evaluate: Callable[..., Path]) -> None:
+def test_pairs_of_other_sources_are_left_out_in_either_order(evaluate):
     words = {"type": "sts", "source": "words", "split": "test", "without_pairs_of": ["seen"]}
     result = read_json(evaluate(params(Words=words)) / "results" / "base" / "Words.json")
     assert result["size"] == {"pairs": len(PAIRS) - 1}
 
 
-def test_defect_7_a_failed_benchmark_is_named_and_what_was_finished_is_kept(
-    evaluate: Callable[..., Path], encoded: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_defect_7_a_failed_benchmark_is_named_and_what_was_finished_is_kept(evaluate, encoded, monkeypatch):
     def broken(*_: Any, **options: Any) -> Any:
         if "Words" in options["progress"]:
             raise RuntimeError("out of luck")
@@ -173,12 +167,12 @@ def test_defect_7_a_failed_benchmark_is_named_and_what_was_finished_is_kept(
     assert set(encoded) == {"base Words"}
 
 
-def test_a_benchmark_without_rows_is_named(evaluate: Callable[..., Path]) -> None:
+def test_a_benchmark_without_rows_is_named(evaluate):
     with pytest.raises(InputError, match=r"evaluate\.benchmarks\.Words.*'dev'"):
         evaluate(params(Words={"type": "sts", "source": "words", "split": "dev"}))
 
 
-def test_geometry_is_measured_for_every_model(evaluate: Callable[..., Path]) -> None:
+def test_geometry_is_measured_for_every_model(evaluate):
     geometry = read_json(evaluate(params()) / "geometry.json")
     assert (geometry["texts"], geometry["dimension"]) == (10, 16)
     values = geometry["models"]["base"]
@@ -217,9 +211,7 @@ def run_folders(tmp_path: Path, tiny_encoder_folder: Path) -> tuple[Path, Path, 
         (["merged-greedy", "hot/step-000010", "merged-greedy"], ["hot/step-000010", "merged-greedy"]),
     ],
 )
-def test_models_are_found_by_group_or_name(
-    run_folders: tuple[Path, Path, Path], wanted: list[str], expected: list[str]
-) -> None:
+def test_models_are_found_by_group_or_name(run_folders, wanted, expected):
     base, *others = run_folders
     models = select_models(wanted, base, ["main", "hot"], *others)
     assert list(models) == expected
@@ -227,6 +219,6 @@ def test_models_are_found_by_group_or_name(
         assert folder == base if name == "base" else str(folder).endswith("/" + name.removeprefix("merged-"))
 
 
-def test_an_unknown_model_is_refused_with_the_nearest(run_folders: tuple[Path, Path, Path]) -> None:
+def test_an_unknown_model_is_refused_with_the_nearest(run_folders):
     with pytest.raises(InputError, match=r"'merged-gredy' \(did you mean 'merged-greedy'\?\)"):
         select_models(["merged-gredy"], run_folders[0], ["main", "hot"], *run_folders[1:])

@@ -62,7 +62,7 @@ def judge(model: Any, name: str, hub: Path) -> tuple[float, list[tuple[Any, np.n
 
 
 @pytest.mark.filterwarnings("ignore:.*a-source.*:UserWarning", "ignore:.*sts.*:UserWarning")
-def test_mteb_gives_an_exported_folder_the_prefixes_that_ours_has(hub: Path, params: EncoderParams, exported: Path):
+def test_mteb_gives_an_exported_folder_the_prefixes_that_ours_has(hub, params, exported):
     from mteb.models import SentenceTransformerEncoderWrapper
     from sentence_transformers import SentenceTransformer
 
@@ -76,7 +76,7 @@ def test_mteb_gives_an_exported_folder_the_prefixes_that_ours_has(hub: Path, par
         assert their_score == pytest.approx(score, abs=1e-6)
 
 
-def test_the_prefixes_of_this_test_tell_queries_documents_and_benchmarks_apart(params: EncoderParams):
+def test_the_prefixes_of_this_test_tell_queries_documents_and_benchmarks_apart(params):
     """Or the test above would see nothing."""
     prompts = load_encoder(params).prompts
     prefixes = {prompts.prefix("ir", "query", name) for name in NAMES[:3]}

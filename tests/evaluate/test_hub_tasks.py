@@ -96,7 +96,7 @@ def encoded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     return calls
 
 
-def test_all_fifteen_have_results_by_their_metric_on_their_split(judged: Path):
+def test_all_fifteen_have_results_by_their_metric_on_their_split(judged):
     summary = read_json(judged / "summary.json")
     assert list(summary["models"]) == ["base", "main/step-000010"]
     for name, spec in BENCHMARKS.items():
@@ -109,7 +109,7 @@ def test_all_fifteen_have_results_by_their_metric_on_their_split(judged: Path):
         assert "source" not in facts
 
 
-def test_the_means_are_of_eight_of_seven_and_over_all_fifteen_tasks(judged: Path):
+def test_the_means_are_of_eight_of_seven_and_over_all_fifteen_tasks(judged):
     summary = read_json(judged / "summary.json")
     scores, paper = summary["models"]["base"], summary["paper"]
     assert paper["tasks"] == paper["of"] == {"retrieval": 8, "sts": 7, "all": 15}
@@ -119,7 +119,7 @@ def test_the_means_are_of_eight_of_seven_and_over_all_fifteen_tasks(judged: Path
     )
 
 
-def test_with_some_of_them_the_means_say_over_how_many(evaluate: Evaluate, places: dict[str, Path], tmp_path: Path):
+def test_with_some_of_them_the_means_say_over_how_many(evaluate, places, tmp_path):
     some = {name: places[name] for name in ("BQ", "DuRetrieval", "STSB")}
     summary = read_json(evaluate(tmp_path, some) / "summary.json")
     scores, paper = summary["models"]["base"], summary["paper"]
@@ -130,7 +130,7 @@ def test_with_some_of_them_the_means_say_over_how_many(evaluate: Evaluate, place
     assert set(alone["means"]["base"]) == {"sts", "all"}
 
 
-def test_retrieval_is_ndcg_on_the_same_vectors(judged: Path, encoder_params: EncoderParams):
+def test_retrieval_is_ndcg_on_the_same_vectors(judged, encoder_params):
     encoder = load_encoder(encoder_params)
     for place, name in ((0, "T2Retrieval"), (2, "DuRetrieval")):
         queries, corpus, qrels = mini_retrieval(place)
@@ -148,9 +148,7 @@ def test_retrieval_is_ndcg_on_the_same_vectors(judged: Path, encoder_params: Enc
 
 
 @pytest.mark.parametrize(("place", "name"), [(8, "ATEC"), (9, "BQ"), (12, "STSB"), (13, "AFQMC")])
-def test_similarity_is_spearman_of_the_pinned_split_alone(
-    judged: Path, encoder_params: EncoderParams, place: int, name: str
-):
+def test_similarity_is_spearman_of_the_pinned_split_alone(judged, encoder_params, place, name):
     """ATEC, BQ and STSB have a validation split that mteb would score as well; its scores here are turned round."""
     encoder = load_encoder(encoder_params)
     pairs = mini_pairs(place, BENCHMARKS[name].score_range[1])
@@ -165,9 +163,7 @@ def test_similarity_is_spearman_of_the_pinned_split_alone(
     assert gold == pytest.approx([pair[2] / BENCHMARKS[name].score_range[1] for pair in pairs], abs=1e-6)
 
 
-def test_an_instruction_of_a_benchmark_is_put_before_its_texts(
-    evaluate: Evaluate, places: dict[str, Path], tmp_path: Path, encoded: list[tuple[str, str]]
-):
+def test_an_instruction_of_a_benchmark_is_put_before_its_texts(evaluate, places, tmp_path, encoded):
     three = {name: places[name] for name in ("DuRetrieval", "STSB", "BQ")}
     evaluate(tmp_path / "out", three, f"cache of {tmp_path.name}")
     asked = f"{INSTRUCTIONS['DuRetrieval']}: "
@@ -179,9 +175,7 @@ def test_an_instruction_of_a_benchmark_is_put_before_its_texts(
     ]
 
 
-def test_a_second_run_encodes_nothing_and_writes_the_same_bytes(
-    judged: Path, evaluate: Evaluate, places: dict[str, Path], tmp_path: Path, encoded: list[tuple[str, str]]
-):
+def test_a_second_run_encodes_nothing_and_writes_the_same_bytes(judged, evaluate, places, tmp_path, encoded):
     again = evaluate(tmp_path, places, "cache", "base", "main/step-000010", texts=60)
     assert encoded == []
     files = sorted(path.relative_to(judged) for path in judged.rglob("*.json"))
@@ -190,9 +184,7 @@ def test_a_second_run_encodes_nothing_and_writes_the_same_bytes(
         assert (judged / file).read_bytes() == (again / file).read_bytes()
 
 
-def test_a_moved_folder_is_the_same_and_a_changed_one_is_evaluated_again(
-    judged: Path, evaluate: Evaluate, places: dict[str, Path], tmp_path: Path, encoded: list[tuple[str, str]]
-):
+def test_a_moved_folder_is_the_same_and_a_changed_one_is_evaluated_again(judged, evaluate, places, tmp_path, encoded):
     moved = {name: shutil.copytree(places[name], tmp_path / name) for name in ("BQ", "LCQMC")}
     evaluate(tmp_path / "same", moved)
     assert encoded == []
@@ -204,7 +196,7 @@ def test_a_moved_folder_is_the_same_and_a_changed_one_is_evaluated_again(
 
 
 def test_the_hub_at_the_pinned_revision_is_read_from_its_cache_and_later_not_at_all(
-    root: Path, evaluate: Evaluate, places: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    root, evaluate, places, tmp_path, monkeypatch
 ):
     cache = keep_prepared_copies_in(tmp_path / "hub-cache", monkeypatch)
     names = ("LCQMC", "EcomRetrieval")
@@ -221,20 +213,14 @@ def test_the_hub_at_the_pinned_revision_is_read_from_its_cache_and_later_not_at_
 
 
 @pytest.mark.parametrize("missing", [None, Path("nowhere")])
-def test_without_data_nothing_is_encoded(
-    evaluate: Evaluate, places: dict[str, Path], tmp_path: Path, encoded: list[tuple[str, str]], missing: Path | None
-):
+def test_without_data_nothing_is_encoded(evaluate, places, tmp_path, encoded, missing):
     with pytest.raises(InputError, match=r"evaluate\.benchmarks\.VideoRetrieval\.path"):
         evaluate(tmp_path, {"PAWSX": places["PAWSX"], "VideoRetrieval": missing}, f"cache of {tmp_path.name}")
     assert encoded == []
 
 
 def test_a_benchmark_that_fails_is_named_and_what_was_finished_is_kept(
-    evaluate: Evaluate,
-    places: dict[str, Path],
-    tmp_path: Path,
-    encoded: list[tuple[str, str]],
-    monkeypatch: pytest.MonkeyPatch,
+    evaluate, places, tmp_path, encoded, monkeypatch
 ):
     def broken(*arguments: Any, **options: Any) -> Any:
         if "MedicalRetrieval" in options["progress"]:
@@ -251,9 +237,7 @@ def test_a_benchmark_that_fails_is_named_and_what_was_finished_is_kept(
     assert {label for label, _ in encoded} == {"base MedicalRetrieval"}
 
 
-def test_searching_block_by_block_gives_the_same_scores(
-    judged: Path, evaluate: Evaluate, places: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_searching_block_by_block_gives_the_same_scores(judged, evaluate, places, tmp_path, monkeypatch):
     """12 queries by 7 documents at a time."""
     monkeypatch.setattr(mteb_encoder, "SCORES_AT_ONCE", 12 * 7)
     one = {"CmedqaRetrieval": places["CmedqaRetrieval"]}
@@ -263,7 +247,7 @@ def test_searching_block_by_block_gives_the_same_scores(
         assert (found / file).read_bytes() == (judged / file).read_bytes()
 
 
-def test_the_geometry_is_measured_on_their_texts(judged: Path):
+def test_the_geometry_is_measured_on_their_texts(judged):
     geometry = read_json(judged / "geometry.json")
     assert (geometry["texts"], geometry["dimension"]) == (60, 16)
     # 18 relevant documents of 8 tasks; 10 pairs of the highest gold in each of 7.
@@ -272,7 +256,7 @@ def test_the_geometry_is_measured_on_their_texts(judged: Path):
 
 
 def test_a_benchmark_of_a_source_stands_beside_them_and_in_no_mean_of_theirs(
-    root: Path, encoder_params: EncoderParams, tiny_encoder_folder: Path, places: dict[str, Path], tmp_path: Path
+    root, encoder_params, tiny_encoder_folder, places, tmp_path
 ):
     pairs = [("p1", "dog", "cat", 0.7, "test"), ("p2", "old", "new", 0.2, "test"), ("p3", "a", "red", 1.0, "test")]
     table = pd.DataFrame(pairs, columns=["pair_id", "text_a", "text_b", "gold", "split"])

@@ -45,7 +45,7 @@ def out(root: Path, tiny_encoder_params: EncoderParams, tiny_encoder_folder: Pat
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_mteb_reads_a_result_and_writes_the_same_bytes(out: Path, tmp_path: Path, name: str):
+def test_mteb_reads_a_result_and_writes_the_same_bytes(out, tmp_path, name):
     from mteb.results import TaskResult
 
     file = out / "mteb" / "base" / f"{name}.json"
@@ -57,7 +57,7 @@ def test_mteb_reads_a_result_and_writes_the_same_bytes(out: Path, tmp_path: Path
     assert (tmp_path / "again.json").read_bytes() == file.read_bytes()
 
 
-def test_mteb_s_cache_loads_the_results_under_the_model_s_name(out: Path, tmp_path: Path, tiny_encoder_folder: Path):
+def test_mteb_s_cache_loads_the_results_under_the_model_s_name(out, tmp_path, tiny_encoder_folder):
     """The layout of the results repository: ``results/<model>/<revision>/``."""
     import mteb
 
@@ -73,9 +73,7 @@ def test_mteb_s_cache_loads_the_results_under_the_model_s_name(out: Path, tmp_pa
     assert scores == {"codiemb/base": expected, "codiemb/main__step-000010": expected}
 
 
-def test_another_run_from_the_start_gives_the_same_bytes(
-    root: Path, out: Path, tiny_encoder_params: EncoderParams, tiny_encoder_folder: Path
-):
+def test_another_run_from_the_start_gives_the_same_bytes(root, out, tiny_encoder_params, tiny_encoder_folder):
     again = evaluate(root, "again", tiny_encoder_params, tiny_encoder_folder)
     files = sorted((out / "mteb").rglob("*.json"))
     assert len(files) == 2 * (len(NAMES) + 1)

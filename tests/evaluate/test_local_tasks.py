@@ -14,7 +14,6 @@ from codiemb_pipeline.encoder.encode import encode_texts
 from codiemb_pipeline.encoder.text_encoder import Encoder
 from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.evaluate.benchmark import SourceBenchmark
-from codiemb_pipeline.params import EncoderParams
 from codiemb_pipeline.params.evaluate import LocalRetrieval, LocalSTS
 from codiemb_pipeline.scoring.metrics import ndcg_at_k, spearman
 
@@ -67,9 +66,7 @@ def mteb_score(encoder: Encoder, benchmark: SourceBenchmark, folder: Path) -> fl
     return found.task_results[0].scores["test"][0]["main_score"]
 
 
-def test_mteb_s_ndcg_is_ours_on_the_same_vectors(
-    sources: Path, tiny_encoder_params: EncoderParams, tiny_encoder_folder: Path
-) -> None:
+def test_mteb_s_ndcg_is_ours_on_the_same_vectors(sources, tiny_encoder_params, tiny_encoder_folder):
     encoder = load_encoder(tiny_encoder_params)
     queries = [text for text, split in QUERIES if split == "test"]
     asked = encode_texts(encoder, queries, prefix="query: ", tokens_per_chunk=256)
@@ -81,9 +78,7 @@ def test_mteb_s_ndcg_is_ours_on_the_same_vectors(
     assert found == pytest.approx(expected, abs=1e-5)  # mteb rounds to five decimals
 
 
-def test_mteb_s_spearman_is_ours_and_scipy_s_on_the_same_vectors(
-    sources: Path, tiny_encoder_params: EncoderParams, tiny_encoder_folder: Path
-) -> None:
+def test_mteb_s_spearman_is_ours_and_scipy_s_on_the_same_vectors(sources, tiny_encoder_params, tiny_encoder_folder):
     encoder = load_encoder(tiny_encoder_params)
     a, b = (encode_texts(encoder, [pair[side] for pair in PAIRS], tokens_per_chunk=256) for side in (0, 1))
     gold = [pair[2] for pair in PAIRS]
@@ -92,7 +87,7 @@ def test_mteb_s_spearman_is_ours_and_scipy_s_on_the_same_vectors(
     assert found == pytest.approx(spearman(torch.cosine_similarity(a, b), torch.tensor(gold)), abs=1e-6)
 
 
-def test_a_retrieval_benchmark_asks_its_split_against_the_whole_corpus(sources: Path) -> None:
+def test_a_retrieval_benchmark_asks_its_split_against_the_whole_corpus(sources):
     data = SourceBenchmark("Tags", retrieval(), sources)
     assert data.size == data.rows.size == {"queries": 3, "documents": 12}
     assert data.rows.scored_queries == [("0", "dog"), ("1", "river"), ("2", "paper")]
@@ -100,7 +95,7 @@ def test_a_retrieval_benchmark_asks_its_split_against_the_whole_corpus(sources: 
     assert data.rows.qrels["1"] == {"2": 1, "10": 3}
 
 
-def test_pairs_of_other_sources_are_left_out_in_either_order_and_of_any_split(sources: Path) -> None:
+def test_pairs_of_other_sources_are_left_out_in_either_order_and_of_any_split(sources):
     write_pairs(sources / "seen", [("CAT", "Dog!", 0.3), ("old", "new", 0.2), ("bird", "dog", 0.1)], split="train")
     write_pairs(sources / "more", [("blue", "red", 0.3)])
     kept = SourceBenchmark("Words", similarity(without_pairs_of=("seen", "more")), sources).rows
@@ -108,7 +103,7 @@ def test_pairs_of_other_sources_are_left_out_in_either_order_and_of_any_split(so
     assert pairs == [pair for pair in PAIRS if pair[:2] not in {("dog", "cat"), ("old", "new"), ("red", "blue")}]
 
 
-def test_the_revision_is_that_of_the_rows(sources: Path) -> None:
+def test_the_revision_is_that_of_the_rows(sources):
     def revisions() -> tuple[str, str]:
         tags, words = SourceBenchmark("Tags", retrieval(), sources), SourceBenchmark("Words", similarity(), sources)
         return tags.revision, words.revision
@@ -132,6 +127,6 @@ def test_the_revision_is_that_of_the_rows(sources: Path) -> None:
         (similarity(source="wrods"), "'wrods'.*tags, words"),
     ],
 )
-def test_a_benchmark_without_rows_is_refused(sources: Path, benchmark: Any, named: str) -> None:
+def test_a_benchmark_without_rows_is_refused(sources, benchmark, named):
     with pytest.raises(InputError, match=named):
         SourceBenchmark("Mine", benchmark, sources)

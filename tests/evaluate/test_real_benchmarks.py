@@ -36,9 +36,7 @@ def params_of(kind: str, tiny: EncoderParams) -> EncoderParams:
 
 
 @pytest.mark.parametrize("kind", CASES)
-def test_the_real_tasks_score_as_mteb_by_hand_on_the_same_vectors(
-    kind: str, tmp_path: Path, tiny_encoder_params: EncoderParams, monkeypatch: pytest.MonkeyPatch
-):
+def test_the_real_tasks_score_as_mteb_by_hand_on_the_same_vectors(kind, tmp_path, tiny_encoder_params, monkeypatch):
     """The tiny encoder knows no Chinese: it tells texts apart by length, letters and digits; enough to compare by."""
     params, names = params_of(kind, tiny_encoder_params), CASES[kind]
     block_sockets(monkeypatch)

@@ -32,7 +32,7 @@ def cache(tmp_path: Path) -> ResultCache:
     return ResultCache(tmp_path / "cache")
 
 
-def test_a_result_is_computed_once_and_found_by_its_key_in_any_order(cache: ResultCache, tmp_path: Path) -> None:
+def test_a_result_is_computed_once_and_found_by_its_key_in_any_order(cache, tmp_path):
     compute = Computing(RESULT)
     assert cache.get(KEY, compute) == RESULT
     assert compute.calls == 1
@@ -40,7 +40,7 @@ def test_a_result_is_computed_once_and_found_by_its_key_in_any_order(cache: Resu
 
 
 @pytest.mark.parametrize("change", [{"weights": "abd"}, {"prefixes": ["", "query: "]}, {"more": None}])
-def test_another_key_is_another_result(cache: ResultCache, change: dict[str, object]) -> None:
+def test_another_key_is_another_result(cache, change):
     cache.get(KEY, Computing(RESULT))
     other = Computing({"main_score": 0.75})
     assert cache.get(KEY | change, other) == {"main_score": 0.75}
@@ -49,9 +49,7 @@ def test_another_key_is_another_result(cache: ResultCache, change: dict[str, obj
 
 
 @pytest.mark.parametrize("content", [b"", b'{"main_sc', b"[1, 2]", b"null", b"\xff\xfe"])
-def test_a_damaged_file_is_dropped_said_so_and_computed_again(
-    cache: ResultCache, tmp_path: Path, caplog: pytest.LogCaptureFixture, content: bytes
-) -> None:
+def test_a_damaged_file_is_dropped_said_so_and_computed_again(cache, tmp_path, caplog, content):
     cache.get(KEY, Computing(RESULT))
     (file,) = (tmp_path / "cache").iterdir()
     file.write_bytes(content)
@@ -63,7 +61,7 @@ def test_a_damaged_file_is_dropped_said_so_and_computed_again(
     assert cache.get(KEY, never) == {"main_score": 0.75}
 
 
-def test_a_computation_that_fails_leaves_nothing_behind(cache: ResultCache, tmp_path: Path) -> None:
+def test_a_computation_that_fails_leaves_nothing_behind(cache, tmp_path):
     def broken() -> dict[str, Any]:
         raise RuntimeError("out of luck")
 

@@ -55,15 +55,13 @@ def merge(tmp_path: Path) -> Callable[..., Path]:
         ({"weighting": "softmax", "tau": -1e-3}, [3.0, 4.0], 0.0),
     ],
 )
-def test_delta_guided_fusion_by_hand(
-    merge: Callable[..., Path], changes: dict[str, object], a: list[float], b: float
-) -> None:
+def test_delta_guided_fusion_by_hand(merge, changes, a, b):
     merged = weights_of(merge(params("delta_guided", **changes), [FIRST, SECOND]) / "delta_guided")
     assert merged["layer.0.a"].tolist() == pytest.approx(a, rel=1e-6)
     assert merged["layer.0.b"].tolist() == pytest.approx([b], rel=1e-6)
 
 
-def test_model_granularity_spans_layers(merge: Callable[..., Path]) -> None:
+def test_model_granularity_spans_layers(merge):
     """head.c moves by 84 in the first: norms sqrt(13^2 + 84^2) = 85 and 10, so its weight is 85 / 95 everywhere."""
     first = {**FIRST, "head.c": torch.tensor([84.0])}
     merged = weights_of(merge(params("delta_guided", granularity="model"), [first, SECOND]) / "delta_guided")
@@ -71,7 +69,7 @@ def test_model_granularity_spans_layers(merge: Callable[..., Path]) -> None:
     assert merged["head.c"].tolist() == pytest.approx([84 * 85 / 95])
 
 
-def test_uniform_soup_is_the_plain_average(merge: Callable[..., Path]) -> None:
+def test_uniform_soup_is_the_plain_average(merge):
     merged = weights_of(merge(params("uniform"), [FIRST, SECOND]) / "uniform")
     assert {name: tensor.tolist() for name, tensor in merged.items()} == {
         "layer.0.a": [1.5, 7.0],
@@ -80,7 +78,7 @@ def test_uniform_soup_is_the_plain_average(merge: Callable[..., Path]) -> None:
     }
 
 
-def test_a_tensor_nobody_moved_stays_as_in_base(merge: Callable[..., Path]) -> None:
+def test_a_tensor_nobody_moved_stays_as_in_base(merge):
     folder = merge(params("delta_guided"), [FIRST, SECOND]) / "delta_guided"
     assert weights_of(folder)["head.c"].tolist() == [0.0]
     provenance = read_json(folder / "provenance.json")
@@ -88,7 +86,7 @@ def test_a_tensor_nobody_moved_stays_as_in_base(merge: Callable[..., Path]) -> N
     assert "head.c" not in provenance["tensors"]
 
 
-def test_provenance_names_files_hashes_and_weights(merge: Callable[..., Path], tmp_path: Path) -> None:
+def test_provenance_names_files_hashes_and_weights(merge, tmp_path):
     folder = merge(params("delta_guided"), [FIRST, SECOND], [0.4, 0.6], score=lambda _: 0.7)
     provenance = read_json(folder / "delta_guided" / "provenance.json")
     assert "our reading" in provenance["description"].lower()
@@ -106,12 +104,12 @@ def test_provenance_names_files_hashes_and_weights(merge: Callable[..., Path], t
     assert str(tmp_path) not in (folder / "summary.json").read_text()
 
 
-def test_other_files_come_from_the_last_checkpoint(merge: Callable[..., Path]) -> None:
+def test_other_files_come_from_the_last_checkpoint(merge):
     folder = merge(params("uniform"), [FIRST, SECOND])
     assert (folder / "uniform" / "config.json").read_text() == '"step-000020"'
 
 
-def test_greedy_soup_keeps_what_raises_the_score_and_leaves_no_trial_behind(merge: Callable[..., Path]) -> None:
+def test_greedy_soup_keeps_what_raises_the_score_and_leaves_no_trial_behind(merge):
     """The score is minus the distance of layer.0.b from 4. Alone: 5 -> -1, 0 -> -4, 4.5 -> -0.5, 30 -> -26.
 
     Best first: 4.5; with 5 it is 4.75, -0.75: out; with 0 it is 2.25, -1.75: out; with 30 out as well... unless the
@@ -131,14 +129,14 @@ def test_greedy_soup_keeps_what_raises_the_score_and_leaves_no_trial_behind(merg
     assert sorted(entry.name for entry in folder.iterdir()) == ["greedy", "summary.json"]
 
 
-def test_a_greedy_soup_of_one_is_that_checkpoint(merge: Callable[..., Path]) -> None:
+def test_a_greedy_soup_of_one_is_that_checkpoint(merge):
     """Alone 0.6 and 0.5, together 0.1: the first stays alone, and its score is known."""
     folder = merge(params("greedy"), [FIRST, SECOND], [0.6, 0.5], score=lambda _: 0.1)
     assert read_json(folder / "summary.json")["methods"]["greedy"]["dev"] == 0.6
     assert torch.equal(weights_of(folder / "greedy")["layer.0.a"], FIRST["layer.0.a"])
 
 
-def test_best_is_the_best_checkpoint_bit_for_bit_and_is_not_scored_again(merge: Callable[..., Path]) -> None:
+def test_best_is_the_best_checkpoint_bit_for_bit_and_is_not_scored_again(merge):
     odd = {name: torch.full_like(tensor, 1 / 3) for name, tensor in BASE.items()}
     folder = merge(params("best"), [FIRST, odd, SECOND], [0.4, 0.6, 0.5], score=lambda _: 1 / 0)
     summary = read_json(folder / "summary.json")["methods"]["best"]
@@ -147,7 +145,7 @@ def test_best_is_the_best_checkpoint_bit_for_bit_and_is_not_scored_again(merge: 
         assert torch.equal(tensor, odd[name])
 
 
-def test_weights_that_do_not_sum_to_one_are_told(merge: Callable[..., Path]) -> None:
+def test_weights_that_do_not_sum_to_one_are_told(merge):
     """Task arithmetic with scale 0.4: 0.4 (3, 4) + 0.4 (0, 10) = (1.2, 5.6)."""
     folder = merge(params("task_arithmetic", "uniform"), [FIRST, SECOND])
     assert weights_of(folder / "task_arithmetic")["layer.0.a"].tolist() == pytest.approx([1.2, 5.6])
@@ -158,7 +156,7 @@ def test_weights_that_do_not_sum_to_one_are_told(merge: Callable[..., Path]) -> 
     assert read_json(folder / "uniform" / "provenance.json")["weights_sum_to_one"] is True
 
 
-def test_summary_tells_method_settings_and_order_of_every_recipe(merge: Callable[..., Path]) -> None:
+def test_summary_tells_method_settings_and_order_of_every_recipe(merge):
     recipes = {"z_first": recipe_of("ties", density=1.0), "a_last": recipe_of("uniform", last_only=True)}
     folder = merge(from_recipes(recipes), [FIRST, SECOND])
     summary = read_json(folder / "summary.json")
@@ -169,7 +167,7 @@ def test_summary_tells_method_settings_and_order_of_every_recipe(merge: Callable
     assert weights_of(folder / "a_last")["layer.0.a"].tolist() == [0.0, 10.0]
 
 
-def test_every_merged_encoder_is_scored_once(merge: Callable[..., Path]) -> None:
+def test_every_merged_encoder_is_scored_once(merge):
     scored: list[str] = []
 
     def score(folder: Path) -> float:
@@ -183,7 +181,7 @@ def test_every_merged_encoder_is_scored_once(merge: Callable[..., Path]) -> None
     assert summary["methods"]["uniform"]["dev"] == 0.9
 
 
-def test_same_inputs_give_the_same_bytes(merge: Callable[..., Path]) -> None:
+def test_same_inputs_give_the_same_bytes(merge):
     settings = params("uniform", "greedy", "delta_guided")
     once = merge(settings, [FIRST, SECOND], name="once")
     again = merge(settings, [FIRST, SECOND], name="again")
@@ -193,24 +191,24 @@ def test_same_inputs_give_the_same_bytes(merge: Callable[..., Path]) -> None:
         assert (once / file).read_bytes() == (again / file).read_bytes()
 
 
-def test_skipping_every_checkpoint_is_refused(merge: Callable[..., Path]) -> None:
+def test_skipping_every_checkpoint_is_refused(merge):
     settings = params("uniform").model_copy(update={"skip_first": 2})
     with pytest.raises(InputError, match=r"merge\.skip_first: 2 of 2 checkpoints"):
         merge(settings, [FIRST, SECOND])
 
 
-def test_skipped_checkpoints_take_no_part(merge: Callable[..., Path]) -> None:
+def test_skipped_checkpoints_take_no_part(merge):
     settings = params("uniform").model_copy(update={"skip_first": 1})
     assert weights_of(merge(settings, [FIRST, SECOND]) / "uniform")["layer.0.a"].tolist() == [0.0, 10.0]
 
 
-def test_a_number_that_is_not_finite_names_tensor_and_file(merge: Callable[..., Path]) -> None:
+def test_a_number_that_is_not_finite_names_tensor_and_file(merge):
     broken = {**SECOND, "layer.0.b": torch.tensor([float("nan")])}
     with pytest.raises(InputError, match=r"main/step-000020/model\.safetensors: tensor 'layer\.0\.b'"):
         merge(params("uniform"), [FIRST, broken])
 
 
-def test_tau_of_zero_is_a_parameter_error() -> None:
+def test_tau_of_zero_is_a_parameter_error():
     with pytest.raises(InputError, match=r"merge\.recipes\.delta_guided\.tau:"):
         params("delta_guided", tau=0.0)
 
@@ -230,7 +228,7 @@ def names(candidates: list[Candidate]) -> list[str]:
     return [candidate.name for candidate in candidates]
 
 
-def test_candidates_come_by_run_as_listed_then_by_step(checkpoints: Path) -> None:
+def test_candidates_come_by_run_as_listed_then_by_step(checkpoints):
     assert names(read_candidates(checkpoints, ["main", "cold"], 1)) == [
         "main/step-000020",
         "main/step-000030",
@@ -238,18 +236,18 @@ def test_candidates_come_by_run_as_listed_then_by_step(checkpoints: Path) -> Non
     ]
 
 
-def test_skipping_every_checkpoint_of_a_run_is_refused(checkpoints: Path) -> None:
+def test_skipping_every_checkpoint_of_a_run_is_refused(checkpoints):
     with pytest.raises(InputError, match=r"merge\.skip_first: 2 of 2 checkpoints in .*cold/run\.json"):
         read_candidates(checkpoints, ["main", "cold"], 2)
 
 
-def test_the_base_is_checkpoint_0_of_the_first_run(checkpoints: Path) -> None:
+def test_the_base_is_checkpoint_0_of_the_first_run(checkpoints):
     folder, digest = read_base(checkpoints, ["cold", "main"])
     assert folder == checkpoints / "cold" / "step-000000"
     assert digest == weights_digest(folder)
 
 
-def test_a_run_from_another_base_names_both_hashes(checkpoints: Path) -> None:
+def test_a_run_from_another_base_names_both_hashes(checkpoints):
     run = read_json(checkpoints / "cold" / "run.json")
     write_json(checkpoints / "cold" / "run.json", run | {"base_sha256": "abc123"})
     with pytest.raises(InputError, match=rf"cold/run\.json: .*abc123.*{run['base_sha256']}"):
@@ -257,7 +255,7 @@ def test_a_run_from_another_base_names_both_hashes(checkpoints: Path) -> None:
 
 
 @pytest.mark.parametrize("field", ["base_sha256", "base", "checkpoints"])
-def test_a_run_that_lacks_a_field_is_named_with_it(checkpoints: Path, field: str) -> None:
+def test_a_run_that_lacks_a_field_is_named_with_it(checkpoints, field):
     run = read_json(checkpoints / "main" / "run.json")
     del run[field]
     write_json(checkpoints / "main" / "run.json", run)
@@ -265,7 +263,7 @@ def test_a_run_that_lacks_a_field_is_named_with_it(checkpoints: Path, field: str
         read_base(checkpoints, ["main"])
 
 
-def test_a_checkpoint_without_a_dev_score_is_named(checkpoints: Path) -> None:
+def test_a_checkpoint_without_a_dev_score_is_named(checkpoints):
     run = read_json(checkpoints / "main" / "run.json")
     run["checkpoints"][0]["dev"] = {}
     write_json(checkpoints / "main" / "run.json", run)
@@ -281,9 +279,7 @@ def test_a_checkpoint_without_a_dev_score_is_named(checkpoints: Path) -> None:
         ({"runs": ["cold", "main"], "last_only": True}, ["cold/step-000020", "main/step-000030"]),
     ],
 )
-def test_a_recipe_chooses_runs_and_checkpoints(
-    checkpoints: Path, changes: dict[str, object], expected: list[str]
-) -> None:
+def test_a_recipe_chooses_runs_and_checkpoints(checkpoints, changes, expected):
     recipe = from_recipes({"soup": recipe_of("uniform", **changes)}).recipes["soup"]
     assert names(select(read_candidates(checkpoints, ["main", "cold"], 0), recipe, "soup")) == expected
 
@@ -297,9 +293,7 @@ def test_a_recipe_chooses_runs_and_checkpoints(
         ("model_stock", {"runs": ["main"], "last_only": True}, r"at least 2 candidates, found 1: main/step-000030"),
     ],
 )
-def test_a_recipe_that_cannot_be_made_says_why(
-    checkpoints: Path, method: str, changes: dict[str, object], message: str
-) -> None:
+def test_a_recipe_that_cannot_be_made_says_why(checkpoints, method, changes, message):
     recipe = from_recipes({"it": recipe_of(method, **changes)}).recipes["it"]
     with pytest.raises(InputError, match=message):
         select(read_candidates(checkpoints, ["main", "cold"], 0), recipe, "it")
@@ -318,6 +312,6 @@ def test_a_recipe_that_cannot_be_made_says_why(
         ("a", {"method": "task_arithmetic"}, r"scale: missing parameter"),
     ],
 )
-def test_recipes_are_checked_when_read(name: str, recipe: dict[str, object], message: str) -> None:
+def test_recipes_are_checked_when_read(name, recipe, message):
     with pytest.raises(InputError, match=message):
         from_recipes({name: recipe})

@@ -51,7 +51,7 @@ def each(recipes: dict[str, dict[str, Any]]) -> pytest.MarkDecorator:
 @each({**PLAIN, **DELTA_GUIDED, "slerp": RECIPES["slerp"], "ties": RECIPES["ties"] | {"density": 1.0}})
 @CALM
 @given(seed=st.integers(0, 10**6))
-def test_equal_checkpoints_give_themselves(recipe: dict[str, Any], seed: int) -> None:
+def test_equal_checkpoints_give_themselves(recipe, seed):
     base, candidates, _ = case(seed, 2 if recipe["method"] == "slerp" else 3)
     same = next(iter(candidates.values()))
     merged, _ = fuse_in_memory(recipe, base, dict.fromkeys(candidates, same))
@@ -61,7 +61,7 @@ def test_equal_checkpoints_give_themselves(recipe: dict[str, Any], seed: int) ->
 @each({**PLAIN, **DELTA_GUIDED, "task_arithmetic": RECIPES["task_arithmetic"] | {"scale": 1 / 3}})
 @CALM
 @given(seed=st.integers(0, 10**6))
-def test_equal_moves_give_the_uniform_soup(recipe: dict[str, Any], seed: int) -> None:
+def test_equal_moves_give_the_uniform_soup(recipe, seed):
     base, candidates, _ = case(seed, 3)
     same = dict.fromkeys(candidates, candidates["a/0"])
     assert_close(fuse_in_memory(recipe, base, same)[0], fuse_in_memory(RECIPES["uniform"], base, same)[0])
@@ -70,7 +70,7 @@ def test_equal_moves_give_the_uniform_soup(recipe: dict[str, Any], seed: int) ->
 @each({name: recipe for name, recipe in DELTA_GUIDED.items() if recipe["levels"] == 1})
 @CALM
 @given(seed=st.integers(0, 10**6))
-def test_moves_of_equal_size_give_the_uniform_soup(recipe: dict[str, Any], seed: int) -> None:
+def test_moves_of_equal_size_give_the_uniform_soup(recipe, seed):
     """The second moves as far as the first, in another direction: every element's move is mirrored or not."""
     base, candidates, _ = case(seed, 1)
     (first,) = candidates.values()
@@ -84,7 +84,7 @@ def test_moves_of_equal_size_give_the_uniform_soup(recipe: dict[str, Any], seed:
 @each({**PLAIN, **OF_ANY_SCALE, **DELTA_GUIDED})
 @CALM
 @given(seed=st.integers(0, 10**6), count=st.integers(2, 5), shuffle=st.randoms(use_true_random=False))
-def test_order_of_the_candidates_changes_nothing(recipe: dict[str, Any], seed: int, count: int, shuffle: Any) -> None:
+def test_order_of_the_candidates_changes_nothing(recipe, seed, count, shuffle):
     base, candidates, scores = case(seed, count)
     order = list(range(count))
     shuffle.shuffle(order)
@@ -100,7 +100,7 @@ def test_order_of_the_candidates_changes_nothing(recipe: dict[str, Any], seed: i
 @each(AVERAGING)
 @CALM
 @given(seed=st.integers(0, 10**6), count=st.integers(1, 5))
-def test_weights_of_averaging_methods_sum_to_one_in_every_tensor(recipe: dict[str, Any], seed: int, count: int) -> None:
+def test_weights_of_averaging_methods_sum_to_one_in_every_tensor(recipe, seed, count):
     base, candidates, scores = case(seed, count)
     for weights in fuse_in_memory(recipe, base, candidates, scores)[1].values():
         assert sum(weights) == pytest.approx(1.0, abs=1e-5)
@@ -108,14 +108,14 @@ def test_weights_of_averaging_methods_sum_to_one_in_every_tensor(recipe: dict[st
 
 
 @each({**PLAIN, **OF_ANY_SCALE, **DELTA_GUIDED, "slerp": RECIPES["slerp"]})
-def test_a_candidate_that_is_base_gives_finite_numbers(recipe: dict[str, Any]) -> None:
+def test_a_candidate_that_is_base_gives_finite_numbers(recipe):
     base, candidates, _ = case(3, 2)
     merged, _ = fuse_in_memory(recipe, base, {"a/0": base, "b/1": candidates["b/1"]})
     assert all(tensor.isfinite().all() for tensor in merged.values())
 
 
 @pytest.mark.parametrize("levels", [1, 2])
-def test_element_weights_are_the_same_in_slices(levels: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_element_weights_are_the_same_in_slices(levels, monkeypatch):
     base, candidates, _ = case(8, 4)
     recipe = FUSION | {"method": "delta_guided", "granularity": "element", "levels": levels}
     whole, weights = fuse_in_memory(recipe, base, candidates)

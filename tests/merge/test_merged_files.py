@@ -1,7 +1,5 @@
 """What merged folders hold: shards, element types, side modules, and several runs."""
 
-from pathlib import Path
-
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -32,7 +30,7 @@ def model(seed: int, dtype: torch.dtype = torch.float32) -> Tensors:
     return {name: torch.randn(shape, generator=generator).to(dtype) for name, shape in shapes.items()}
 
 
-def test_result_does_not_depend_on_how_the_inputs_are_sharded(tmp_path: Path) -> None:
+def test_result_does_not_depend_on_how_the_inputs_are_sharded(tmp_path):
     whole = merge_run(tmp_path / "whole", from_recipes(ALL), model(0), [model(1), model(2)])
     root = tmp_path / "sharded"
     run = write_run(root / "checkpoints" / "main", model(0), [model(1), model(2)])
@@ -45,7 +43,7 @@ def test_result_does_not_depend_on_how_the_inputs_are_sharded(tmp_path: Path) ->
         ).read_bytes()
 
 
-def test_a_model_bigger_than_a_shard_is_written_in_several(tmp_path: Path) -> None:
+def test_a_model_bigger_than_a_shard_is_written_in_several(tmp_path):
     """Tensors of 128, 64, 16 and 64 bytes, 100 a shard: the first has one of its own, the rest pair up as they come."""
     settings = from_recipes({"uniform": recipe_of("uniform")})
     one = merge_run(tmp_path / "one", settings, model(0), [model(1), model(2)]) / "uniform"
@@ -68,7 +66,7 @@ def test_a_model_bigger_than_a_shard_is_written_in_several(tmp_path: Path) -> No
         assert torch.equal(tensor, expected[name])
 
 
-def test_transformers_loads_a_sharded_result(tmp_path: Path, tiny_encoder_folder: Path) -> None:
+def test_transformers_loads_a_sharded_result(tmp_path, tiny_encoder_folder):
     from transformers import AutoModel
 
     weights = load_file(tiny_encoder_folder / "model.safetensors")
@@ -89,7 +87,7 @@ def test_transformers_loads_a_sharded_result(tmp_path: Path, tiny_encoder_folder
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("name", sorted(set(ALL) - {"best", "greedy", "slerp"}))
-def test_half_precision_is_merged_in_float32(tmp_path: Path, name: str, dtype: torch.dtype) -> None:
+def test_half_precision_is_merged_in_float32(tmp_path, name, dtype):
     """Merging the stored halves and merging the same numbers stored in float32 gives the same, rounded once."""
     inputs = [model(seed, dtype) for seed in (0, 1, 2, 3)]
     widened = [{key: tensor.float() for key, tensor in tensors.items()} for tensors in inputs]
@@ -103,7 +101,7 @@ def test_half_precision_is_merged_in_float32(tmp_path: Path, name: str, dtype: t
 
 @pytest.mark.parametrize("stored", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("wanted", ["float32", "float16", "bfloat16"])
-def test_element_type_of_the_result_can_be_chosen(tmp_path: Path, stored: torch.dtype, wanted: str) -> None:
+def test_element_type_of_the_result_can_be_chosen(tmp_path, stored, wanted):
     base = model(0, stored)
     run = write_run(tmp_path / "checkpoints" / "main", base, [model(1, stored), base])
     write_json(run / "step-000020" / "config.json", {"dtype": "float64", "hidden_size": 4})
@@ -117,13 +115,13 @@ def test_element_type_of_the_result_can_be_chosen(tmp_path: Path, stored: torch.
         assert read_json(tmp_path / "out" / name / "config.json") == {"dtype": wanted, "hidden_size": 4}
 
 
-def test_numbers_too_large_for_the_element_type_are_refused(tmp_path: Path) -> None:
+def test_numbers_too_large_for_the_element_type_are_refused(tmp_path):
     settings = from_recipes({"uniform": recipe_of("uniform")}, output_dtype="float16")
     with pytest.raises(InputError, match=r"output_dtype: tensor 'x' .*torch\.float16.*largest 100000"):
         merge_run(tmp_path, settings, {"x": torch.zeros(1)}, [{"x": torch.tensor([1e5])}])
 
 
-def test_side_modules_are_merged_and_written_where_they_were(tmp_path: Path) -> None:
+def test_side_modules_are_merged_and_written_where_they_were(tmp_path):
     run = write_run(tmp_path / "checkpoints" / "main", model(0), [model(1), model(2)])
     for step, value in (("step-000000", 0.0), ("step-000010", 1.0), ("step-000020", 3.0)):
         write_folder(run / step / "2_Dense", {"linear.weight": torch.full((2, 2), value)})
@@ -139,14 +137,14 @@ def test_side_modules_are_merged_and_written_where_they_were(tmp_path: Path) -> 
     assert "2_Dense" in [layer["layer"] for layer in told["layers"]]
 
 
-def test_tensors_that_are_not_floating_point_are_copied(tmp_path: Path) -> None:
+def test_tensors_that_are_not_floating_point_are_copied(tmp_path):
     base, tuned = ({"in": torch.full((2, 3), value), "ids": torch.arange(2)} for value in (0.0, 1.0))
     folder = merge_run(tmp_path, from_recipes({"uniform": recipe_of("uniform")}), base, [tuned]) / "uniform"
     assert read_json(folder / "provenance.json")["copied"] == ["ids"]
     assert weights_of(folder)["ids"].tolist() == [0, 1]
 
 
-def test_recipes_merge_several_runs_by_name(tmp_path: Path) -> None:
+def test_recipes_merge_several_runs_by_name(tmp_path):
     """Base 0, run a at 1 and 2, run b at 6: all 3; last of each 4; b alone 6; slerp of b and a is linear: 0.25 to a."""
     models = {"a": [{"x": torch.tensor([value])} for value in (1.0, 2.0)], "b": [{"x": torch.tensor([6.0])}]}
     recipes = {

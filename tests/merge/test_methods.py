@@ -16,7 +16,7 @@ def two_runs() -> tuple[Tensors, dict[str, Tensors]]:
     return base, {name: {"layer.0.x": torch.tensor(move)} for name, move in moves.items()}
 
 
-def test_task_arithmetic_by_hand() -> None:
+def test_task_arithmetic_by_hand():
     """(1, 1) + 0.4 ((2, 0) + (1, -5)) = (2.2, -1)."""
     base = {"x": torch.ones(2)}
     candidates = {"main/1": {"x": torch.tensor([3.0, 1.0])}, "main/2": {"x": torch.tensor([2.0, -4.0])}}
@@ -25,7 +25,7 @@ def test_task_arithmetic_by_hand() -> None:
     assert weights["x"] == pytest.approx([0.4, 0.4])
 
 
-def test_model_stock_by_hand() -> None:
+def test_model_stock_by_hand():
     """Moves (2, 0) and (1, sqrt 3) from (1, 1), both of length 2 at 60 degrees: t = 2 * 0.5 / 1.5 = 2/3.
 
     Mean move (1.5, sqrt 3 / 2), so (1, 1) + 2/3 of it: (2, 1 + sqrt 3 / 3); each candidate counts 1/3.
@@ -37,7 +37,7 @@ def test_model_stock_by_hand() -> None:
     assert weights["x"] == pytest.approx([1 / 3, 1 / 3], rel=1e-6)
 
 
-def test_slerp_interpolates_weights_not_moves() -> None:
+def test_slerp_interpolates_weights_not_moves():
     """From (2, 0) to (0, 3), a third of 90 degrees: (2 cos 30, 3 sin 30), whatever base is."""
     base = {"x": torch.tensor([10.0, -5.0])}
     candidates = {"a/1": {"x": torch.tensor([2.0, 0.0])}, "b/1": {"x": torch.tensor([0.0, 3.0])}}
@@ -45,7 +45,7 @@ def test_slerp_interpolates_weights_not_moves() -> None:
     assert merged["x"].tolist() == pytest.approx([math.sqrt(3), 1.5], rel=1e-6)
 
 
-def test_two_levels_per_tensor_by_hand() -> None:
+def test_two_levels_per_tensor_by_hand():
     """Within a: norms 5 and 10, weights 1/3 and 2/3, fused (1, 8), norm sqrt 65. Within b: (2, 0), norm 2.
 
     Across, with s = sqrt 65 + 2: a counts sqrt 65 / s, b 2 / s; result (sqrt 65 (1, 8) + 2 (2, 0)) / s.
@@ -56,7 +56,7 @@ def test_two_levels_per_tensor_by_hand() -> None:
     assert merged["layer.0.x"].tolist() == pytest.approx([(root + 4) / total, 8 * root / total], rel=1e-6)
 
 
-def test_two_levels_per_element_by_hand() -> None:
+def test_two_levels_per_element_by_hand():
     """Element 0: a has 3 and 0, fused 3; b has 2: weights 3/5 and 2/5: 9/5 + 4/5 = 2.6.
 
     Element 1: a has 4 and 10, fused 4 * 4/14 + 10 * 10/14 = 116/14; b has 0, so a takes all.
@@ -68,7 +68,7 @@ def test_two_levels_per_element_by_hand() -> None:
 
 
 @pytest.mark.parametrize("granularity", ["layer", "model"])
-def test_two_levels_over_several_tensors_by_hand(granularity: str) -> None:
+def test_two_levels_over_several_tensors_by_hand(granularity):
     """A second tensor moves by 12, 0 and 0: norms 13 and 10 in a, 2 in b.
 
     Within a: 13/23 and 10/23, fused (39, 152) / 23 and 156 / 23, norm sqrt(39^2 + 152^2 + 156^2) / 23. Within b: 2.
@@ -90,7 +90,7 @@ def test_two_levels_over_several_tensors_by_hand(granularity: str) -> None:
 @pytest.mark.parametrize("norm", ["l1", "l2", "max"])
 @pytest.mark.parametrize("weighting", ["proportional", "inverse", "softmax"])
 @pytest.mark.parametrize("granularity", ["element", "tensor", "layer", "model"])
-def test_with_one_run_two_levels_equal_one(granularity: str, weighting: str, norm: str) -> None:
+def test_with_one_run_two_levels_equal_one(granularity, weighting, norm):
     generator = torch.Generator().manual_seed(6)
     base = {name: torch.randn(3, 2, generator=generator) for name in ("layer.0.x", "layer.1.x", "layer.1.y")}
     candidates = {

@@ -86,7 +86,7 @@ def test_grad_cache_bounds_the_tokens_encoded_at_once():
 
 @pytest.mark.dist
 @pytest.mark.slow
-def test_a_training_takes_the_steps_that_were_planned(tmp_path, tiny_encoder_folder) -> None:
+def test_a_training_takes_the_steps_that_were_planned(tmp_path, tiny_encoder_folder):
     values = tiny_params(write_sources(tmp_path / "raw"), tiny_encoder_folder)
     values["train"] |= {"epochs": 2, "max_steps": None, "checkpoint_every": None, "log_every": 1}
     params = Params.parse(values)
@@ -113,7 +113,7 @@ def test_a_training_takes_the_steps_that_were_planned(tmp_path, tiny_encoder_fol
     ("sharding", "processes", "expected"),
     [("ddp", 1, 16_000), ("ddp", 4, 20_000), ("fsdp", 8, 14_000), ("fsdp", 1, 16_000)],
 )
-def test_the_bytes_of_weights_gradients_and_moments_by_hand(sharding: str, processes: int, expected: int):
+def test_the_bytes_of_weights_gradients_and_moments_by_hand(sharding, processes, expected):
     model, _ = training_memory(SIZE, train_params(sharding=sharding), processes=processes, tokens=0)
     assert model == expected
 
@@ -155,7 +155,7 @@ def kept_bytes(model: torch.nn.Module, rows: int, tokens: int) -> int:
 
 
 @pytest.mark.parametrize("gated", [False, True], ids=["BERT", "Llama"])
-def test_a_real_layer_keeps_about_the_bytes_of_the_formula(gated: bool):
+def test_a_real_layer_keeps_about_the_bytes_of_the_formula(gated):
     """Two depths, so that the embeddings cancel out; no dropout of attention, for which the CPU has no fused kernel."""
     common = {"hidden_size": 64, "num_attention_heads": 4, "intermediate_size": 192, "vocab_size": 50}
     common |= {} if gated else {"attention_probs_dropout_prob": 0.0}

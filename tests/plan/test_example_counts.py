@@ -50,14 +50,14 @@ def numbers_of(values: dict, root: Path) -> dict[str, tuple[int, str]]:
     return {count.name: (count.examples, count.evidence.partition(",")[0]) for count in counts}
 
 
-def test_a_declared_number_has_a_reference() -> None:
+def test_a_declared_number_has_a_reference():
     for name, declared in TRAINING_SOURCES.items():
         assert (declared.examples is not None) == bool(declared.examples_from), name
         assert declared.examples is not None or not declared.examples_about, name
 
 
 @pytest.mark.parametrize("name", PAPER)
-def test_the_papers_profiles_have_all_their_examples_before_anything_was_read(name: str, tmp_path: Path) -> None:
+def test_the_papers_profiles_have_all_their_examples_before_anything_was_read(name, tmp_path):
     """Dynamic sampling, nothing weighted: an epoch has as many steps as each source fills whole global batches."""
     params = Params.parse(read_profile(name, ROOT))
     counts, unknown = count_examples(params, tmp_path)
@@ -82,7 +82,7 @@ def afqmc(**source: Any) -> dict[str, Any]:
     return values
 
 
-def test_a_limit_cuts_before_the_shares_are_taken(tmp_path: Path) -> None:
+def test_a_limit_cuts_before_the_shares_are_taken(tmp_path):
     for source, expected in (
         ({"splits": None}, 34334),
         ({"splits": None, "limit": 1000}, 1000),
@@ -93,7 +93,7 @@ def test_a_limit_cuts_before_the_shares_are_taken(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("limit", [None, 1000])
-def test_the_count_of_a_declared_number_is_near_that_of_ingest(limit, tmp_path, monkeypatch) -> None:
+def test_the_count_of_a_declared_number_is_near_that_of_ingest(limit, tmp_path, monkeypatch):
     rows = 2000
     pairs = [(f"question {index}", f"answer {index}", index % 2) for index in range(rows)]
     pd.DataFrame(pairs, columns=["sentence1", "sentence2", "score"]).to_parquet(tmp_path / "train.parquet")
@@ -105,7 +105,7 @@ def test_the_count_of_a_declared_number_is_near_that_of_ingest(limit, tmp_path, 
     assert abs(train - expected) < 4 * np.sqrt((limit or rows) * 0.9 * 0.1)
 
 
-def test_results_made_under_other_settings_are_not_counted(tiny, tmp_path) -> None:
+def test_results_made_under_other_settings_are_not_counted(tiny, tmp_path):
     """By what DVC locked: a cap leaves 3 of what ingest counted, and other shares are counted anew."""
     (tmp_path / MODEL_INPUT).parent.mkdir(parents=True)
     (tmp_path / COUNTS).parent.parent.mkdir()
@@ -132,7 +132,7 @@ def test_results_made_under_other_settings_are_not_counted(tiny, tmp_path) -> No
     assert 0 < number < whole
 
 
-def test_large_files_are_not_read_and_a_number_that_nobody_declares_is_unknown(tiny, tmp_path, monkeypatch) -> None:
+def test_large_files_are_not_read_and_a_number_that_nobody_declares_is_unknown(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(budget, "SMALL", (tmp_path / "raw/retrieval.jsonl").stat().st_size)
     counts, unknown = count_examples(Params.parse(tiny), tmp_path)
     assert [count.name for count in counts] == ["tags"]
@@ -142,7 +142,7 @@ def test_large_files_are_not_read_and_a_number_that_nobody_declares_is_unknown(t
 
 
 @pytest.mark.parametrize("fault", ["unreadable file", "source that ingest lacks", "no declared number"])
-def test_a_source_without_a_number_is_named_and_left_out(fault: str, tiny, tmp_path, monkeypatch) -> None:
+def test_a_source_without_a_number_is_named_and_left_out(fault, tiny, tmp_path, monkeypatch):
     if fault == "no declared number":
         monkeypatch.setitem(TRAINING_SOURCES, "afqmc", replace(TRAINING_SOURCES["afqmc"], examples=None))
         tiny["ingest"]["sources"]["words"] = {"registered": "afqmc", "path": None, "splits": None}
@@ -157,7 +157,7 @@ def test_a_source_without_a_number_is_named_and_left_out(fault: str, tiny, tmp_p
 
 
 @pytest.mark.parametrize("cap", [1, 10, 10**6])
-def test_a_cap_cuts_as_assemble_cuts(cap, tiny, tmp_path) -> None:
+def test_a_cap_cuts_as_assemble_cuts(cap, tiny, tmp_path):
     uncapped, _ = numbers_of(tiny, tmp_path)["tags"]
     tiny["assemble"]["caps"] = {"tags": cap}
     assert numbers_of(tiny, tmp_path)["tags"][0] == len(choose([f"q{number}" for number in range(uncapped)], cap, 1))

@@ -35,7 +35,7 @@ def use(name: str) -> Result:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_profile_is_written_complete_and_consistent(name: str) -> None:
+def test_a_profile_is_written_complete_and_consistent(name):
     assert use(name).exception is None
     values = yaml.safe_load(Path("params.yaml").read_text())
     assert values == read_profile(name)
@@ -45,7 +45,7 @@ def test_a_profile_is_written_complete_and_consistent(name: str) -> None:
     assert {entry["source"] for entry in local} <= sources
 
 
-def test_the_quickstart_is_the_base_byte_for_byte() -> None:
+def test_the_quickstart_is_the_base_byte_for_byte():
     use("youtu")
     use("quickstart")
     assert Path("params.yaml").read_bytes() == Path("conf/profiles/base.yaml").read_bytes()
@@ -60,7 +60,7 @@ RECIPE = {
 
 
 @pytest.mark.parametrize("name", PAPER)
-def test_a_profile_has_the_recipe_s_numbers(name: str) -> None:
+def test_a_profile_has_the_recipe_s_numbers(name):
     params = Params.parse(read_profile(name))
     encoder, train = params.encoder, params.train
     assert RECIPE[name] == (
@@ -80,7 +80,7 @@ def test_a_profile_has_the_recipe_s_numbers(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [*PAPER, "custom"])
-def test_an_encoder_from_the_hub_is_pinned_to_the_commit_that_mteb_names(name: str) -> None:
+def test_an_encoder_from_the_hub_is_pinned_to_the_commit_that_mteb_names(name):
     encoder = read_profile(name)["encoder"]
     folder = Path(find_spec("mteb").origin).parent / "models/model_implementations"
     files = {"BAAI": "bge_models.py", "intfloat": "e5_instruct.py", "openbmb": "misc_models.py"}
@@ -90,7 +90,7 @@ def test_an_encoder_from_the_hub_is_pinned_to_the_commit_that_mteb_names(name: s
 
 
 @pytest.mark.parametrize("name", PAPER)
-def test_a_profile_has_the_declared_sources_and_the_15_benchmarks_with_their_instructions(name: str) -> None:
+def test_a_profile_has_the_declared_sources_and_the_15_benchmarks_with_their_instructions(name):
     """mteb's entry of CoDi: T2, Du, mMARCO, cMedQA2; BQ, LCQMC, PAWSX, STS-B, AFQMC, Cmnli, Ocnli."""
     values = read_profile(name)
     sources, instructions = values["ingest"]["sources"], values["encoder"]["prompts"]["instructions"]
@@ -108,7 +108,7 @@ def test_a_profile_has_the_declared_sources_and_the_15_benchmarks_with_their_ins
         assert not dev_is_cut or (source["splits"]["dev"] > 0 and source["splits"]["test"] == 0)
 
 
-def test_mappings_merge_while_lists_and_named_entries_replace() -> None:
+def test_mappings_merge_while_lists_and_named_entries_replace():
     base = read_profile("quickstart")
     lee = base["ingest"]["sources"]["lee"] | {"splits": {"train": 1, "dev": 0, "test": 0}}
     overlay = {"train": {"ir": {"positives": 1}}, "ingest": {"sources": {"lee": lee}}, "evaluate": {"models": ["last"]}}
@@ -120,7 +120,7 @@ def test_mappings_merge_while_lists_and_named_entries_replace() -> None:
     assert "extends" not in values
 
 
-def test_changes_are_printed_and_text_that_no_profile_gives_is_kept(root: Path) -> None:
+def test_changes_are_printed_and_text_that_no_profile_gives_is_kept(root):
     """DVC writes `-S` values into params.yaml; as 1e-05, which YAML 1.1 would read as text."""
     edited = render("quickstart").replace("learning_rate: 3.0e-5", "learning_rate: 1e-05")
     for number, epochs in enumerate((3, 2), start=1):
@@ -147,7 +147,7 @@ def test_changes_are_printed_and_text_that_no_profile_gives_is_kept(root: Path) 
         ("youtu", "params.yaml", "encoder: [", ["params.yaml", "line 1"]),
     ],
 )
-def test_a_fault_is_named_and_nothing_is_written(name: str, file: str | None, text: str, expected: list[str]) -> None:
+def test_a_fault_is_named_and_nothing_is_written(name, file, text, expected):
     if file:
         Path(file).write_text(text)
     before = Path("params.yaml").read_bytes()
@@ -157,7 +157,7 @@ def test_a_fault_is_named_and_nothing_is_written(name: str, file: str | None, te
     assert Path("params.yaml").read_bytes() == before
 
 
-def test_the_list_marks_the_profile_in_use() -> None:
+def test_the_list_marks_the_profile_in_use():
     use("youtu")
     lines = CliRunner().invoke(main, ["list"]).output.splitlines()
     assert sorted(line[2:].split()[0] for line in lines) == sorted(NAMES)
@@ -166,7 +166,7 @@ def test_the_list_marks_the_profile_in_use() -> None:
     assert read_params(Path("params.yaml")) == read_profile("youtu")
 
 
-def test_outside_a_project_the_command_ends_with_an_error(root: Path) -> None:
+def test_outside_a_project_the_command_ends_with_an_error(root):
     (root / "empty").mkdir()
     command = [sys.executable, "-m", "codiemb_pipeline.profiles", "use", "minicpm"]
     ended = subprocess.run(command, cwd=root / "empty", capture_output=True, text=True, check=False)

