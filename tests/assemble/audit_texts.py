@@ -1,7 +1,5 @@
 """Sentences of invented words, Chinese-like and English-like, and the light edits that the audit must see through."""
 
-from __future__ import annotations
-
 import random
 from typing import Any
 

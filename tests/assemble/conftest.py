@@ -1,7 +1,5 @@
 """Tiny sources as ``ingest`` writes them, and hard negatives as ``mine`` does."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """What the audit counts, shows, takes out and refuses."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The audit within the stage: benchmarks of params.yaml, files on disk, the manifest."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

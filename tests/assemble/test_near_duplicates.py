@@ -1,7 +1,5 @@
 """Near duplicates: n-grams, thresholds and light edits by hand, and what the index finds of planted ones."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

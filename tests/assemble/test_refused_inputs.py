@@ -1,7 +1,5 @@
 """A stage refuses what an earlier one made under other settings."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The data of benchmarks: from the hub's cache or a folder, useful errors, and the texts training must not repeat."""
 
-from __future__ import annotations
-
 import shutil
 import tracemalloc
 from collections.abc import Callable

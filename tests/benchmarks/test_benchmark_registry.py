@@ -1,7 +1,5 @@
 """The registry against mteb itself: ids, revisions, splits, sizes, ranges and instructions are mteb's."""
 
-from __future__ import annotations
-
 import re
 
 import pytest

@@ -1,7 +1,5 @@
 """A bundle of everything a run reads from outside: what it holds, what it serves, and what it refuses."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import Any

@@ -4,8 +4,6 @@ What the hub gave is taken away before the first stage. Training runs in this pr
 too: torch opens a port of this machine for its group of one, outside Python's ``socket``; nothing else is spoken to.
 """
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass

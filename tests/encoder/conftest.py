@@ -1,7 +1,5 @@
 """Encoder settings that differ from the tiny encoder's in named places, and a tiny decoder."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """A decoder that attends both ways, tested on states and not on its configuration; see also test_paper_encoders."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any

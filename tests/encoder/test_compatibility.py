@@ -1,7 +1,5 @@
 """What artefacts were made under, and what is said when it does not fit."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 from typing import Any

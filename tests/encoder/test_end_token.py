@@ -1,7 +1,5 @@
 """The end-of-sequence token: put at the end as an id, after the cut."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

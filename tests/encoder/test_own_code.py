@@ -1,7 +1,5 @@
 """Python code that a model brings along: only when asked for, only pinned, and its failures in words."""
 
-from __future__ import annotations
-
 import fcntl
 import json
 import shutil

@@ -1,7 +1,5 @@
 """A text has one vector, that of the text alone: whatever else is in its batch, on whichever side it is padded."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

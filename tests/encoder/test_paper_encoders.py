@@ -1,7 +1,5 @@
 """The encoders of the paper as the profiles set them, on tiny random models of each architecture."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The linear layer after pooling, and the width of what comes out."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

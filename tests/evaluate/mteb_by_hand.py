@@ -4,8 +4,6 @@ The vectors are those of our path, not made anew: chunks of other texts round ot
 that changes ranks by as much as 1e-6 of a correlation. A few of them are made anew, to see that they are the texts'.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path

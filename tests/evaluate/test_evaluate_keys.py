@@ -1,7 +1,5 @@
 """What a finished result depends on, beyond what ``test_evaluate_run`` changes: weights, settings and models."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Several processes judge what one judges, to the byte; longest first; a failure costs its own result alone."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """The stage on a tiny encoder and tiny sources: scores against sklearn and scipy, and what is computed again."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Callable
 from pathlib import Path

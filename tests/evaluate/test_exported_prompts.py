@@ -1,7 +1,5 @@
 """An exported folder behind mteb's own wrapper of sentence-transformers: every text gets the prefix that ours gives."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The paper's 15 benchmarks end to end on miniature folders, with sockets blocked: scores, means, what is kept."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Results in mteb's own format: read by mteb, byte for byte as mteb writes them, and the same from run to run."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections.abc import Iterator

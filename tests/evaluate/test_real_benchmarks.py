@@ -4,8 +4,6 @@ Our whole path against mteb run by hand on the same vectors, as the folder's REA
 encoder two of them here, all four in ``perf/real_tasks.py``: on two cores that takes four minutes.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import frozen_params

@@ -1,7 +1,5 @@
 """Several processes mine what one mines, byte for byte; what is interrupted goes on; a failure is told."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Steps, tokens, memory and disk of a run: by hand, and against what training plans, takes and keeps."""
 
-from __future__ import annotations
-
 import csv
 from pathlib import Path
 from typing import Any

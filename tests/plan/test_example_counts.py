@@ -1,7 +1,5 @@
 """How many examples the plan counts for each source: by hand, and against what ingest and assemble do."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from pathlib import Path

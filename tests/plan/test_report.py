@@ -1,7 +1,5 @@
 """`make plan`: its report of a small run, and of resources that are not available."""
 
-from __future__ import annotations
-
 import re
 import shutil
 from pathlib import Path

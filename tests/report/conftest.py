@@ -1,7 +1,5 @@
 """A whole run that never happened, for every test of the report."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """A whole run that never happened: every file the report reads, with plausible numbers and fixed seeds."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Charts: stable bytes, own ids, text as text."""
 
-from __future__ import annotations
-
 import re
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What was run: git, durations, versions, also where there is none."""
 
-from __future__ import annotations
-
 import subprocess
 from pathlib import Path
 

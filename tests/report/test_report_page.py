@@ -1,7 +1,5 @@
 """The whole page: sections, self-containment, and what is shown when something is missing."""
 
-from __future__ import annotations
-
 import html
 import logging
 import re

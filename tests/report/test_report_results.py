@@ -1,7 +1,5 @@
 """Scores as tables, the model that represents the run, headline numbers and summary, against numbers made by hand."""
 
-from __future__ import annotations
-
 import math
 import re
 
