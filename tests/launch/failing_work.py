@@ -5,7 +5,6 @@ from typing import Any
 
 from codiemb_pipeline.distributed import barrier, process_group, process_rank
 from codiemb_pipeline.launch.work_dir import Claims
-from codiemb_pipeline.launch.worker import run_worker
 
 
 def work(config: dict[str, Any]) -> None:
@@ -16,7 +15,3 @@ def work(config: dict[str, Any]) -> None:
         barrier()
     for number in Claims(Path(config["folder"]) / "claims").take(6):
         (Path(config["folder"]) / f"{number}.done").touch()
-
-
-if __name__ == "__main__":
-    run_worker(work)

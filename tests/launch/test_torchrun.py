@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.dist, pytest.mark.slow]
 def run(folder: Path, fails: int | None) -> None:
     work = Work(
         name="testing",
-        module="failing_work",
+        function="failing_work:work",
         config=folder / "config.json",
         folder=folder,
         to_lower="nothing",

@@ -63,7 +63,7 @@ def test_no_wrapped_model_is_left_when_the_group_ends(prepared, tmp_path, monkey
     values, model_input = prepared
     monkeypatch.setenv("WATCHED", str(tmp_path))
     own = run.training_work
-    watched = {"module": "watched_entry"}
+    watched = {"function": "watched_entry:train"}
     monkeypatch.setattr(run, "training_work", lambda *places: dataclasses.replace(own(*places), **watched))
     train(values, model_input, tmp_path)
     told = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)]

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch.distributed as dist
 
-from codiemb_pipeline.launch.worker import run_worker
 from codiemb_pipeline.train import entry
 
 MODELS: list[weakref.ref] = []
@@ -27,6 +26,6 @@ def end() -> None:
     own_end()
 
 
-if __name__ == "__main__":
+def train(config: dict[str, Any]) -> None:
     entry.wrap, dist.destroy_process_group = wrap, end
-    run_worker(entry.train)
+    entry.train(config)

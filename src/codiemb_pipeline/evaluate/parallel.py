@@ -9,6 +9,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from codiemb_pipeline.distributed import take_own_gpu
 from codiemb_pipeline.errors import PipelineError
 from codiemb_pipeline.evaluate.benchmark import Benchmark, read_benchmarks
 from codiemb_pipeline.evaluate.cache import ResultCache
@@ -86,7 +87,8 @@ def longest_first(pending: list[tuple[str, Benchmark]]) -> list[tuple[str, Bench
 
 
 def evaluate_claimed(config: dict[str, Any]) -> None:
-    """Take job after job of :func:`evaluate_in_processes` until none is left."""
+    """Take job after job of :func:`evaluate_in_processes` until none is left, on this process's own GPU if any."""
+    take_own_gpu()
     params = EvaluateParams.parse(config["evaluate"], "evaluate")
     store, folder = ResultCache(Path(config["work"]) / "results"), Path(config["folder"])
     models = {name: Path(place) for name, (place, _) in config["models"].items()}
@@ -114,7 +116,7 @@ def _finished(folder: Path) -> list[Path]:
 def _work(folder: Path) -> Work:
     return Work(
         name="evaluation",
-        module="codiemb_pipeline.evaluate.entry",
+        function="codiemb_pipeline.evaluate.parallel:evaluate_claimed",
         config=folder / CONFIG,
         folder=folder,
         to_lower="evaluate.tokens_per_chunk or evaluate.processes",

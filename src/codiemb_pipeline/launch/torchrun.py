@@ -37,7 +37,7 @@ class Work:
 
     Attributes:
         name: for messages: ``training``.
-        module: started as ``python -m <module> <config>`` in every process; see ``launch.worker``.
+        function: ``<module>:<function>``, called with the content of ``config`` in every process (``launch.worker``).
         config: JSON that holds all it needs.
         folder: receives logs and errors.
         to_lower: the parameters that reduce memory, in words.
@@ -46,7 +46,7 @@ class Work:
     """
 
     name: str
-    module: str
+    function: str
     config: Path
     folder: Path
     to_lower: str
@@ -123,7 +123,7 @@ def torchrun_command(rendezvous: Rendezvous, work: Work, logs: Path) -> list[str
         *(sys.executable, "-m", "torch.distributed.run"),
         *("--nnodes", str(launch.nnodes), "--nproc-per-node", str(processes_per_node(launch)), *place),
         *("--redirects", "3", "--log-dir", str(logs)),
-        *("-m", work.module, str(work.config)),
+        *("-m", "codiemb_pipeline.launch.worker", work.function, str(work.config)),
     ]
 
 

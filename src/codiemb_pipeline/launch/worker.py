@@ -1,4 +1,4 @@
-"""One of the processes torchrun starts: reads its configuration, works, and records why it fails.
+"""What torchrun starts, once per process: ``launch.worker <module>:<function> <config.json>``; records why it fails.
 
 A failure goes to ``errors/rank-<r>.json`` in the configuration's ``folder``, where the launcher finds it; the whole
 traceback goes to the process's log.
@@ -11,8 +11,8 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 from codiemb_pipeline.errors import PipelineError
@@ -36,12 +36,12 @@ def die_with_parent(number: int = signal.SIGKILL) -> None:
         os.kill(os.getpid(), number)
 
 
-def run_worker(work: Callable[[dict[str, Any]], None]) -> None:
-    """Do ``work`` on the configuration named on the command line; end the process with 1 when it fails."""
+def run_worker(function: str, file: Path) -> None:
+    """Call ``function`` with the configuration in ``file``; end the process with 1 when it fails."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
-    config = read_json(Path(sys.argv[1]))
+    config = read_json(file)
     try:
-        work(config)
+        resolve_name(function)(config)
     except Exception as error:
         traceback.print_exc()
         # An error of a loader worker carries its whole traceback; its last line says what happened.
@@ -64,3 +64,8 @@ def forget_errors(folder: Path) -> None:
 def errors_in(folder: Path) -> list[dict[str, Any]]:
     """Return the failures recorded in ``folder``, the first one first."""
     return sorted((read_json(path) for path in (folder / ERRORS).glob("rank-*.json")), key=lambda error: error["at"])
+
+
+if __name__ == "__main__":
+    die_with_parent()  # before the function's module imports torch, which takes seconds
+    run_worker(sys.argv[1], Path(sys.argv[2]))

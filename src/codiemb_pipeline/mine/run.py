@@ -12,11 +12,13 @@ import logging
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from codiemb_pipeline.artifacts.ingest import RetrievalTables, read_retrieval
 from codiemb_pipeline.artifacts.mine import MiningAudit, SourceAudit
+from codiemb_pipeline.distributed import process_group, take_own_gpu
 from codiemb_pipeline.encoder.checkpoint import (
     base_folder,
     files_digest,
@@ -157,10 +159,20 @@ def search_all(params: MineParams, encoder: Encoder, names: list[str], folder: P
         search_source(folder / name, params, encoder.device)
 
 
+def mine_share(config: dict[str, Any]) -> None:
+    """Encode and search this process's part of what :func:`prepared` resolved."""
+    take_own_gpu()
+    params = MineParams.parse(config["mine"], "mine")
+    # The processes only wait for each other: vectors and keys go through files. A block may take long on a CPU.
+    with process_group("gloo", timedelta(days=1)):
+        encoder = load_encoder(EncoderParams.parse(config["encoder"], "encoder"))
+        search_all(params, encoder, config["names"], Path(config["folder"]))
+
+
 def _work(config: Path, folder: Path) -> Work:
     return Work(
         name="mining",
-        module="codiemb_pipeline.mine.entry",
+        function="codiemb_pipeline.mine.run:mine_share",
         config=config,
         folder=folder,
         to_lower="mine.tokens_per_chunk, mine.block_queries or mine.block_documents",

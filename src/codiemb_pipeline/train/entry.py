@@ -1,19 +1,15 @@
-"""What torchrun starts, once per process: reads one resolved JSON, wires encoder, data and loop, runs."""
+"""One process of a training: reads the resolved JSON, wires encoder, data and loop, trains."""
 
-from codiemb_pipeline.launch.worker import die_with_parent
+import logging
+import time
+from pathlib import Path
 
-die_with_parent()  # before torch is imported, which takes seconds
+import numpy as np
+import torch
 
-import logging  # noqa: E402
-import time  # noqa: E402
-from pathlib import Path  # noqa: E402
-
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
-
-from codiemb_pipeline.artifacts.assemble import TokenStore, TrainingArrays, read_dev  # noqa: E402
-from codiemb_pipeline.artifacts.train import checkpoint_name  # noqa: E402
-from codiemb_pipeline.distributed import (  # noqa: E402
+from codiemb_pipeline.artifacts.assemble import TokenStore, TrainingArrays, read_dev
+from codiemb_pipeline.artifacts.train import checkpoint_name
+from codiemb_pipeline.distributed import (
     gather_uneven,
     process_group,
     process_rank,
@@ -21,17 +17,16 @@ from codiemb_pipeline.distributed import (  # noqa: E402
     world_size,
     wrap,
 )
-from codiemb_pipeline.encoder.checkpoint import load_encoder  # noqa: E402
-from codiemb_pipeline.encoder.encode import encode_ids  # noqa: E402
-from codiemb_pipeline.encoder.text_encoder import Encoder  # noqa: E402
-from codiemb_pipeline.encoder.tokens import pad  # noqa: E402
-from codiemb_pipeline.launch.worker import run_worker  # noqa: E402
-from codiemb_pipeline.params import EncoderParams, TrainParams  # noqa: E402
-from codiemb_pipeline.scoring.dev import score_dev  # noqa: E402
-from codiemb_pipeline.train.events import EVENTS_FILE, EventWriter, keep_until  # noqa: E402
-from codiemb_pipeline.train.loop import Run, plan_of_epoch, run_steps, total_steps  # noqa: E402
-from codiemb_pipeline.train.optimizer import adamw, freeze_unreached  # noqa: E402
-from codiemb_pipeline.train.resume import last_step, restore_state  # noqa: E402
+from codiemb_pipeline.encoder.checkpoint import load_encoder
+from codiemb_pipeline.encoder.encode import encode_ids
+from codiemb_pipeline.encoder.text_encoder import Encoder
+from codiemb_pipeline.encoder.tokens import pad
+from codiemb_pipeline.params import EncoderParams, TrainParams
+from codiemb_pipeline.scoring.dev import score_dev
+from codiemb_pipeline.train.events import EVENTS_FILE, EventWriter, keep_until
+from codiemb_pipeline.train.loop import Run, plan_of_epoch, run_steps, total_steps
+from codiemb_pipeline.train.optimizer import adamw, freeze_unreached
+from codiemb_pipeline.train.resume import last_step, restore_state
 
 logger = logging.getLogger(__name__)
 
@@ -124,7 +119,3 @@ def _dev_scorer(encoder: Encoder, store: TokenStore, model_input: Path, params: 
             return score_dev(sets, encode)
 
     return score
-
-
-if __name__ == "__main__":
-    run_worker(train)

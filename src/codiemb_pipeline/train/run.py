@@ -74,7 +74,7 @@ def training_work(config: Path, folder: Path) -> Work:
     """Return what the processes of a training run: on the resolved JSON ``config``, in the run's ``folder``."""
     return Work(
         name="training",
-        module="codiemb_pipeline.train.entry",
+        function="codiemb_pipeline.train.entry:train",
         config=config,
         folder=folder,
         to_lower="train.batch_size, train.chunk.tokens or encoder.max_length",
