@@ -186,7 +186,7 @@ def weights_digest(folder: Path) -> str:
     files = sorted({file for pattern in WEIGHT_PATTERNS for file in folder.glob(pattern)})
     if not files:
         raise InputError(f"{folder}: expected an encoder folder with weights (model.safetensors), found none")
-    files += (folder / PROJECTION_FOLDER).glob(WEIGHTS_FILE)
+    files += sorted((folder / PROJECTION_FOLDER).glob(WEIGHTS_FILE))
     digest = hashlib.sha256()
     for file in files:
         with file.open("rb") as stream:

@@ -153,7 +153,7 @@ def _bytes_of(source: SourceParams) -> float:
         path = resolve(source.path, field="path")
     except InputError:
         return math.inf
-    files = [file for file in [path, *path.rglob("*")] if file.is_file()]
+    files = [file for file in [path, *sorted(path.rglob("*"))] if file.is_file()]
     return sum(file.stat().st_size * PACKED.get(file.suffix, 1) for file in files)
 
 
