@@ -29,12 +29,53 @@ def masks(query_ids, known, candidate_ids, *, first_column=0, positives=2, width
     )
 
 
-def test_positives_stand_first_in_the_block_of_their_query():
-    """Two queries, P = 2, H = 1: blocks of three columns; all texts differ, so nothing is ignored."""
-    found = masks([100, 101], [[1, 2], [4, 5]], [1, 2, 3, 4, 5, 6])
-    assert columns(found.positive) == [[0, 1], [3, 4]]
-    assert columns(found.ignore) == [[], []]
-    assert found.slots.tolist() == [0, 1, -1, 0, 1, -1]
+# Queries, their known positives, the candidates; the columns of the positives of each query, and of what it ignores.
+# Two positives and one hard negative a block unless the shape says otherwise.
+CASES = {
+    "positives come first in the block of their query": (
+        [100, 101], [[1, 2], [4, 5]], [1, 2, 3, 4, 5, 6], {}, [[0, 1], [3, 4]], [[], []],
+    ),
+    "a known positive that is not shown, as another's positive (4) and hard negative (6)": (
+        [100, 101], [[1, 2, 4, 6], [4, 5, NONE, NONE]], [1, 2, 3, 4, 5, 6], {}, [[0, 1], [3, 4]], [[3, 5], []],
+    ),
+    "an own hard negative that is a known positive": ([100], [[1, 2, 3]], [1, 2, 3], {}, [[0, 1]], [[2]]),
+    "shown positives count as known": (
+        [100, 101], [[], []], [1, 2, 3, 1, 5, 6], {}, [[0, 1], [3, 4]], [[3], [0]],
+    ),
+    "the text of the query itself": (
+        [6, 101], [[1, 2], [4, 5]], [1, 2, 3, 4, 5, 6], {}, [[0, 1], [3, 4]], [[5], []],
+    ),
+    "empty slots: one positive only, no hard negative": (
+        [100, 101], [[1, NONE], [4, 5]], [1, NONE, 3, 4, 5, NONE], {}, [[0], [3, 4]], [[1, 5], [1, 5]],
+    ),
+    "a positive repeated to fill its block counts once": (
+        [100, 101], [[1, NONE], [4, 5]], [1, 1, 3, 4, 5, 6], {}, [[0], [3, 4]], [[1], [1]],
+    ),
+    "a text repeated within a block counts once for the other queries too": (
+        [100, 101], [[1], [4]], [1, 3, 3, 4, 5, 4], {"positives": 1}, [[0], [3]], [[2, 5], [2, 5]],
+    ),
+    "a text in several blocks counts once for each": (
+        [100, 101], [[1], [4]], [1, 3, 4, 3], {"positives": 1, "width": 2}, [[0], [2]], [[], []],
+    ),
+    "a query without positives": (
+        [100, NONE], [[1, 2], [NONE, NONE]], [1, 2, 3, NONE, NONE, NONE], {}, [[0, 1], []], [[3, 4, 5], [3, 4, 5]],
+    ),
+    "pairs are blocks of one column, and equal texts do not compete": (
+        [1, 2, 3, 8], [[7], [8], [7], [10]], [7, 8, 7, 10], {"positives": 1, "width": 1},
+        [[0], [1], [2], [3]], [[2], [], [0], [1]],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("queries", "known", "candidates", "shape", "positive", "ignore"), CASES.values(), ids=CASES)
+def test_masks_by_hand(queries, known, candidates, shape, positive, ignore):
+    found = masks(queries, known, candidates, **shape)
+    assert columns(found.positive) == positive
+    assert columns(found.ignore) == ignore
+
+
+def test_slots_number_the_positives_of_each_block():
+    assert masks([100, 101], [[1, 2], [4, 5]], [1, 2, 3, 4, 5, 6]).slots.tolist() == [0, 1, -1, 0, 1, -1]
 
 
 def test_the_second_process_finds_its_blocks_behind_those_of_the_first():
@@ -62,21 +103,6 @@ def test_defect_12_a_document_of_two_queries_is_no_negative_of_either():
     assert columns(found.ignore) == [[3], [0]]
 
 
-def test_a_known_positive_that_is_not_shown_is_ignored_wherever_it_stands():
-    """Query 100 also has 4 and 6 as positives, not shown for it: 4 is another's positive, 6 another's hard negative."""
-    found = masks([100, 101], [[1, 2, 4, 6], [4, 5, NONE, NONE]], [1, 2, 3, 4, 5, 6])
-    assert columns(found.ignore) == [[3, 5], []]
-
-
-def test_an_own_hard_negative_that_is_a_known_positive_is_ignored():
-    assert columns(masks([100], [[1, 2, 3]], [1, 2, 3]).ignore) == [[2]]
-
-
-def test_shown_positives_count_as_known():
-    found = masks([100, 101], [[], []], [1, 2, 3, 1, 5, 6])
-    assert columns(found.ignore) == [[3], [0]]
-
-
 @pytest.mark.parametrize("first_column", [0, 6])
 def test_as_released_known_positives_are_negatives_wherever_they_stand(first_column):
     """Text 1 is shown for both, query 100's own hard negative 3 is a known positive of it, query 101's one its text.
@@ -96,47 +122,6 @@ def test_where_no_text_is_known_elsewhere_ignoring_known_ones_changes_nothing():
     arguments = [100, 101], [[1, 2], [4, 5]], [1, 2, 3, 4, 5, NONE]
     kept, released = masks(*arguments), masks(*arguments, ignore_known=False)
     assert all(torch.equal(first, second) for first, second in zip(kept, released, strict=True))
-
-
-def test_the_text_of_the_query_itself_is_no_negative_of_it():
-    assert columns(masks([6, 101], [[1, 2], [4, 5]], [1, 2, 3, 4, 5, 6]).ignore) == [[5], []]
-
-
-def test_places_without_a_text_are_ignored_by_all():
-    """Query 100 has one positive only, query 101 no hard negative."""
-    found = masks([100, 101], [[1, NONE], [4, 5]], [1, NONE, 3, 4, 5, NONE])
-    assert columns(found.positive) == [[0], [3, 4]]
-    assert columns(found.ignore) == [[1, 5], [1, 5]]
-
-
-def test_a_positive_repeated_to_fill_its_block_counts_once():
-    found = masks([100, 101], [[1, NONE], [4, 5]], [1, 1, 3, 4, 5, 6])
-    assert columns(found.positive) == [[0], [3, 4]]
-    assert columns(found.ignore) == [[1], [1]]
-
-
-def test_a_text_repeated_within_a_block_counts_once_for_the_other_queries_too():
-    """Block 0 repeats its hard negative 3, block 1 shows its positive 4 as hard negative."""
-    found = masks([100, 101], [[1], [4]], [1, 3, 3, 4, 5, 4], positives=1, width=3)
-    assert columns(found.positive) == [[0], [3]]
-    assert columns(found.ignore) == [[2, 5], [2, 5]]
-
-
-def test_a_text_in_several_blocks_counts_once_for_each():
-    assert columns(masks([100, 101], [[1], [4]], [1, 3, 4, 3], positives=1, width=2).ignore) == [[], []]
-
-
-def test_a_query_without_positives_has_none():
-    found = masks([100, NONE], [[1, 2], [NONE, NONE]], [1, 2, 3, NONE, NONE, NONE])
-    assert columns(found.positive) == [[0, 1], []]
-    assert columns(found.ignore)[1] == [3, 4, 5]
-
-
-def test_pairs_are_blocks_of_one_column():
-    """Second texts 7, 8, 7, 10 of the pairs (1, 7), (2, 8), (3, 7), (8, 10): equal texts do not compete."""
-    found = masks([1, 2, 3, 8], [[7], [8], [7], [10]], [7, 8, 7, 10], positives=1, width=1)
-    assert columns(found.positive) == [[0], [1], [2], [3]]
-    assert columns(found.ignore) == [[2], [], [0], [1]]
 
 
 def test_filling_up_changes_neither_the_loss_nor_its_gradients(generator, value_and_gradients):
