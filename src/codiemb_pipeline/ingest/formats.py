@@ -54,14 +54,13 @@ class Tables:
 class Rows:
     """A retrieval source with a query and the texts of its documents in each row.
 
-    ``positive`` and ``negative`` name columns of texts or, if ``objects``, of objects with a ``text``.
+    ``positive`` and ``negative`` name columns of lists, of texts or of objects with a ``text``.
     """
 
     file: str = "*"
     query: str = "query"
     positive: str = "positive"
     negative: str = "negative"
-    objects: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,4 +86,4 @@ class Pairs:
 
 # A ready-made copy, as in BeastyZ/cmteb_retrieval: each registered retrieval source may be read from one.
 READY_MADE = Rows()
-FLAG_EMBEDDING = Rows(positive="pos", negative="neg", objects=False)
+FLAG_EMBEDDING = Rows(positive="pos", negative="neg")

@@ -11,7 +11,6 @@ import polars as pl
 
 from codiemb_pipeline.artifacts.ingest import PAIR_SCHEMA, SourceCounts, TableWriter, keep_rows
 from codiemb_pipeline.errors import InputError
-from codiemb_pipeline.ingest.compressed import blocks_of
 from codiemb_pipeline.ingest.files import check_filled, read_batches, read_lines, read_text
 from codiemb_pipeline.ingest.formats import Pairs
 from codiemb_pipeline.ingest.sources import SourceFiles, expected_files
@@ -21,7 +20,6 @@ from codiemb_pipeline.schema import SPLITS
 from codiemb_pipeline.texts import pair_key
 
 LEE_DOCUMENTS, LEE_SCORES = "lee.cor", "similarities0-1.txt"
-LINES = 50_000
 
 Part = tuple[Batch, str | None, list[str]]  # rows, their split where the files have one, their ids
 
@@ -44,7 +42,6 @@ def read_pairs_source(source: SourceFiles, seed: int, log: RejectLog, folder: Pa
     with TableWriter(folder / "pairs.parquet", PAIR_SCHEMA) as table:
         for batch, split, ids in reader(source, log):
             sound = _sound(batch, source.layout, pl.Series(ids, dtype=pl.String), log)
-            batch.close(log)
             keys = [pair_key(*texts) for texts in sound.select("text_a", "text_b").iter_rows()]
             hashes.append(hashes_of(keys, seed, log.source))
             own = pl.repeat(split, len(sound), dtype=SPLIT_TYPE, eager=True)
@@ -96,24 +93,20 @@ def _sound(batch: Batch, layout: Pairs, ids: pl.Series, log: RejectLog) -> pl.Da
 def _word_pairs(source: SourceFiles, log: RejectLog) -> Iterator[Part]:
     """gensim's word lists: tab-separated, lines that begin with # are comments."""
     check_filled(source.path, source.shown)
-    rows: list[int] = []
-    values: list[list[str]] = []
-    rejected = []
-    for number, line in read_lines(blocks_of([source.path], source.shown)):
-        if not isinstance(line, str):
-            rejected.append(line)
-        elif not line.strip() or line.startswith("#"):
-            continue
-        elif len(fields := line.split("\t")) == 3:
-            rows.append(number)
-            values.append(fields)
-        else:
-            rejected.append((number, "(line)", f"expected word, word, score; found {shown(line)}"))
-    log.rows += len(rows) + len(rejected)
-    columns = source.layout.columns
-    names = (columns.text_a, columns.text_b, columns.score)
-    lists = {name: [fields[index] for fields in values] for index, name in enumerate(names)}
-    yield Batch(source.shown, rows, lists, rejected), None, [f"{row}" for row in rows]
+    lines = ((number, line.rstrip("\r\n")) for number, line in enumerate(read_lines([source.path], source.shown), 1))
+    lines = [(number, line) for number, line in lines if line.strip() and not line.startswith("#")]
+    rows = {number: line.split("\t") for number, line in lines if line.count("\t") == 2}
+    faults = [
+        (number, "(line)", f"expected word, word, score; found {shown(line)}")
+        for number, line in lines
+        if number not in rows
+    ]
+    names = source.layout.columns
+    columns = zip(*rows.values(), strict=True) if rows else ((), (), ())
+    lists = dict(zip((names.text_a, names.text_b, names.score), map(list, columns), strict=True))
+    batch = Batch(source.shown, list(rows), lists, faults)
+    yield batch, None, [f"{row}" for row in rows]
+    batch.close(log)
 
 
 def _lee(source: SourceFiles, log: RejectLog) -> Iterator[Part]:
@@ -126,7 +119,6 @@ def _lee(source: SourceFiles, log: RejectLog) -> Iterator[Part]:
     if len(matrix) != len(documents) or any(len(row) != len(documents) for row in matrix):
         raise InputError(f"{names[1]}: expected {len(documents)} rows and columns, one per document of {names[0]}")
     cells = [(i, j) for i in range(len(documents)) for j in range(i + 1, len(documents))]
-    log.rows += len(cells)
     columns = source.layout.columns
     values = {
         columns.text_a: [documents[i] for i, _ in cells],
@@ -137,6 +129,7 @@ def _lee(source: SourceFiles, log: RejectLog) -> Iterator[Part]:
     shown_names[columns.score] = [f"column {j + 1}" for _, j in cells]
     batch = Batch(names[1], [i + 1 for i, _ in cells], values, names=shown_names)
     yield batch, None, [f"{i + 1}-{j + 1}" for i, j in cells]
+    batch.close(log)
 
 
 def _pairs(source: SourceFiles, log: RejectLog) -> Iterator[Part]:
@@ -144,11 +137,7 @@ def _pairs(source: SourceFiles, log: RejectLog) -> Iterator[Part]:
     named = _registered(source) if source.declared is not None else _own_files(source)
     columns = source.layout.columns
     for files, name, split in named:
-        wanted, numbers = (
-            [columns.text_a, columns.text_b, columns.score],
-            () if source.layout.labels else (columns.score,),
-        )
-        for batch in read_batches(files, name, log, wanted, numbers=numbers):
+        for batch in read_batches(files, name, log, [columns.text_a, columns.text_b, columns.score]):
             yield batch, split, [f"{split}-{row}" if split else f"{row}" for row in batch.rows]
 
 

@@ -15,7 +15,7 @@ from codiemb_pipeline.ingest.formats import Rows, Table, Tables
 from codiemb_pipeline.ingest.relevance import PAIR, PAIR_TYPES, Corpus, Relevance, joined, write_relevance
 from codiemb_pipeline.ingest.sources import SourceFiles
 from codiemb_pipeline.ingest.text_index import TextIndex
-from codiemb_pipeline.ingest.validation import Batch, RejectLog, documents_fault, shown, text_fault, texts_fault
+from codiemb_pipeline.ingest.validation import Batch, RejectLog, list_fault, shown
 from codiemb_pipeline.schema import SPLITS
 from codiemb_pipeline.texts import text_key
 
@@ -73,11 +73,9 @@ def read_beir(source: SourceFiles, log: RejectLog, corpus: Corpus) -> Relevance:
         ids, titles = batch.ids("_id"), batch.texts("title", blank=True)
         sound = batch.sound(doc_id=ids, title=titles, text=batch.texts("text", blank=titles != ""))
         corpus.add(batch, "_id", sound)
-        batch.close(log)
     queries = _Queries()
     for batch in read_batches([path / QUERIES], f"{place}/{QUERIES}", log, ["_id", "text"]):
         queries.add(batch, "_id", "text")
-        batch.close(log)
     files = {split: path / "qrels" / f"{split}.tsv" for split in SPLITS}
     files = {split: file for split, file in files.items() if file.exists()}
     if not files:
@@ -89,7 +87,6 @@ def read_beir(source: SourceFiles, log: RejectLog, corpus: Corpus) -> Relevance:
             query = batch.known("query-id", queries.index.find(query_ids), query_ids, QUERIES)
             document = batch.known("corpus-id", corpus.index.find(doc_ids), doc_ids, CORPUS)
             sound = batch.sound(query=query, document=document, relevance=batch.whole_numbers("score"))
-            batch.close(log)
             relevant = sound.filter(pl.col("relevance") > 0)
             log.filter("judgements of no relevance", len(sound) - len(relevant))
             qrels.append(relevant.select(*PAIR, "relevance"))
@@ -103,19 +100,15 @@ def read_beir(source: SourceFiles, log: RejectLog, corpus: Corpus) -> Relevance:
 def read_rows(source: SourceFiles, log: RejectLog, corpus: Corpus) -> Relevance:
     """Read rows of a query and the texts of its documents. A text is one document; all queries are train."""
     layout: Rows = source.layout
-    fault = documents_fault if layout.objects else texts_fault
     paths, name = ([source.path], source.shown) if source.path.is_file() else source.table(layout)
     most = source.params.named_negatives
     queries, qrels, negatives, count = [Relevance().queries], [], [], 0
     wanted = [layout.query, layout.positive]
     for batch in read_batches(paths, name, log, wanted, optional=(layout.negative,)):
-        query, relevant = batch.texts(layout.query), batch.text_lists(layout.positive, fault)
-        others = batch.text_lists(layout.negative, fault, null=True)
-        for index in (relevant.list.len() == 0).arg_true():
-            batch.reject(index, layout.positive, "expected one text at least, found none")
+        query, relevant = batch.texts(layout.query), batch.text_lists(layout.positive)
+        others = batch.text_lists(layout.negative, optional=True)
         ids = pl.Series([f"q{row}" for row in batch.rows], dtype=pl.String)
         sound = batch.sound(query_id=ids, text=query, relevant=relevant, others=others)
-        batch.close(log)
         kept = sound["others"] if most is None else sound["others"].list.head(most)
         log.filter("negatives over named_negatives", (sound["others"].list.len() - kept.list.len()).sum())
         queries.append(sound.select("query_id", "text", pl.lit("train").alias("split")))
@@ -146,11 +139,9 @@ def read_tables(source: SourceFiles, log: RejectLog, corpus: Corpus) -> Relevanc
         ids, texts = batch.ids(doc_id), batch.texts(text)
         sound = batch.sound(doc_id=ids, title=pl.repeat("", len(ids), eager=True), text=texts)
         corpus.add(batch, doc_id, sound)
-        batch.close(log)
     queries = _Queries()
     for batch in _batches(source, layout.queries, log):
         queries.add(batch, *layout.queries.columns)
-        batch.close(log)
     qrels, negatives = [], []
     for batch in _batches(source, layout.relevant, log, layout.negative.columns[1:] if layout.negative else ()):
         query = _query_numbers(batch, layout.relevant.columns[0], queries, layout)
@@ -158,7 +149,6 @@ def read_tables(source: SourceFiles, log: RejectLog, corpus: Corpus) -> Relevanc
             _documents(batch, name, corpus, layout) for name in batch.columns if name != layout.relevant.columns[0]
         ]
         sound = batch.sound(query=query, **{f"{place}": column for place, column in enumerate(columns)})
-        batch.close(log)
         for place, target in zip(range(len(columns)), (qrels, negatives), strict=False):
             target.append(sound.select("query", pl.col(f"{place}").alias("document")).explode("document").drop_nulls())
     relevant = joined(qrels, PAIR).with_columns(pl.lit(1, dtype=PAIR_TYPES["relevance"]).alias("relevance"))
@@ -222,7 +212,6 @@ def _graded(
         query, document = _query_numbers(batch, query_id, queries, layout), _documents(batch, doc_id, corpus, layout)
         frames.append(batch.sound(query=query, document=document, relevance=batch.whole_numbers(grade)))
         frames[-1] = frames[-1].drop("index").explode("document")
-        batch.close(log)
     table = joined(frames, [*PAIR, "relevance"])
     graded = table.filter(pl.col("relevance") > 0)
     log.filter("pairs with a grade, but not called relevant", len(graded.join(relevant, on=PAIR, how="anti")))
@@ -252,66 +241,51 @@ def read_semanlink(source: SourceFiles, log: RejectLog, corpus: Corpus) -> Relev
         InputError: a file as a whole cannot be used.
     """
     file = f"{source.shown}/{DOCUMENTS}"
-    documents = read_document(source.path / DOCUMENTS, file, list)
-    tags = read_document(source.path / TAGS, f"{source.shown}/{TAGS}", dict)
-    log.rows += len(documents)
-    titles: dict[str, tuple[int, str]] = {}  # by key: number of the document's row, title
-    queries: dict[str, tuple[str, str]] = {}  # by key: id, label
-    pairs: set[tuple[str, str]] = set()  # query id, key of the title
-    for number, document in enumerate(documents, start=1):
-        fault, title, labels = _title_and_labels(document, tags)
-        if fault is not None:
-            log.reject(file, [(number, *fault)])
-        elif not title:
-            log.filter("documents without a title")
-        else:
-            key = text_key(title)
-            if titles.setdefault(key, (number, title))[0] != number:
-                log.filter("documents whose title repeats")
-            pairs |= {
-                (queries.setdefault(text_key(label), (_id_of(uri), label))[0], key) for uri, label in labels.items()
-            }
-    ids = pl.Series([f"d{number}" for number, _ in titles.values()], dtype=pl.String)
-    batch = Batch(file, [number for number, _ in titles.values()], {"title": [title for _, title in titles.values()]})
-    corpus.add(
-        batch, "title", batch.sound(doc_id=ids, title=batch.texts("title"), text=pl.repeat("", len(ids), eager=True))
-    )
-    rows = {key: row for row, key in enumerate(titles)}
+    label_of = {
+        uri: tag["prefLabel"][0].strip()
+        for uri, tag in read_document(source.path / TAGS, f"{source.shown}/{TAGS}", dict).items()
+        if isinstance(tag, dict) and tag.get("prefLabel") and not list_fault(tag["prefLabel"], "prefLabel")
+    }
+    batch = _titled(read_document(source.path / DOCUMENTS, file, list), file, log)
+    title, tags = batch.texts("title"), batch.text_lists("tag", optional=True)
+    for index, uris in enumerate(tags.to_list()):
+        for uri in uris or ():
+            if uri not in label_of:
+                batch.reject(index, "tag", f"expected a tag with a label in {TAGS}, found {shown(uri)}")
+    first: dict[str, int] = {}  # by key of the title: row of the corpus
+    queries: dict[str, tuple[str, str]] = {}  # by key of the label: id, label
+    judged: set[tuple[str, int]] = set()  # query id, row of the corpus
+    sound = batch.sound(title=title, tags=tags)
+    keys = [text_key(text) for text in sound["title"]]
+    for key, uris in zip(keys, sound["tags"].to_list(), strict=True):
+        row = first.setdefault(key, len(first))
+        for uri in uris:
+            query = queries.setdefault(text_key(label_of[uri]), (uri.rsplit("/", 1)[-1], label_of[uri]))
+            judged.add((query[0], row))
+    ids = pl.Series([f"d{row}" for row in batch.rows], dtype=pl.String).gather(sound["index"])
+    documents = sound.select("index", doc_id=ids, title="title", text=pl.lit(""))
+    documents = documents.filter(pl.Series(keys).is_first_distinct())
+    log.filter("documents whose title repeats", len(sound) - len(documents))
+    corpus.add(batch, "title", documents)
+    batch.close(log)
     ordered = sorted(queries.values())
     numbers = {query_id: number for number, (query_id, _) in enumerate(ordered)}
-    # Sorted as text, though the ids of documents end in numbers.
-    judged = sorted((query_id, rows[key]) for query_id, key in pairs)
     table = pl.DataFrame([(*query, None) for query in ordered], schema=Relevance().queries.schema, orient="row")
-    return Relevance(
-        table,
-        pl.DataFrame([(numbers[query], row, 1) for query, row in judged], schema=PAIR_TYPES, orient="row"),
-    )
+    qrels = [(numbers[query], row, 1) for query, row in sorted(judged)]
+    return Relevance(table, pl.DataFrame(qrels, schema=PAIR_TYPES, orient="row"))
 
 
-def _id_of(uri: str) -> str:
-    return uri.rsplit("/", 1)[-1]
-
-
-def _title_and_labels(document: Any, tags: dict[str, Any]) -> tuple[tuple[str, str] | None, str, dict[str, str]]:
-    """Return field and reason of a fault, the title, and the label of each of the document's tags by its URI."""
-    if not isinstance(document, dict):
-        return ("(entry)", f"expected an object, found {shown(document)}"), "", {}
-    title = document.get("title") or ""
-    if title == "" or (isinstance(title, str) and not title.strip()):
-        return None, "", {}
-    if reason := text_fault(title):
-        return ("title", reason), "", {}
-    uris = document.get("tag", [])
-    if fault := texts_fault(uris, "tag"):
-        return fault, "", {}
-    labels = {}
-    for uri in map(str.strip, uris):
-        tag = tags.get(uri)
-        if not isinstance(tag, dict):
-            return ("tag", f"expected a tag of {TAGS}, found {shown(uri)}"), "", {}
-        if fault := texts_fault(tag.get("prefLabel"), "prefLabel"):
-            return fault, "", {}
-        if not tag["prefLabel"]:
-            return ("tag", f"expected a label of {shown(uri)} in {TAGS}, found none"), "", {}
-        labels[uri] = tag["prefLabel"][0].strip()
-    return None, title.strip(), labels
+def _titled(documents: list[Any], file: str, log: RejectLog) -> Batch:
+    """Return title and tags of the entries that have a title; the others are counted."""
+    rows: dict[int, dict[str, Any]] = {}
+    faults = []
+    for number, document in enumerate(documents, start=1):
+        if not isinstance(document, dict):
+            faults.append((number, "(entry)", f"expected an object, found {shown(document)}"))
+        elif not (title := document.get("title")) or (isinstance(title, str) and not title.strip()):
+            log.filter("documents without a title")
+            log.rows += 1
+        else:
+            rows[number] = document
+    columns = {name: [document.get(name) for document in rows.values()] for name in ("title", "tag")}
+    return Batch(file, list(rows), columns, faults)

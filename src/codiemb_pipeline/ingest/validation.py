@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +19,10 @@ SHOWN_CHARACTERS = 80
 REASON_CHARACTERS = 200
 HIGHEST_RELEVANCE = 1_000_000
 KEPT_REJECTS = 100_000  # about 60 MB; more are counted, not kept
+TEXTS = pa.large_list(pa.large_string())
 WHITE_SPACE = "".join(character for character in map(chr, range(sys.maxunicode)) if character.isspace())
+
+Fault = tuple[int, str, str]  # row, field, reason
 
 
 @dataclass
@@ -34,8 +38,8 @@ class RejectLog:
     rejects: list[dict[str, Any]] = field(default_factory=list)
     filtered: dict[str, int] = field(default_factory=dict)
 
-    def reject(self, file: str, faults: Iterable[tuple[int, str, str]]) -> None:
-        """Reject rows of ``file``, given as (row number, field, reason)."""
+    def reject(self, file: str, faults: Iterable[Fault]) -> None:
+        """Reject rows of ``file``."""
         for row, field_name, reason in faults:
             self.rejected += 1
             if len(self.rejects) < KEPT_REJECTS:
@@ -68,7 +72,7 @@ class Batch:
         file: what messages call the file.
         rows: number of each row.
         columns: by name, of equal length: lists of Python values or Series.
-        rejected: rows that the reader rejected, as (row number, field, reason).
+        faults: of rows that the reader rejected; they are not among ``rows``.
         names: what messages call a column, where that differs by row.
     """
 
@@ -77,11 +81,11 @@ class Batch:
         file: str,
         rows: Sequence[int],
         columns: dict[str, Any],
-        rejected: list[tuple[int, str, str]] | None = None,
+        faults: Sequence[Fault] = (),
         names: dict[str, list[str]] | None = None,
     ) -> None:
         self.file, self.rows, self.columns = file, rows, columns
-        self._rejected, self._names = rejected or [], names or {}
+        self._reader_faults, self._names = faults, names or {}
         self.faults: dict[int, tuple[str, str]] = {}
 
     def reject(self, index: int, name: str, reason: str) -> None:
@@ -94,16 +98,17 @@ class Batch:
         return frame.filter(~pl.col("index").is_in(list(self.faults))) if self.faults else frame
 
     def close(self, log: RejectLog) -> None:
-        """Hand the rejected rows to ``log``, in the order of the file."""
+        """Hand the number of rows and the rejected ones, in the order of the file, to ``log``."""
+        log.rows += len(self.rows) + len(self._reader_faults)
         checked = [(self.rows[index], *fault) for index, fault in self.faults.items()]
-        log.reject(self.file, sorted([*self._rejected, *checked], key=lambda fault: fault[0]))
+        log.reject(self.file, sorted([*self._reader_faults, *checked], key=lambda fault: fault[0]))
 
     def texts(self, name: str, *, blank: pl.Series | bool = False) -> pl.Series:
         """Return a column of texts with their white space trimmed; empty ones pass where ``blank``."""
-        texts = _strings(self.columns[name]).str.strip_chars(WHITE_SPACE)
         values = self.columns[name]
+        texts = _strings(values).str.strip_chars(WHITE_SPACE)
         for index in (texts.is_null() | (texts == "")).arg_true():
-            empty = values[index] is None or (isinstance(values[index], str) and texts[index] == "")
+            empty = values[index] is None or texts[index] == ""
             if not (empty and (blank if isinstance(blank, bool) else blank[index])):
                 self.reject(index, name, text_fault(values[index]))
         return texts.fill_null("")
@@ -120,13 +125,7 @@ class Batch:
     def numbers(self, name: str) -> pl.Series:
         """Return a column of finite numbers, written as numbers or as text."""
         values = self.columns[name]
-        plain = values
-        if not isinstance(values, pl.Series) and set(map(type, values)) in ({str}, {float}):
-            plain = _strings(values) if isinstance(values[0], str) else pl.Series(values)
-        if isinstance(plain, pl.Series) and (plain.dtype == pl.String or plain.dtype.is_numeric()):
-            numbers = plain.cast(pl.Float64, strict=False)
-        else:
-            numbers = pl.Series([None] * len(values), dtype=pl.Float64)
+        numbers = _numbers(values)
         slow = numbers.is_null() | ~numbers.is_finite()
         if slow.any():
             found = numbers.to_list()
@@ -146,37 +145,32 @@ class Batch:
             self.reject(index, name, reason)
         return numbers.cast(pl.Int64, strict=False)
 
-    def text_lists(
-        self, name: str, fault: Callable[[Any, str], tuple[str, str] | None], *, null: bool = False
-    ) -> pl.Series:
-        """Return a column of lists of texts, their white space trimmed.
+    def text_lists(self, name: str, *, optional: bool = False) -> pl.Series:
+        """Return a column of lists of texts, their white space trimmed; an object in a list stands for its ``text``.
 
         Args:
             name: the column.
-            fault: returns the field and the reason of a value that is not such a list, else ``None``.
-            null: whether ``None`` stands for an empty list.
+            optional: whether ``None`` stands for an empty list; otherwise each list must hold a text.
         """
         values = self.columns[name]
         values = values.to_list() if isinstance(values, pl.Series) else values
-        values = [[] if value is None else value for value in values] if null else values
-        lists = [_plain_list(value) for value in values]
+        lists = [_plain_list(value if value is not None or not optional else []) for value in values]
         try:
-            series = _arrow(lists, pa.large_list(pa.large_string()))
+            series = _arrow(lists, TEXTS)
         except (pa.ArrowException, UnicodeEncodeError):
-            lists = [None if fault(value, name) else plain for value, plain in zip(values, lists, strict=True)]
-            series = _arrow(lists, pa.large_list(pa.large_string()))
+            series = _arrow([None if list_fault(value, name) else value for value in lists], TEXTS)
         series = series.list.eval(pl.element().str.strip_chars(WHITE_SPACE))
         bad = series.is_null() | series.list.eval(pl.element().is_null() | (pl.element() == "")).list.any()
-        for index in bad.fill_null(value=True).arg_true():
-            found = fault(values[index], name)
-            if found is not None:
-                self.reject(index, *found)
+        for index in bad.arg_true():
+            self.reject(index, *list_fault(values[index], name))
+        for index in (series.list.len() == 0).arg_true() if not optional else ():
+            self.reject(index, name, "expected one text at least, found none")
         return series
 
     def known(self, name: str, numbers: pl.Series, ids: pl.Series, file: str) -> pl.Series:
         """Reject rows whose id has no number, because ``file`` lacks it."""
         for index in numbers.is_null().arg_true():
-            self.reject(index, name, unknown_id(ids[index], file))
+            self.reject(index, name, f"expected a known id, found {shown(ids[index])}, which {file} lacks")
         return numbers
 
     def distinct(self, frame: pl.DataFrame, name: str, ids: str, is_first: pl.Series) -> pl.DataFrame:
@@ -198,9 +192,20 @@ def _strings(values: Any) -> pl.Series:
     try:
         return _arrow(list(values), pa.large_string())
     except (pa.ArrowException, UnicodeEncodeError):
-        return pl.Series(
-            [value if isinstance(value, str) and encodes(value) else None for value in values], dtype=pl.String
-        )
+        return pl.Series([value if _is_text(value) else None for value in values], dtype=pl.String)
+
+
+def _numbers(values: Any) -> pl.Series:
+    """Return numbers, null where a value needs a closer look."""
+    kinds = set() if isinstance(values, pl.Series) else set(map(type, values))
+    if kinds == {str}:
+        values = _strings(values)
+    elif kinds and kinds <= {int, float}:
+        with suppress(pa.ArrowException):  # a whole number too large for a float to hold exactly
+            values = _arrow(values, pa.float64())
+    if isinstance(values, pl.Series) and (values.dtype == pl.String or values.dtype.is_numeric()):
+        return values.cast(pl.Float64, strict=False)
+    return pl.Series([None] * len(values), dtype=pl.Float64)
 
 
 def _plain_list(value: Any) -> list[Any] | None:
@@ -209,41 +214,34 @@ def _plain_list(value: Any) -> list[Any] | None:
     return [item.get("text") if isinstance(item, dict) else item for item in value]
 
 
-def texts_fault(value: Any, name: str) -> tuple[str, str] | None:
-    """Return field and reason where ``value`` is not a list of texts."""
+def list_fault(value: Any, name: str) -> tuple[str, str] | None:
+    """Return field and reason where ``value`` is not a list of texts, or of objects with a text in ``text``."""
     if not isinstance(value, list):
         return name, f"expected a list of texts, found {shown(value)}"
     for index, item in enumerate(value):
-        if reason := text_fault(item):
-            return f"{name}[{index}]", reason
-    return None
-
-
-def documents_fault(value: Any, name: str) -> tuple[str, str] | None:
-    """Return field and reason where ``value`` is not a list of texts, or of objects with a text in ``text``."""
-    if not isinstance(value, list):
-        return name, f"expected a list of documents, found {shown(value)}"
-    for index, item in enumerate(value):
-        if isinstance(item, dict) and "text" not in item:
-            return f"{name}[{index}]", f"expected a text, found {shown(item)}"
-        place, text = (f"{name}[{index}].text", item["text"]) if isinstance(item, dict) else (f"{name}[{index}]", item)
+        place, text = (".text", item.get("text")) if isinstance(item, dict) else ("", item)
         if reason := text_fault(text):
-            return place, reason
+            return f"{name}[{index}]{place}", reason
     return None
 
 
 def text_fault(value: Any) -> str:
-    """Return why ``value`` is no text of use: another type, empty, or with half a surrogate pair; else nothing."""
+    """Return why ``value`` is no text of use: another type, empty, or not for UTF-8; else nothing."""
     if not isinstance(value, str):
         return f"expected text, found {shown(value)}"
     if not value.strip():
         return "expected text, found an empty one"
-    return "" if encodes(value) else f"expected text, found half a character (a lone surrogate) in {shown(value)}"
+    if not _is_text(value):
+        return f"expected text in UTF-8, found a stray byte or half a character in {shown(value)}"
+    return ""
 
 
-def unknown_id(found: str, file: str) -> str:
-    """Return the reason for an id that ``file`` lacks."""
-    return f"expected a known id, found {shown(found)}, which {file} lacks"
+def _is_text(value: Any) -> bool:
+    """Return whether ``value`` is a text that UTF-8 can hold."""
+    try:
+        return isinstance(value, str) and value.encode() is not None
+    except UnicodeEncodeError:
+        return False
 
 
 def number_of(value: Any) -> float:
@@ -261,15 +259,6 @@ def number_of(value: Any) -> float:
     if not math.isfinite(number):
         raise ValueError(f"expected a finite number, found {shown(value)}")
     return number
-
-
-def encodes(text: str) -> bool:
-    """Return whether UTF-8 can hold ``text``."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def shown(value: Any) -> str:
