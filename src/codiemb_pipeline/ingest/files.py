@@ -13,7 +13,7 @@ import io
 import json
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePath
 from typing import Any, BinaryIO
@@ -75,12 +75,12 @@ def read_batches(
         raise InputError(f"{name}: suffix: expected one of {', '.join(SUFFIXES)}; found {form!r}")
     if form == ".parquet":
         batches = _parquet(paths, name, columns, optional)
-    elif form in (".csv", ".tsv"):
-        lines = read_lines(paths, name)
-        records = _csv(lines, name) if form == ".csv" else _tsv(lines)
-        batches = _batches(_table(records, name, columns, header), name, columns)
+    elif form == ".csv":
+        batches = _csv(paths, name, columns, header)
+    elif form == ".tsv":
+        batches = _tsv(paths, name, columns, header)
     else:
-        batches = _batches(_jsonl(read_lines(paths, name), columns, optional), name, [*columns, *optional])
+        batches = _jsonl(paths, name, columns, optional)
     before = log.rows
     for batch in batches:
         yield batch
@@ -89,16 +89,17 @@ def read_batches(
         raise InputError(f"{name}: expected rows, found none")
 
 
-def read_lines(paths: list[Path], name: str) -> Iterator[str]:
-    """Yield the lines, with their ends, of text files read in this order as if they were one.
+def read_lines(paths: list[Path], name: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield blocks of lines, as the number of the first and all lines, of text files read as if they were one.
 
     Raises:
         InputError: a compressed file is broken or incomplete; the message calls it ``name``.
     """
-    encoding = "utf-8-sig"
-    for block in _ahead(_blocks(paths, name)):
-        yield from io.StringIO(block.decode(encoding, "surrogateescape"), newline="")
-        encoding = "utf-8"
+    first = 1
+    for text in _texts(paths, name):
+        lines = text.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\n").split("\n")
+        yield first, lines
+        first += len(lines)
 
 
 def read_text(path: Path, name: str) -> str:
@@ -159,6 +160,13 @@ def _ahead(blocks: Iterator[bytes]) -> Iterator[bytes]:
             yield block
 
 
+def _texts(paths: list[Path], name: str) -> Iterator[str]:
+    encoding = "utf-8-sig"
+    for block in _ahead(_blocks(paths, name)):
+        yield block.decode(encoding, "surrogateescape")
+        encoding = "utf-8"
+
+
 def _opened(path: Path, name: str) -> BinaryIO | pa.NativeFile:
     if path.suffix != ".zip":
         return pa.input_stream(path)  # decompresses gzip
@@ -210,16 +218,35 @@ def _batches(rows: Iterable[Row], name: str, columns: list[str]) -> Iterator[Bat
     yield batch()
 
 
-def _jsonl(lines: Iterable[str], columns: list[str], optional: tuple[str, ...]) -> Iterator[Row]:
-    decode = json.JSONDecoder().raw_decode
-    for number, line in enumerate(lines, start=1):
-        text = line.strip()
-        if not text:
+def _jsonl(paths: list[Path], name: str, columns: list[str], optional: tuple[str, ...]) -> Iterator[Batch]:
+    """Yield the rows of a jsonl, a block at a time, or line by line where a line of a block is not as it should be."""
+    names = [*columns, *optional]
+    for first, lines in read_lines(paths, name):
+        try:
+            values = _json_columns(lines, columns, optional)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            yield from _batches(_json_rows(lines, first, columns, optional), name, names)
+        else:
+            yield Batch(name, range(first, first + len(lines)), dict(zip(names, values, strict=True)))
+
+
+def _json_columns(lines: list[str], columns: list[str], optional: tuple[str, ...]) -> list[list[Any]]:
+    """Return the columns of lines that are all objects; another error than InputError where one is not."""
+    text = "\n,".join(lines)
+    rows = json.loads(f"[{text}]")
+    if not len(rows) == len(lines) == text.count("}\n,{") + 1:
+        raise ValueError("expected an object on each line")
+    return [[row[column] for row in rows] for column in columns] + [
+        [row.get(column) for row in rows] for column in optional
+    ]
+
+
+def _json_rows(lines: list[str], first: int, columns: list[str], optional: tuple[str, ...]) -> Iterator[Row]:
+    for number, line in enumerate(lines, first):
+        if not line.strip():
             continue
         try:
-            row, end = decode(text)
-            if end < len(text):
-                raise json.JSONDecodeError("Extra data", text, end)
+            row = json.loads(line)
             values = [row[column] for column in columns] + [row.get(column) for column in optional]
         except json.JSONDecodeError as error:
             yield number, ("(line)", f"not JSON ({error.msg}, column {error.colno})"), 0
@@ -231,36 +258,37 @@ def _jsonl(lines: Iterable[str], columns: list[str], optional: tuple[str, ...]) 
         except (TypeError, AttributeError):
             yield number, ("(line)", f"expected an object, found {shown(row)}"), 0
         else:
-            yield number, values, len(text)
+            yield number, values, len(line)
 
 
-def _table(records: Iterator[Record], name: str, columns: list[str], header: tuple[str, ...] | None) -> Iterator[Row]:
-    names = next(records, (0, 0, []))[2] if header is None else header
-    if isinstance(names, str):
-        raise InputError(f"{name}: the header: {names}")
-    _check_header(names, columns, name)
-    places = [names.index(column) for column in columns]
-    for first, last, fields in records:
-        if isinstance(fields, str) or len(fields) != len(names):
-            reason = fields if isinstance(fields, str) else f"expected {len(names)} fields, found {len(fields)}"
-            # A stray quote swallows the rows after it; each of them counts for the tolerance.
-            spans = f"; a quoted field runs from line {first} to {last}" if last > first else ""
-            for line in range(first, last + 1):
-                yield line, ("(row)", reason + spans), 0
+def _tsv(paths: list[Path], name: str, columns: list[str], header: Sequence[str] | None) -> Iterator[Batch]:
+    """Yield the rows of a table split at tabs: a quote is a character like others."""
+    for first, lines in read_lines(paths, name):
+        fields = [line.split("\t") for line in lines]
+        start = first
+        if header is None:
+            header, start = fields.pop(0), 2
+        places = _places(header, columns, name)
+        if set(map(len, fields)) == {len(header)}:
+            values = {column: [row[place] for row in fields] for column, place in zip(columns, places, strict=True)}
+            yield Batch(name, range(start, start + len(fields)), values)
         else:
-            yield first, [fields[place] for place in places], sum(map(len, fields))
+            records = ((number, number, row) for number, row in enumerate(fields, start) if row != [""])
+            yield from _batches(_table_rows(records, len(header), places), name, columns)
 
 
-def _tsv(lines: Iterable[str]) -> Iterator[Record]:
-    """Yield the lines that are not blank, split at tabs: a quote is a character like others."""
-    for number, line in enumerate(lines, start=1):
-        text = line.rstrip("\r\n")
-        if text:
-            yield number, number, text.split("\t")
+def _csv(paths: list[Path], name: str, columns: list[str], header: Sequence[str] | None) -> Iterator[Batch]:
+    """Yield the rows of a table whose quoted fields may run over lines and blocks."""
+    records = _csv_records(paths, name)
+    header = next(records, (0, 0, []))[2] if header is None else header
+    if isinstance(header, str):
+        raise InputError(f"{name}: the header: {header}")
+    yield from _batches(_table_rows(records, len(header), _places(header, columns, name)), name, columns)
 
 
-def _csv(lines: Iterable[str], name: str) -> Iterator[Record]:
+def _csv_records(paths: list[Path], name: str) -> Iterator[Record]:
     csv.field_size_limit(FIELD_CHARACTERS)
+    lines = (line for text in _texts(paths, name) for line in io.StringIO(text, newline=""))
     reader = csv.reader(lines, strict=True)
     while True:
         first = reader.line_num + 1
@@ -278,13 +306,25 @@ def _csv(lines: Iterable[str], name: str) -> Iterator[Record]:
                 yield first, reader.line_num, fields
 
 
+def _table_rows(records: Iterable[Record], width: int, places: list[int]) -> Iterator[Row]:
+    for first, last, fields in records:
+        if isinstance(fields, str) or len(fields) != width:
+            reason = fields if isinstance(fields, str) else f"expected {width} fields, found {len(fields)}"
+            # A stray quote swallows the rows after it; each of them counts for the tolerance.
+            spans = f"; a quoted field runs from line {first} to {last}" if last > first else ""
+            for line in range(first, last + 1):
+                yield line, ("(row)", reason + spans), 0
+        else:
+            yield first, [fields[place] for place in places], sum(map(len, fields))
+
+
 def _parquet(paths: list[Path], name: str, columns: list[str], optional: tuple[str, ...]) -> Iterator[Batch]:
     number = 0
     try:
         for path in paths:
             with pq.ParquetFile(path) as file:
                 names = file.schema_arrow.names
-                _check_header(names, columns, name)
+                _places(names, columns, name)
                 wanted = [*columns, *(column for column in optional if column in names)]
                 for part in file.iter_batches(PARQUET_ROWS, columns=wanted):
                     part.validate(full=True)
@@ -296,9 +336,11 @@ def _parquet(paths: list[Path], name: str, columns: list[str], optional: tuple[s
         raise InputError(f"{name}: after row {number}: not readable as parquet ({one_line(str(error))})") from None
 
 
-def _check_header(header: list[str] | tuple[str, ...], columns: list[str], name: str) -> None:
+def _places(header: Sequence[str], columns: list[str], name: str) -> list[int]:
+    """Return the places of ``columns`` in the header of a table."""
     for column in columns:
         if column not in header:
             raise InputError(f"{name}: column {column!r}: missing {one_line(nearest(column, header))}")
         if header.count(column) > 1:
             raise InputError(f"{name}: column {column!r}: expected once, found {header.count(column)} times")
+    return [header.index(column) for column in columns]
