@@ -8,6 +8,7 @@ rejects.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import json
@@ -89,17 +90,14 @@ def read_batches(
         raise InputError(f"{name}: expected rows, found none")
 
 
-def read_lines(paths: list[Path], name: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield blocks of lines, as the number of the first and all lines, of text files read as if they were one.
+def read_lines(paths: list[Path], name: str) -> Iterator[tuple[int, str]]:
+    """Yield number and content of each line of text files read as if they were one.
 
     Raises:
         InputError: a compressed file is broken or incomplete; the message calls it ``name``.
     """
-    first = 1
-    for text in _texts(paths, name):
-        lines = text.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\n").split("\n")
-        yield first, lines
-        first += len(lines)
+    for first, block in _numbered_blocks(paths, name):
+        yield from enumerate(_lines(block), first)
 
 
 def read_text(path: Path, name: str) -> str:
@@ -133,38 +131,46 @@ def read_document(path: Path, name: str, kind: type) -> Any:
 
 
 def _blocks(paths: list[Path], name: str) -> Iterator[bytes]:
-    """Yield blocks of whole lines."""
-    rest = b""
-    for path in paths:
-        try:
-            with _opened(path, name) as file:
-                while block := file.read(BLOCK_BYTES):
-                    lines, end, after = block.rpartition(b"\n")
-                    if end:
-                        yield rest + lines + end
-                        rest = after
-                    else:
-                        rest += block
-        except (OSError, EOFError, zlib.error, zipfile.BadZipFile, pa.ArrowException) as error:
-            raise InputError(f"{name}: not readable, broken or incomplete ({one_line(str(error))})") from None
-    if rest:
-        yield rest
-
-
-def _ahead(blocks: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield ``blocks`` while another thread reads and decompresses the next one."""
+    """Yield blocks of whole lines, without a byte order mark; another thread reads and decompresses the next one."""
     with ThreadPoolExecutor(1) as thread:
+        blocks = _read(paths, name)
         following = thread.submit(next, blocks, None)
         while (block := following.result()) is not None:
             following = thread.submit(next, blocks, None)
             yield block
 
 
-def _texts(paths: list[Path], name: str) -> Iterator[str]:
-    encoding = "utf-8-sig"
-    for block in _ahead(_blocks(paths, name)):
-        yield block.decode(encoding, "surrogateescape")
-        encoding = "utf-8"
+def _read(paths: list[Path], name: str) -> Iterator[bytes]:
+    rest, mark = b"", codecs.BOM_UTF8
+    for path in paths:
+        try:
+            with _opened(path, name) as file:
+                while block := file.read(BLOCK_BYTES):
+                    lines, end, after = (rest + block.removeprefix(mark)).rpartition(b"\n")
+                    mark, rest = b"", after
+                    if end:
+                        yield lines + end
+        except (OSError, EOFError, zlib.error, zipfile.BadZipFile, pa.ArrowException) as error:
+            raise InputError(f"{name}: not readable, broken or incomplete ({one_line(str(error))})") from None
+    if rest:
+        yield rest
+
+
+def _numbered_blocks(paths: list[Path], name: str) -> Iterator[tuple[int, bytes]]:
+    """Yield blocks whose lines end with a line feed, each with the number of its first line."""
+    first = 1
+    for block in _blocks(paths, name):
+        lines = block.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in block else block
+        yield first, lines
+        first += lines.count(b"\n")
+
+
+def _lines(block: bytes) -> list[str]:
+    return _text(block).removesuffix("\n").split("\n")
+
+
+def _text(block: bytes) -> str:
+    return block.decode("utf-8", "surrogateescape")
 
 
 def _opened(path: Path, name: str) -> BinaryIO | pa.NativeFile:
@@ -219,30 +225,36 @@ def _batches(rows: Iterable[Row], name: str, columns: list[str]) -> Iterator[Bat
 
 
 def _jsonl(paths: list[Path], name: str, columns: list[str], optional: tuple[str, ...]) -> Iterator[Batch]:
-    """Yield the rows of a jsonl, a block at a time, or line by line where a line of a block is not as it should be."""
+    """Yield the rows of a jsonl, a block at a time; line by line where a block holds anything else than sound rows."""
     names = [*columns, *optional]
-    for first, lines in read_lines(paths, name):
+    for first, block in _numbered_blocks(paths, name):
+        rows = _json_objects(_text(block))
         try:
-            values = _json_columns(lines, columns, optional)
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            yield from _batches(_json_rows(lines, first, columns, optional), name, names)
+            values = [[row[column] for row in rows] for column in columns]
+        except KeyError:
+            rows = []
+        if rows:
+            values += [[row.get(column) for row in rows] for column in optional]
+            yield Batch(name, range(first, first + len(rows)), dict(zip(names, values, strict=True)))
         else:
-            yield Batch(name, range(first, first + len(lines)), dict(zip(names, values, strict=True)))
+            yield from _batches(_json_rows(enumerate(_lines(block), first), columns, optional), name, names)
 
 
-def _json_columns(lines: list[str], columns: list[str], optional: tuple[str, ...]) -> list[list[Any]]:
-    """Return the columns of lines that are all objects; another error than InputError where one is not."""
-    text = "\n,".join(lines)
-    rows = json.loads(f"[{text}]")
-    if not len(rows) == len(lines) == text.count("}\n,{") + 1:
-        raise ValueError("expected an object on each line")
-    return [[row[column] for row in rows] for column in columns] + [
-        [row.get(column) for row in rows] for column in optional
-    ]
+def _json_objects(text: str) -> list[dict[str, Any]]:
+    """Return the objects of lines that hold one each; no objects where a line does not."""
+    text = text.removesuffix("\n")
+    lines = text.count("\n") + 1
+    if not text.startswith("{") or text.count("}\n{") != lines - 1:
+        return []
+    try:
+        rows = json.loads("[" + text.replace("\n", "\n,") + "]")
+    except (ValueError, RecursionError):
+        return []
+    return rows if len(rows) == lines else []
 
 
-def _json_rows(lines: list[str], first: int, columns: list[str], optional: tuple[str, ...]) -> Iterator[Row]:
-    for number, line in enumerate(lines, first):
+def _json_rows(lines: Iterable[tuple[int, str]], columns: list[str], optional: tuple[str, ...]) -> Iterator[Row]:
+    for number, line in lines:
         if not line.strip():
             continue
         try:
@@ -262,19 +274,32 @@ def _json_rows(lines: list[str], first: int, columns: list[str], optional: tuple
 
 
 def _tsv(paths: list[Path], name: str, columns: list[str], header: Sequence[str] | None) -> Iterator[Batch]:
-    """Yield the rows of a table split at tabs: a quote is a character like others."""
-    for first, lines in read_lines(paths, name):
-        fields = [line.split("\t") for line in lines]
-        start = first
+    """Yield the rows of a table split at tabs, a block at a time or line by line: a quote is a character like others."""
+    for first, block in _numbered_blocks(paths, name):
+        start, rest = first, block
         if header is None:
-            header, start = fields.pop(0), 2
+            line, _, rest = block.partition(b"\n")
+            start, header = 2, _text(line).split("\t")
         places = _places(header, columns, name)
-        if set(map(len, fields)) == {len(header)}:
-            values = {column: [row[place] for row in fields] for column, place in zip(columns, places, strict=True)}
-            yield Batch(name, range(start, start + len(fields)), values)
+        found = _tsv_columns(rest, header)
+        if found is not None:
+            yield Batch(name, range(start, start + len(found)), {column: found[column] for column in columns})
         else:
-            records = ((number, number, row) for number, row in enumerate(fields, start) if row != [""])
+            records = ((number, number, line.split("\t")) for number, line in enumerate(_lines(rest), start) if line)
             yield from _batches(_table_rows(records, len(header), places), name, columns)
+
+
+def _tsv_columns(block: bytes, header: Sequence[str]) -> pl.DataFrame | None:
+    """Return the fields of lines that have as many as the header, else ``None``."""
+    try:
+        schema = dict.fromkeys(header, pl.String)
+        found = pl.read_csv(block, separator="\t", quote_char=None, has_header=False, schema=schema)
+    except pl.exceptions.PolarsError:
+        return None
+    # Missing fields are null like empty ones, and a line that lacks some lacks the last.
+    if found[:, -1].null_count() or len(found) != block.count(b"\n") + (not block.endswith(b"\n")):
+        return None
+    return found.fill_null("")
 
 
 def _csv(paths: list[Path], name: str, columns: list[str], header: Sequence[str] | None) -> Iterator[Batch]:
@@ -288,7 +313,7 @@ def _csv(paths: list[Path], name: str, columns: list[str], header: Sequence[str]
 
 def _csv_records(paths: list[Path], name: str) -> Iterator[Record]:
     csv.field_size_limit(FIELD_CHARACTERS)
-    lines = (line for text in _texts(paths, name) for line in io.StringIO(text, newline=""))
+    lines = (line for block in _blocks(paths, name) for line in io.StringIO(_text(block), newline=""))
     reader = csv.reader(lines, strict=True)
     while True:
         first = reader.line_num + 1

@@ -93,8 +93,7 @@ def _sound(batch: Batch, layout: Pairs, ids: pl.Series, log: RejectLog) -> pl.Da
 def _word_pairs(source: SourceFiles, log: RejectLog) -> Iterator[Part]:
     """gensim's word lists: tab-separated, lines that begin with # are comments."""
     check_filled(source.path, source.shown)
-    blocks = read_lines([source.path], source.shown)
-    lines = [(number, line) for first, block in blocks for number, line in enumerate(block, first)]
+    lines = read_lines([source.path], source.shown)
     lines = [(number, line) for number, line in lines if line.strip() and not line.startswith("#")]
     rows = {number: line.split("\t") for number, line in lines if line.count("\t") == 2}
     faults = [

@@ -108,19 +108,19 @@ def read_rows(source: SourceFiles, log: RejectLog, corpus: Corpus) -> Relevance:
         query, relevant = batch.texts(layout.query), batch.text_lists(layout.positive)
         others = batch.text_lists(layout.negative, optional=True)
         ids = pl.Series([f"q{row}" for row in batch.rows], dtype=pl.String)
-        sound = batch.sound(query_id=ids, text=query, relevant=relevant, others=others)
-        kept = sound["others"] if most is None else sound["others"].list.head(most)
-        log.filter("negatives over named_negatives", (sound["others"].list.len() - kept.list.len()).sum())
+        sound = batch.sound(query_id=ids, text=query)
         queries.append(sound.select("query_id", "text", pl.lit("train").alias("split")))
-        place = pl.int_range(count, count + len(sound), dtype=pl.Int32, eager=True).alias("query")
+        place = pl.int_range(count, count + pl.len(), dtype=pl.Int32).alias("query")
+        rows = sound.select("index", place)
         count += len(sound)
-        texts = pl.DataFrame([place, sound["relevant"].alias("text"), kept.alias("others")])
         # Numbers in the order of the file: the relevant documents of a row, then its negatives.
-        texts = pl.concat([
-            texts.select("query", "text", pl.lit(value=True).alias("relevant")),
-            texts.select("query", pl.col("others").alias("text"), pl.lit(value=False).alias("relevant")),
-        ]).sort("query", maintain_order=True)  # fmt: skip
-        texts = texts.explode("text").drop_nulls("text")
+        relevant, others = (texts.join(rows, on="index", maintain_order="left") for texts in (relevant, others))
+        if most is not None:
+            kept = others.filter(pl.int_range(pl.len()).over("index") < most)
+            log.filter("negatives over named_negatives", len(others) - len(kept))
+            others = kept
+        texts = pl.concat([relevant.with_columns(relevant=True), others.with_columns(relevant=False)])
+        texts = texts.sort("query", maintain_order=True)
         texts = texts.with_columns(corpus.numbers_of_texts(texts["text"]).alias("document"))
         qrels.append(texts.filter("relevant").select(*PAIR, pl.lit(1).alias("relevance")))
         negatives.append(texts.filter(~pl.col("relevant")).select(PAIR))
@@ -248,20 +248,17 @@ def read_semanlink(source: SourceFiles, log: RejectLog, corpus: Corpus) -> Relev
     }
     batch = _titled(read_document(source.path / DOCUMENTS, file, list), file, log)
     title, tags = batch.texts("title"), batch.text_lists("tag", optional=True)
-    for index, uris in enumerate(tags.to_list()):
-        for uri in uris or ():
-            if uri not in label_of:
-                batch.reject(index, "tag", f"expected a tag with a label in {TAGS}, found {shown(uri)}")
+    for index, uri in tags.filter(~pl.col("text").is_in(list(label_of))).iter_rows():
+        batch.reject(index, "tag", f"expected a tag with a label in {TAGS}, found {shown(uri)}")
     first: dict[str, int] = {}  # by key of the title: row of the corpus
     queries: dict[str, tuple[str, str]] = {}  # by key of the label: id, label
     judged: set[tuple[str, int]] = set()  # query id, row of the corpus
-    sound = batch.sound(title=title, tags=tags)
+    sound = batch.sound(title=title)
     keys = [text_key(text) for text in sound["title"]]
-    for key, uris in zip(keys, sound["tags"].to_list(), strict=True):
-        row = first.setdefault(key, len(first))
-        for uri in uris:
-            query = queries.setdefault(text_key(label_of[uri]), (uri.rsplit("/", 1)[-1], label_of[uri]))
-            judged.add((query[0], row))
+    row_of = {index: first.setdefault(key, len(first)) for index, key in zip(sound["index"], keys, strict=True)}
+    for index, uri in tags.filter(pl.col("index").is_in(sound["index"])).iter_rows():
+        query = queries.setdefault(text_key(label_of[uri]), (uri.rsplit("/", 1)[-1], label_of[uri]))
+        judged.add((query[0], row_of[index]))
     ids = pl.Series([f"d{row}" for row in batch.rows], dtype=pl.String).gather(sound["index"])
     documents = sound.select("index", doc_id=ids, title="title", text=pl.lit(""))
     documents = documents.filter(pl.Series(keys).is_first_distinct())

@@ -19,7 +19,6 @@ SHOWN_CHARACTERS = 80
 REASON_CHARACTERS = 200
 HIGHEST_RELEVANCE = 1_000_000
 KEPT_REJECTS = 100_000  # about 60 MB; more are counted, not kept
-TEXTS = pa.large_list(pa.large_string())
 WHITE_SPACE = "".join(character for character in map(chr, range(sys.maxunicode)) if character.isspace())
 
 Fault = tuple[int, str, str]  # row, field, reason
@@ -118,7 +117,7 @@ class Batch:
         values = self.columns[name]
         if isinstance(values, pl.Series):
             self.columns[name] = values.cast(pl.String) if values.dtype.is_integer() else values
-        elif any(type(value) is int for value in values):
+        elif int in set(map(type, values)):
             self.columns[name] = [str(value) if type(value) is int else value for value in values]
         return self.texts(name)
 
@@ -145,8 +144,10 @@ class Batch:
             self.reject(index, name, reason)
         return numbers.cast(pl.Int64, strict=False)
 
-    def text_lists(self, name: str, *, optional: bool = False) -> pl.Series:
-        """Return a column of lists of texts, their white space trimmed; an object in a list stands for its ``text``.
+    def text_lists(self, name: str, *, optional: bool = False) -> pl.DataFrame:
+        """Return the texts of a column of lists, their white space trimmed, as rows of ``index`` and ``text``.
+
+        An object in a list stands for its ``text``.
 
         Args:
             name: the column.
@@ -154,18 +155,16 @@ class Batch:
         """
         values = self.columns[name]
         values = values.to_list() if isinstance(values, pl.Series) else values
-        lists = [_plain_list(value if value is not None or not optional else []) for value in values]
-        try:
-            series = _arrow(lists, TEXTS)
-        except (pa.ArrowException, UnicodeEncodeError):
-            series = _arrow([None if list_fault(value, name) else value for value in lists], TEXTS)
-        series = series.list.eval(pl.element().str.strip_chars(WHITE_SPACE))
-        bad = series.is_null() | series.list.eval(pl.element().is_null() | (pl.element() == "")).list.any()
-        for index in bad.arg_true():
-            self.reject(index, *list_fault(values[index], name))
-        for index in (series.list.len() == 0).arg_true() if not optional else ():
-            self.reject(index, name, "expected one text at least, found none")
-        return series
+        lists = [value if isinstance(value, list) else [] for value in values]
+        texts = _strings([item.get("text") if isinstance(item, dict) else item for items in lists for item in items])
+        lengths = pl.Series(map(len, lists), dtype=pl.UInt32)
+        index = pl.int_range(len(lists), dtype=pl.UInt32, eager=True).repeat_by(lengths).explode().drop_nulls()
+        found = pl.DataFrame([index.alias("index"), texts.str.strip_chars(WHITE_SPACE).alias("text")])
+        bad = found.filter(pl.col("text").is_null() | (pl.col("text") == ""))["index"].unique()
+        none = [row for row in (lengths == 0).arg_true() if not (optional and values[row] in (None, []))]
+        for row in [*bad, *none]:
+            self.reject(row, *(list_fault(values[row], name) or (name, "expected one text at least, found none")))
+        return found
 
     def known(self, name: str, numbers: pl.Series, ids: pl.Series, file: str) -> pl.Series:
         """Reject rows whose id has no number, because ``file`` lacks it."""
@@ -206,12 +205,6 @@ def _numbers(values: Any) -> pl.Series:
     if isinstance(values, pl.Series) and (values.dtype == pl.String or values.dtype.is_numeric()):
         return values.cast(pl.Float64, strict=False)
     return pl.Series([None] * len(values), dtype=pl.Float64)
-
-
-def _plain_list(value: Any) -> list[Any] | None:
-    if not isinstance(value, list):
-        return None
-    return [item.get("text") if isinstance(item, dict) else item for item in value]
 
 
 def list_fault(value: Any, name: str) -> tuple[str, str] | None:
