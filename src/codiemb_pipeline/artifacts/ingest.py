@@ -8,10 +8,10 @@ relevance) and ``negatives`` (query_id, doc_id; those the source itself names, o
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
 from typing import ClassVar, Self
 
 import numpy as np
@@ -40,12 +40,17 @@ BATCH_ROWS = 4096  # documents read at a time
 
 
 class TableWriter:
-    """Streams rows into a parquet file; the same rows give the same bytes, in whatever batches they come."""
+    """Streams rows into a parquet file; the same rows give the same bytes, in whatever batches they come.
+
+    Another thread compresses and writes a row group while the next one is gathered.
+    """
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         self._schema = schema
         self._file = pq.ParquetWriter(path, schema)
         self._waiting = pl.DataFrame(schema=pl.Schema(schema))
+        self._thread = ThreadPoolExecutor(1)
+        self._written = self._thread.submit(int)
 
     def write(self, frame: pl.DataFrame) -> None:
         """Write rows; the columns of the schema must be there."""
@@ -57,19 +62,23 @@ class TableWriter:
             end = min(start + GROUP_ROWS - 1, int(np.searchsorted(characters, before + GROUP_CHARACTERS))) + 1
             if end > len(waiting):
                 break
-            self._write(waiting[start:end])
+            self._write_next(waiting[start:end])
             start, before = end, characters[end - 1]
         self._waiting = waiting[start:]
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is None and len(self._waiting):
-            self._write(self._waiting)
-        self._file.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        with self._file, self._thread:
+            if kind is None and len(self._waiting):
+                self._write_next(self._waiting)
+            if kind is None:
+                self._written.result()
+
+    def _write_next(self, group: pl.DataFrame) -> None:
+        self._written.result()
+        self._written = self._thread.submit(self._write, group)
 
     def _write(self, group: pl.DataFrame) -> None:
         self._file.write_table(group.to_arrow().cast(self._schema).combine_chunks())
