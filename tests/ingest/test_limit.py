@@ -10,7 +10,7 @@ import pytest
 from registered_files import registered_source, write_cmteb, write_t2ranking
 from source_files import beir_source, counts, flag_source, ingest, pairs_source, table, write_beir, write_lines
 
-from codiemb_pipeline.ingest.splits import within_limit
+from codiemb_pipeline.ingest.hashing import within_limit
 from codiemb_pipeline.texts import hash_share, pair_key
 
 PAIRS = [{"left": f"left {n}", "right": f"right {n}", "gold": n % 6} for n in range(100)]

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from source_files import SHARES, flag_source, ingest, pairs_source, table, write_lines
 
-from codiemb_pipeline.ingest.splits import hashes_of
-from codiemb_pipeline.ingest.splits import splits_of as splits_by
+from codiemb_pipeline.ingest.hashing import hashes_of
+from codiemb_pipeline.ingest.hashing import splits_of as splits_by
 from codiemb_pipeline.params.ingest import SplitShares
 from codiemb_pipeline.texts import pair_key, text_key
 

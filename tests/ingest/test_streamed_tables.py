@@ -17,7 +17,7 @@ from source_files import SHARES, beir_source, flag_source, ingest, pairs_source,
 
 from codiemb_pipeline.artifacts import ingest as source_tables
 from codiemb_pipeline.artifacts.ingest import PAIR_SCHEMA, TableWriter, keep_rows, read_pairs, read_retrieval
-from codiemb_pipeline.ingest import splits
+from codiemb_pipeline.ingest import hashing
 from codiemb_pipeline.ingest.run import ingest_sources
 from codiemb_pipeline.ingest.validation import RejectLog
 from codiemb_pipeline.params.ingest import IngestParams, SplitShares
@@ -64,7 +64,7 @@ def test_pairs_equal_those_of_naive_code_in_memory(tmp_path: Path) -> None:
     for number, row in enumerate(rows, start=1):
         key = pair_key(row["left"], row["right"])
         if key not in seen:
-            split = splits.splits_of(splits.hashes_of([key], 7, "mine"), shares)[0]
+            split = hashing.splits_of(hashing.hashes_of([key], 7, "mine"), shares)[0]
             expected.append((f"{number}", row["left"], row["right"], row["gold"] / 5, split))
         seen.add(key)
     source = pairs_source(write_lines(tmp_path / "pairs.jsonl", rows), splits=SHARES)
@@ -153,12 +153,12 @@ def test_keep_rows_leaves_those_rows_in_their_order_and_a_readable_file_when_non
 @pytest.mark.parametrize("parts", [1, 3, 16])
 @pytest.mark.parametrize("rows", [0, 1, 2, 7, 300])
 def test_rows_are_kept_apart_by_digest_as_by_key(monkeypatch: pytest.MonkeyPatch, rows: int, parts: int) -> None:
-    monkeypatch.setattr(splits, "PARTS", parts)
+    monkeypatch.setattr(hashing, "PARTS", parts)
     draw = np.random.default_rng(rows)
     log = RejectLog("mine")
     keys, numbers = draw.integers(0, max(rows // 2, 1), rows), draw.integers(0, 3, rows).astype(np.int8)
-    found = splits.rows_apart(
-        splits.hashes_of(keys), pl.Series([SPLITS[n] for n in numbers], dtype=splits.SPLIT_TYPE), log, "rows"
+    found = hashing.rows_apart(
+        hashing.hashes_of(keys), pl.Series([SPLITS[n] for n in numbers], dtype=hashing.SPLIT_TYPE), log, "rows"
     )
     latest = {key: max(n for other, n in zip(keys, numbers, strict=True) if other == key) for key in keys}
     expected, seen = [], set()

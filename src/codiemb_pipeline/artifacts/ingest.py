@@ -25,14 +25,17 @@ from codiemb_pipeline.artifacts.base import Artifact
 from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.schema import Split, Task
 
-QUERY_COLUMNS = ["query_id", "text", "split"]
-CORPUS_COLUMNS = ["doc_id", "title", "text"]
-QRELS_COLUMNS = ["query_id", "doc_id", "relevance"]
-NEGATIVES_COLUMNS = ["query_id", "doc_id"]
-PAIR_COLUMNS = ["pair_id", "text_a", "text_b", "gold", "split"]
-
-CORPUS_SCHEMA = pa.schema([(name, pa.large_string()) for name in CORPUS_COLUMNS])
-PAIR_SCHEMA = pa.schema([(name, pa.float64() if name == "gold" else pa.large_string()) for name in PAIR_COLUMNS])
+COLUMNS = {
+    "queries": ["query_id", "text", "split"],
+    "corpus": ["doc_id", "title", "text"],
+    "qrels": ["query_id", "doc_id", "relevance"],
+    "negatives": ["query_id", "doc_id"],
+    "pairs": ["pair_id", "text_a", "text_b", "gold", "split"],
+}
+CORPUS_SCHEMA, PAIR_SCHEMA = (
+    pa.schema([(column, pa.float64() if column == "gold" else pa.large_string()) for column in COLUMNS[name]])
+    for name in ("corpus", "pairs")
+)
 
 # A row group ends at the first of the two; it is what a writer holds in memory.
 GROUP_ROWS, GROUP_CHARACTERS = 50_000, 2**24
@@ -129,6 +132,12 @@ class IngestCounts(Artifact):
     sources: dict[str, SourceCounts]
 
 
+def write_table(table: pd.DataFrame, folder: Path, name: str) -> None:
+    """Write the columns of table ``name``, rows in the order given; pandas' own metadata is part of the bytes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    table[COLUMNS[name]].to_parquet(folder / f"{name}.parquet", index=False)
+
+
 @dataclass
 class RetrievalTables:
     """A retrieval source. All ids are text; ``relevance`` is a whole number, 1 or more; ``title`` may be empty."""
@@ -139,12 +148,9 @@ class RetrievalTables:
     negatives: pd.DataFrame
 
     def write(self, folder: Path) -> None:
-        """Write the four tables, rows in the order given."""
-        folder.mkdir(parents=True, exist_ok=True)
-        self.queries[QUERY_COLUMNS].to_parquet(folder / "queries.parquet", index=False)
-        self.corpus[CORPUS_COLUMNS].to_parquet(folder / "corpus.parquet", index=False)
-        self.qrels[QRELS_COLUMNS].to_parquet(folder / "qrels.parquet", index=False)
-        self.negatives[NEGATIVES_COLUMNS].to_parquet(folder / "negatives.parquet", index=False)
+        """Write the four tables."""
+        for name in ("queries", "corpus", "qrels", "negatives"):
+            write_table(getattr(self, name), folder, name)
 
     def of_split(self, split: str) -> pd.DataFrame:
         """Return the queries of ``split``."""
@@ -156,7 +162,7 @@ class RetrievalTables:
         return self.corpus["doc_id"].tolist()
 
     def document_texts(self) -> Iterator[str]:
-        """Yield the text of every document as it is fed to an encoder."""
+        """Yield the text of every document as it is fed to an encoder: title and text joined by a space."""
         yield from _document_texts(self.corpus)
 
 
@@ -172,19 +178,16 @@ class StoredRetrieval(RetrievalTables):
     negatives = cached_property(lambda self: pd.read_parquet(self._folder / "negatives.parquet"))
 
     @property
-    def document_ids(self) -> list[str]:
-        """The ids of all documents, in the order of the corpus."""
+    def document_ids(self) -> list[str]:  # noqa: D102
         return pd.read_parquet(self._folder / "corpus.parquet", columns=["doc_id"])["doc_id"].tolist()
 
-    def document_texts(self) -> Iterator[str]:
-        """Yield the text of every document as it is fed to an encoder."""
+    def document_texts(self) -> Iterator[str]:  # noqa: D102
         with pq.ParquetFile(self._folder / "corpus.parquet") as file:
             for batch in file.iter_batches(BATCH_ROWS, columns=["title", "text"]):
                 yield from _document_texts(batch.to_pandas())
 
 
 def _document_texts(corpus: pd.DataFrame) -> pd.Series:
-    """Return title and text of each document joined by a space."""
     return (corpus["title"].str.strip() + " " + corpus["text"].str.strip()).str.strip()
 
 
@@ -195,9 +198,8 @@ class PairTables:
     pairs: pd.DataFrame
 
     def write(self, folder: Path) -> None:
-        """Write the table, rows in the order given."""
-        folder.mkdir(parents=True, exist_ok=True)
-        self.pairs[PAIR_COLUMNS].to_parquet(folder / "pairs.parquet", index=False)
+        """Write the table."""
+        write_table(self.pairs, folder, "pairs")
 
     def of_split(self, split: str) -> pd.DataFrame:
         """Return the pairs of ``split``."""
@@ -210,7 +212,7 @@ def read_retrieval(sources: Path, name: str) -> StoredRetrieval:
     Raises:
         InputError: ``ingest`` has written no such retrieval source.
     """
-    return StoredRetrieval(_folder(sources, name, "queries.parquet", "ir"))
+    return StoredRetrieval(_folder(sources, name, "ir"))
 
 
 def read_pairs(sources: Path, name: str) -> PairTables:
@@ -219,7 +221,7 @@ def read_pairs(sources: Path, name: str) -> PairTables:
     Raises:
         InputError: ``ingest`` has written no such similarity source.
     """
-    return PairTables(pd.read_parquet(_folder(sources, name, "pairs.parquet", "sts") / "pairs.parquet"))
+    return PairTables(pd.read_parquet(_folder(sources, name, "sts") / "pairs.parquet"))
 
 
 def task_of(sources: Path, name: str) -> str:
@@ -230,13 +232,13 @@ def task_of(sources: Path, name: str) -> str:
     """
     if (sources / name / "pairs.parquet").exists():
         return "sts"
-    _folder(sources, name, "queries.parquet", "ir")
+    _folder(sources, name, "ir")
     return "ir"
 
 
-def _folder(sources: Path, name: str, table: str, task: str) -> Path:
+def _folder(sources: Path, name: str, task: Task) -> Path:
     folder = sources / name
-    if not (folder / table).exists():
+    if not (folder / ("queries.parquet" if task == "ir" else "pairs.parquet")).exists():
         known = sorted(entry.name for entry in sources.iterdir() if entry.is_dir()) if sources.exists() else []
         raise InputError(
             f"source {name!r}: expected a source of task {task!r} at {folder}, found none; ingest has written "

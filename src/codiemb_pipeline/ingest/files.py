@@ -274,7 +274,7 @@ def _json_rows(lines: Iterable[tuple[int, str]], columns: list[str], optional: t
 
 
 def _tsv(paths: list[Path], name: str, columns: list[str], header: Sequence[str] | None) -> Iterator[Batch]:
-    """Yield the rows of a table split at tabs, a block at a time or line by line: a quote is a character like others."""
+    """Yield the rows of a table split at tabs, a block at a time or line by line; quotes are plain characters."""
     for first, block in _numbered_blocks(paths, name):
         start, rest = first, block
         if header is None:

@@ -13,8 +13,8 @@ from codiemb_pipeline.artifacts.ingest import PAIR_SCHEMA, SourceCounts, TableWr
 from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.ingest.files import check_filled, read_batches, read_lines, read_text
 from codiemb_pipeline.ingest.formats import Pairs
+from codiemb_pipeline.ingest.hashing import SPLIT_TYPE, hashes_of, rows_apart, splits_of, within_limit
 from codiemb_pipeline.ingest.sources import SourceFiles, expected_files
-from codiemb_pipeline.ingest.splits import SPLIT_TYPE, hashes_of, rows_apart, splits_of, within_limit
 from codiemb_pipeline.ingest.validation import Batch, RejectLog, shown
 from codiemb_pipeline.schema import SPLITS
 from codiemb_pipeline.texts import pair_key
@@ -86,8 +86,7 @@ def _sound(batch: Batch, layout: Pairs, ids: pl.Series, log: RejectLog) -> pl.Da
             batch.reject(index, columns.score, expected)
     gold = pl.Series([layout.labels.get(label) for label in labels], dtype=pl.Float64)
     sound = batch.sound(pair_id=ids, text_a=text_a, text_b=text_b, gold=gold)
-    log.filter("pairs without a label", sound["gold"].null_count())
-    return sound.drop_nulls("gold")
+    return log.narrow("pairs without a label", sound, sound.drop_nulls("gold"))
 
 
 def _word_pairs(source: SourceFiles, log: RejectLog) -> Iterator[Part]:

@@ -10,23 +10,15 @@ import pandas as pd
 import polars as pl
 import pyarrow.parquet as pq
 
-from codiemb_pipeline.artifacts.ingest import (
-    CORPUS_SCHEMA,
-    NEGATIVES_COLUMNS,
-    QRELS_COLUMNS,
-    QUERY_COLUMNS,
-    SourceCounts,
-    TableWriter,
-    keep_rows,
-)
+from codiemb_pipeline.artifacts.ingest import COLUMNS, CORPUS_SCHEMA, SourceCounts, TableWriter, keep_rows, write_table
+from codiemb_pipeline.ingest.hashing import SPLIT_TYPE, TextIndex, hashes_of, rows_apart, splits_of, within_limit
 from codiemb_pipeline.ingest.sources import SourceFiles
-from codiemb_pipeline.ingest.splits import SPLIT_TYPE, hashes_of, rows_apart, splits_of, within_limit
-from codiemb_pipeline.ingest.text_index import TextIndex
 from codiemb_pipeline.ingest.validation import Batch, RejectLog
 from codiemb_pipeline.schema import SPLITS
 from codiemb_pipeline.texts import text_key
 
 PAIR = ["query", "document"]
+QUERY_TYPES = dict.fromkeys(COLUMNS["queries"], pl.String)
 PAIR_TYPES = {"query": pl.Int32, "document": pl.Int32, "relevance": pl.Int32}
 
 
@@ -85,9 +77,9 @@ class Relevance:
         own_corpus: whether the corpus stands by itself; otherwise it is the documents beside the queries.
     """
 
-    queries: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=dict.fromkeys(QUERY_COLUMNS, pl.String)))
-    qrels: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=PAIR_TYPES))
-    negatives: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=PAIR_TYPES).select(PAIR))
+    queries: pl.DataFrame
+    qrels: pl.DataFrame
+    negatives: pl.DataFrame = field(default_factory=lambda: joined([], PAIR))
     own_corpus: bool = True
 
 
@@ -102,34 +94,31 @@ def write_relevance(
 ) -> SourceCounts:
     """Write queries, qrels and negatives beside the finished corpus, and return the counts."""
     params = source.params
-    queries = found.queries.with_row_index("query").with_columns(pl.col("query").cast(pl.Int32))
-    keys = [text_key(text) for text in queries["text"]]
+    keys = [text_key(text) for text in found.queries["text"]]
     hashes = hashes_of(keys, seed, log.source)
-    split = queries["split"].cast(SPLIT_TYPE) if params.splits is None else splits_of(hashes, params.splits)
-    queries = queries.with_columns(split.alias("split"), pl.Series("key", keys, dtype=pl.String))
+    split = found.queries["split"].cast(SPLIT_TYPE) if params.splits is None else splits_of(hashes, params.splits)
+    number = pl.int_range(pl.len(), dtype=pl.Int32)
+    everything = found.queries.with_columns(split=split, key=pl.Series(keys, dtype=pl.String), query=number)
     # A query that repeats gives its documents to the first of its kind: they would be taken for negatives of it.
-    queries = queries.with_columns(pl.col("query").first().over("key", "split").alias("stands_for"))
-    alias = queries["stands_for"].to_numpy()
-    repeats = queries["query"] != queries["stands_for"]
-    log.filter("queries that repeat", repeats.sum())
-    queries = queries.filter(~repeats)
+    stands_for = everything.select(pl.col("query").first().over("key", "split")).to_series()
+    queries = log.narrow("queries that repeat", everything, everything.filter(stands_for == everything["query"]))
     qrels, negatives = (
-        table.with_columns(pl.Series("query", alias[table["query"].to_numpy()], dtype=pl.Int32))
-        for table in (found.qrels, found.negatives)
+        table.with_columns(query=stands_for.gather(table["query"])) for table in (found.qrels, found.negatives)
     )
-    unique = qrels.unique(PAIR, keep="first", maintain_order=True)
-    log.filter("judgements that repeat", len(qrels) - len(unique))
-    qrels = unique
-    queries = _of_wanted_size(queries, qrels, params.documents_per_query, log)
+    qrels = log.narrow("judgements that repeat", qrels, qrels.unique(PAIR, keep="first", maintain_order=True))
+    sized = queries.join(qrels.group_by("query").len("size"), on="query", maintain_order="left")
+    queries = log.narrow("queries without a relevant document", queries, sized)
+    if params.documents_per_query is not None:
+        fewest, most = params.documents_per_query
+        why = f"queries with relevant documents outside {fewest} to {most}"
+        queries = log.narrow(why, queries, queries.filter(pl.col("size").is_between(fewest, most)))
     queries = queries.filter(rows_apart(hashes[queries["query"].to_numpy()], queries["split"], log, "queries"))
     if params.limit is not None:
         places = hashes_of(queries["key"], seed, log.source, "limit")[:, 0] / 2**64
-        within = within_limit(places, params.limit)
-        log.filter("queries over the limit", (~within).sum())
-        queries = queries.filter(within)
-    unique = negatives.unique(PAIR, keep="first", maintain_order=True)
-    negatives = unique.join(qrels, on=PAIR, how="anti", maintain_order="left")
-    log.filter("negatives that are relevant", len(unique) - len(negatives))
+        queries = log.narrow("queries over the limit", queries, queries.filter(within_limit(places, params.limit)))
+    negatives = negatives.unique(PAIR, keep="first", maintain_order=True)
+    others = negatives.join(qrels, on=PAIR, how="anti", maintain_order="left")
+    negatives = log.narrow("negatives that are relevant", negatives, others)
     qrels, negatives = (
         table.join(queries, on="query", how="semi", maintain_order="left") for table in (qrels, negatives)
     )
@@ -137,28 +126,12 @@ def write_relevance(
     documents = len(corpus.index)
     if params.limit is not None and not found.own_corpus:
         keep = np.zeros(documents, dtype=bool)
-        for table in (qrels, negatives):
-            keep[table["document"].to_numpy()] = True
+        keep[pl.concat([qrels["document"], negatives["document"]]).to_numpy()] = True
         log.filter("documents of no query within the limit", (~keep).sum())
         keep_rows(corpus.path, keep)
         documents = int(keep.sum())
     splits = dict.fromkeys(SPLITS, 0) | dict(queries["split"].cast(pl.String).value_counts().iter_rows())
     return SourceCounts(task="ir", splits=splits, documents=documents, judgements=len(qrels))
-
-
-def _of_wanted_size(
-    queries: pl.DataFrame, qrels: pl.DataFrame, wanted: tuple[int, int] | None, log: RejectLog
-) -> pl.DataFrame:
-    """Filter queries with no relevant document, and those outside ``documents_per_query``."""
-    sizes = qrels.group_by("query").len("size")
-    queries = queries.join(sizes, on="query", how="left", maintain_order="left")
-    log.filter("queries without a relevant document", queries["size"].null_count())
-    queries = queries.drop_nulls("size")
-    if wanted is None:
-        return queries
-    fits = queries["size"].is_between(*wanted)
-    log.filter(f"queries with relevant documents outside {wanted[0]} to {wanted[1]}", (~fits).sum())
-    return queries.filter(fits)
 
 
 def _write(
@@ -169,14 +142,13 @@ def _write(
     corpus: Corpus,
     folder: Path,
 ) -> None:
-    """Write the three tables beside the corpus, numbers replaced by ids; pandas' own metadata is part of the bytes."""
-    columns = {name: pd.Series(queries[name].cast(pl.String).to_list(), dtype=str) for name in QUERY_COLUMNS}
-    pd.DataFrame(columns).to_parquet(folder / "queries.parquet", index=False)
-    for name, table, wanted in (("qrels", qrels, QRELS_COLUMNS), ("negatives", negatives, NEGATIVES_COLUMNS)):
-        columns = {
+    """Write the three tables beside the corpus, numbers replaced by ids."""
+    texts = {name: pd.Series(queries[name].cast(pl.String).to_list(), dtype=str) for name in COLUMNS["queries"]}
+    write_table(pd.DataFrame(texts), folder, "queries")
+    for name, table in (("qrels", qrels), ("negatives", negatives)):
+        ids = {
             "query_id": pd.Series(query_ids.gather(table["query"]).to_list(), dtype=str),
             "doc_id": pd.Series(corpus.ids(table["document"].to_numpy()), dtype=str),
         }
-        if name == "qrels":
-            columns["relevance"] = pd.Series(table["relevance"].cast(pl.Int64).to_numpy())
-        pd.DataFrame(columns)[wanted].to_parquet(folder / f"{name}.parquet", index=False)
+        relevance = {"relevance": table["relevance"].cast(pl.Int64).to_numpy()} if name == "qrels" else {}
+        write_table(pd.DataFrame(ids | relevance), folder, name)

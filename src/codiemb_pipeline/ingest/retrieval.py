@@ -12,9 +12,9 @@ from codiemb_pipeline.artifacts.ingest import SourceCounts
 from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.ingest.files import read_batches, read_document
 from codiemb_pipeline.ingest.formats import Rows, Table, Tables
-from codiemb_pipeline.ingest.relevance import PAIR, PAIR_TYPES, Corpus, Relevance, joined, write_relevance
+from codiemb_pipeline.ingest.hashing import TextIndex
+from codiemb_pipeline.ingest.relevance import PAIR, PAIR_TYPES, QUERY_TYPES, Corpus, Relevance, joined, write_relevance
 from codiemb_pipeline.ingest.sources import SourceFiles
-from codiemb_pipeline.ingest.text_index import TextIndex
 from codiemb_pipeline.ingest.validation import Batch, RejectLog, list_fault, shown
 from codiemb_pipeline.schema import SPLITS
 from codiemb_pipeline.texts import text_key
@@ -47,7 +47,7 @@ class _Queries:
 
     def __init__(self) -> None:
         self.index = TextIndex()
-        self._frames = [Relevance().queries.drop("split")]
+        self._frames = [pl.DataFrame(schema=QUERY_TYPES).drop("split")]
 
     def add(self, batch: Batch, id_name: str, text_name: str) -> None:
         """Take the sound rows of a batch."""
@@ -87,8 +87,7 @@ def read_beir(source: SourceFiles, log: RejectLog, corpus: Corpus) -> Relevance:
             query = batch.known("query-id", queries.index.find(query_ids), query_ids, QUERIES)
             document = batch.known("corpus-id", corpus.index.find(doc_ids), doc_ids, CORPUS)
             sound = batch.sound(query=query, document=document, relevance=batch.whole_numbers("score"))
-            relevant = sound.filter(pl.col("relevance") > 0)
-            log.filter("judgements of no relevance", len(sound) - len(relevant))
+            relevant = log.narrow("judgements of no relevance", sound, sound.filter(pl.col("relevance") > 0))
             qrels.append(relevant.select(*PAIR, "relevance"))
             splits.append(relevant.select("query", pl.lit(split).alias("split")).unique())
     split_of = pl.concat(splits).unique("query", keep="last", maintain_order=True)
@@ -102,7 +101,7 @@ def read_rows(source: SourceFiles, log: RejectLog, corpus: Corpus) -> Relevance:
     layout: Rows = source.layout
     paths, name = ([source.path], source.shown) if source.path.is_file() else source.table(layout)
     most = source.params.named_negatives
-    queries, qrels, negatives, count = [Relevance().queries], [], [], 0
+    queries, qrels, negatives, count = [pl.DataFrame(schema=QUERY_TYPES)], [], [], 0
     wanted = [layout.query, layout.positive]
     for batch in read_batches(paths, name, log, wanted, optional=(layout.negative,)):
         query, relevant = batch.texts(layout.query), batch.text_lists(layout.positive)
@@ -117,8 +116,7 @@ def read_rows(source: SourceFiles, log: RejectLog, corpus: Corpus) -> Relevance:
         relevant, others = (texts.join(rows, on="index", maintain_order="left") for texts in (relevant, others))
         if most is not None:
             kept = others.filter(pl.int_range(pl.len()).over("index") < most)
-            log.filter("negatives over named_negatives", len(others) - len(kept))
-            others = kept
+            others = log.narrow("negatives over named_negatives", others, kept)
         texts = pl.concat([relevant.with_columns(relevant=True), others.with_columns(relevant=False)])
         texts = texts.sort("query", maintain_order=True)
         texts = texts.with_columns(corpus.numbers_of_texts(texts["text"]).alias("document"))
@@ -261,13 +259,12 @@ def read_semanlink(source: SourceFiles, log: RejectLog, corpus: Corpus) -> Relev
         judged.add((query[0], row_of[index]))
     ids = pl.Series([f"d{row}" for row in batch.rows], dtype=pl.String).gather(sound["index"])
     documents = sound.select("index", doc_id=ids, title="title", text=pl.lit(""))
-    documents = documents.filter(pl.Series(keys).is_first_distinct())
-    log.filter("documents whose title repeats", len(sound) - len(documents))
-    corpus.add(batch, "title", documents)
+    distinct = documents.filter(pl.Series(keys).is_first_distinct())
+    corpus.add(batch, "title", log.narrow("documents whose title repeats", documents, distinct))
     batch.close(log)
     ordered = sorted(queries.values())
     numbers = {query_id: number for number, (query_id, _) in enumerate(ordered)}
-    table = pl.DataFrame([(*query, None) for query in ordered], schema=Relevance().queries.schema, orient="row")
+    table = pl.DataFrame([(*query, None) for query in ordered], schema=QUERY_TYPES, orient="row")
     qrels = [(numbers[query], row, 1) for query, row in sorted(judged)]
     return Relevance(table, pl.DataFrame(qrels, schema=PAIR_TYPES, orient="row"))
 

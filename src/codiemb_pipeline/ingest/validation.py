@@ -50,6 +50,11 @@ class RejectLog:
         if count:
             self.filtered[why] = self.filtered.get(why, 0) + int(count)
 
+    def narrow(self, why: str, before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
+        """Return ``after``, and count the rows that it lacks as filtered."""
+        self.filter(why, len(before) - len(after))
+        return after
+
     def check(self, tolerance: float) -> None:
         """Raise InputError, with the first ten, when more than ``tolerance`` of the rows were rejected."""
         if self.rejected <= tolerance * self.rows:
