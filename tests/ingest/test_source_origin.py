@@ -12,8 +12,7 @@ from registered_files import registered_source, write_cmteb
 from source_files import counts, ingest, pairs_source
 
 from codiemb_pipeline.errors import InputError
-from codiemb_pipeline.ingest.formats import Pairs
-from codiemb_pipeline.ingest.registry import TRAINING_SOURCES
+from codiemb_pipeline.ingest.registry import TRAINING_SOURCES, Pairs
 from codiemb_pipeline.ingest.run import ingest_sources
 from codiemb_pipeline.params.ingest import IngestParams, RegisteredName
 

@@ -12,8 +12,8 @@ import polars as pl
 from codiemb_pipeline.artifacts.ingest import PAIR_SCHEMA, SourceCounts, TableWriter, keep_rows
 from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.ingest.files import check_filled, read_batches, read_lines, read_text
-from codiemb_pipeline.ingest.formats import Pairs
 from codiemb_pipeline.ingest.hashing import SPLIT_TYPE, hashes_of, rows_apart, splits_of, within_limit
+from codiemb_pipeline.ingest.registry import Pairs
 from codiemb_pipeline.ingest.sources import SourceFiles, expected_files
 from codiemb_pipeline.ingest.validation import Batch, RejectLog, shown
 from codiemb_pipeline.schema import SPLITS

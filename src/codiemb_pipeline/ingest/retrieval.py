@@ -11,8 +11,8 @@ import polars as pl
 from codiemb_pipeline.artifacts.ingest import SourceCounts
 from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.ingest.files import read_batches, read_document
-from codiemb_pipeline.ingest.formats import Rows, Table, Tables
 from codiemb_pipeline.ingest.hashing import TextIndex
+from codiemb_pipeline.ingest.registry import Rows, Table, Tables
 from codiemb_pipeline.ingest.relevance import PAIR, PAIR_TYPES, QUERY_TYPES, Corpus, Relevance, joined, write_relevance
 from codiemb_pipeline.ingest.sources import SourceFiles
 from codiemb_pipeline.ingest.validation import Batch, RejectLog, list_fault, shown

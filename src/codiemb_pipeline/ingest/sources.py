@@ -7,8 +7,16 @@ from pathlib import Path, PurePosixPath
 
 from codiemb_pipeline.errors import InputError, first_line
 from codiemb_pipeline.ingest.files import read_batches
-from codiemb_pipeline.ingest.formats import FLAG_EMBEDDING, READY_MADE, Pairs, Rows, Table, Tables
-from codiemb_pipeline.ingest.registry import TRAINING_SOURCES, TrainingSource
+from codiemb_pipeline.ingest.registry import (
+    FLAG_EMBEDDING,
+    READY_MADE,
+    TRAINING_SOURCES,
+    Pairs,
+    Rows,
+    Table,
+    Tables,
+    TrainingSource,
+)
 from codiemb_pipeline.ingest.validation import RejectLog
 from codiemb_pipeline.locations import resolve
 from codiemb_pipeline.params.ingest import PairColumns, SourceParams
