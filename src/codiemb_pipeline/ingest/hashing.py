@@ -8,7 +8,6 @@ from collections.abc import Iterable
 import numpy as np
 import polars as pl
 
-from codiemb_pipeline.ingest.validation import RejectLog
 from codiemb_pipeline.params.ingest import SplitShares
 from codiemb_pipeline.schema import SPLITS
 
@@ -65,14 +64,10 @@ def splits_of(hashes: np.ndarray, shares: SplitShares) -> pl.Series:
     return pl.Series(SPLITS, dtype=SPLIT_TYPE).gather(numbers)
 
 
-def rows_apart(hashes: np.ndarray, splits: pl.Series, log: RejectLog, what: str) -> np.ndarray:
+def rows_apart(hashes: np.ndarray, splits: pl.Series) -> tuple[np.ndarray, int]:
     """Return which rows stay, bool (N,), when a key may occur in one split, the latest, and there once.
 
-    Args:
-        hashes: of the key of each row, uint64 (N, 2).
-        splits: of each row.
-        log: counts the rows that do not stay.
-        what: name of the rows, for the counts.
+    The other value is the number of rows that go because their key, uint64 (N, 2), is in a later split too.
     """
     rows = pl.DataFrame({KEYS[0]: hashes[:, 0], KEYS[1]: hashes[:, 1], "split": splits.to_physical()})
     rows = rows.with_row_index("row")
@@ -82,9 +77,7 @@ def rows_apart(hashes: np.ndarray, splits: pl.Series, log: RejectLog, what: str)
         latest = found.filter(pl.col("split") == pl.col("split").max().over(KEYS))
         keep[latest.unique(KEYS, keep="first", maintain_order=True)["row"].to_numpy()] = True
         leaked += len(found) - len(latest)
-    log.filter(f"{what} in a later split too", leaked)
-    log.filter(f"{what} that repeat", len(rows) - leaked - keep.sum())
-    return keep
+    return keep, leaked
 
 
 def within_limit(places: np.ndarray, limit: int | None) -> np.ndarray:

@@ -50,7 +50,9 @@ def read_pairs_source(source: SourceFiles, seed: int, log: RejectLog, folder: Pa
                 places.append(hashes_of(keys, seed, log.source, "limit")[:, 0] / 2**64)
             table.write(sound.with_columns(splits[-1].cast(pl.String).alias("split")))
     split = pl.concat(splits)
-    keep = rows_apart(np.concatenate(hashes), split, log, "pairs")
+    keep, leaked = rows_apart(np.concatenate(hashes), split)
+    log.filter("pairs in a later split too", leaked)
+    log.filter("pairs that repeat", len(keep) - leaked - keep.sum())
     if limit is not None:
         within = within_limit(np.concatenate(places)[keep], limit)
         log.filter("pairs over the limit", (~within).sum())

@@ -112,7 +112,9 @@ def write_relevance(
         fewest, most = params.documents_per_query
         why = f"queries with relevant documents outside {fewest} to {most}"
         queries = log.narrow(why, queries, queries.filter(pl.col("size").is_between(fewest, most)))
-    queries = queries.filter(rows_apart(hashes[queries["query"].to_numpy()], queries["split"], log, "queries"))
+    keep, leaked = rows_apart(hashes[queries["query"].to_numpy()], queries["split"])
+    log.filter("queries in a later split too", leaked)
+    queries = queries.filter(keep)
     if params.limit is not None:
         places = hashes_of(queries["key"], seed, log.source, "limit")[:, 0] / 2**64
         queries = log.narrow("queries over the limit", queries, queries.filter(within_limit(places, params.limit)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from codiemb_pipeline.ingest.hashing import TextIndex
 from codiemb_pipeline.ingest.registry import Rows, Table, Tables
 from codiemb_pipeline.ingest.relevance import PAIR, PAIR_TYPES, QUERY_TYPES, Corpus, Relevance, joined, write_relevance
 from codiemb_pipeline.ingest.sources import SourceFiles
-from codiemb_pipeline.ingest.validation import Batch, RejectLog, list_fault, shown
+from codiemb_pipeline.ingest.validation import Batch, RejectLog, list_fault, shown, unknown_id
 from codiemb_pipeline.schema import SPLITS
 from codiemb_pipeline.texts import text_key
 
@@ -24,13 +24,7 @@ DOCUMENTS, TAGS = "docs.json", "tags.json"
 
 
 def read_retrieval_source(source: SourceFiles, seed: int, log: RejectLog, folder: Path) -> SourceCounts:
-    """Read a retrieval source into ``folder``.
-
-    Args:
-        source: its files.
-        seed: enters the splits.
-        log: takes rejected rows and counts.
-        folder: an existing one, for the four tables.
+    """Read a retrieval source into ``folder``, an existing one; ``seed`` enters the splits.
 
     Raises:
         InputError: a file as a whole cannot be used.
@@ -50,13 +44,11 @@ class _Queries:
         self._frames = [pl.DataFrame(schema=QUERY_TYPES).drop("split")]
 
     def add(self, batch: Batch, id_name: str, text_name: str) -> None:
-        """Take the sound rows of a batch."""
         sound = batch.sound(query_id=batch.ids(id_name), text=batch.texts(text_name))
         _, is_first = self.index.add(sound["query_id"])
         self._frames.append(batch.distinct(sound, id_name, "query_id", is_first).drop("index"))
 
     def table(self) -> pl.DataFrame:
-        """Return query_id and text of all."""
         return pl.concat(self._frames)
 
 
@@ -83,9 +75,8 @@ def read_beir(source: SourceFiles, log: RejectLog, corpus: Corpus) -> Relevance:
     qrels, splits = [], [pl.DataFrame(schema={"query": pl.Int32, "split": pl.String})]
     for split, file in files.items():
         for batch in read_batches([file], f"{place}/qrels/{file.name}", log, ["query-id", "corpus-id", "score"]):
-            query_ids, doc_ids = batch.ids("query-id"), batch.ids("corpus-id")
-            query = batch.known("query-id", queries.index.find(query_ids), query_ids, QUERIES)
-            document = batch.known("corpus-id", corpus.index.find(doc_ids), doc_ids, CORPUS)
+            query = batch.known("query-id", queries.index, QUERIES)
+            document = batch.known("corpus-id", corpus.index, CORPUS)
             sound = batch.sound(query=query, document=document, relevance=batch.whole_numbers("score"))
             relevant = log.narrow("judgements of no relevance", sound, sound.filter(pl.col("relevance") > 0))
             qrels.append(relevant.select(*PAIR, "relevance"))
@@ -132,23 +123,21 @@ def read_tables(source: SourceFiles, log: RejectLog, corpus: Corpus) -> Relevanc
         InputError: a file is missing or cannot be used as a whole.
     """
     layout: Tables = source.layout
+    doc_id, text = layout.corpus.columns
     for batch in _batches(source, layout.corpus, log):
-        doc_id, text = layout.corpus.columns
-        ids, texts = batch.ids(doc_id), batch.texts(text)
-        sound = batch.sound(doc_id=ids, title=pl.repeat("", len(ids), eager=True), text=texts)
-        corpus.add(batch, doc_id, sound)
+        sound = batch.sound(doc_id=batch.ids(doc_id), text=batch.texts(text))
+        corpus.add(batch, doc_id, sound.with_columns(title=pl.lit("")))
     queries = _Queries()
     for batch in _batches(source, layout.queries, log):
         queries.add(batch, *layout.queries.columns)
     qrels, negatives = [], []
-    for batch in _batches(source, layout.relevant, log, layout.negative.columns[1:] if layout.negative else ()):
-        query = _query_numbers(batch, layout.relevant.columns[0], queries, layout)
-        columns = [
-            _documents(batch, name, corpus, layout) for name in batch.columns if name != layout.relevant.columns[0]
-        ]
-        sound = batch.sound(query=query, **{f"{place}": column for place, column in enumerate(columns)})
-        for place, target in zip(range(len(columns)), (qrels, negatives), strict=False):
-            target.append(sound.select("query", pl.col(f"{place}").alias("document")).explode("document").drop_nulls())
+    query_id, *doc_ids = (*layout.relevant.columns, *(layout.negative.columns[1:] if layout.negative else ()))
+    for batch in _batches(source, layout.relevant, log, doc_ids[1:]):
+        query = batch.known(query_id, queries.index, layout.queries.file)
+        documents = [_documents(batch, name, corpus, layout) for name in doc_ids]
+        sound = batch.sound(query=query)
+        for found, target in zip(documents, (qrels, negatives), strict=False):
+            target.append(found.join(sound, on="index", maintain_order="left"))
     relevant = joined(qrels, PAIR).with_columns(pl.lit(1, dtype=PAIR_TYPES["relevance"]).alias("relevance"))
     if layout.negative is not None:  # a relevant document stands beside each of many negatives
         relevant = relevant.unique(PAIR, keep="first", maintain_order=True)
@@ -156,44 +145,31 @@ def read_tables(source: SourceFiles, log: RejectLog, corpus: Corpus) -> Relevanc
         relevant, ungraded = _graded(source, relevant, queries, corpus, log)
         negatives.append(ungraded)
     named = _first_negatives(joined(negatives, PAIR), source.params.named_negatives, log)
-    return Relevance(queries.table().with_columns(pl.lit("train").alias("split")), relevant, named)
+    return Relevance(queries.table().with_columns(split=pl.lit("train")), relevant, named)
 
 
-def _batches(source: SourceFiles, table: Table, log: RejectLog, extra: tuple[str, ...] = ()) -> Iterator[Batch]:
+def _batches(source: SourceFiles, table: Table, log: RejectLog, extra: Iterable[str] = ()) -> Iterator[Batch]:
     files, name = source.table(table)
     return read_batches(files, name, log, [*table.columns, *extra], form=f".{table.form}", header=table.header)
 
 
-def _query_numbers(batch: Batch, name: str, queries: _Queries, layout: Tables) -> pl.Series:
-    ids = batch.ids(name)
-    return batch.known(name, queries.index.find(ids), ids, layout.queries.file)
-
-
-def _documents(batch: Batch, name: str, corpus: Corpus, layout: Tables) -> pl.Series:
-    """Return the numbers of the documents of each row, lists of int32."""
+def _documents(batch: Batch, name: str, corpus: Corpus, layout: Tables) -> pl.DataFrame:
+    """Return the documents that a column names: index (of the row in the batch), document (row of the corpus)."""
     if not layout.lists:
-        ids = batch.ids(name)
-        numbers = batch.known(name, corpus.index.find(ids), ids, layout.corpus.file)
-        return numbers.reshape((-1, 1)).arr.to_list()
-    lists = pl.Series(batch.columns[name])
-    if not isinstance(lists.dtype, pl.List):
-        for index, value in enumerate(batch.columns[name]):
-            batch.reject(index, name, f"expected a list of ids, found {shown(value)}")
-        return pl.repeat(None, len(lists), dtype=pl.List(pl.Int32), eager=True)
-    for index in lists.is_null().arg_true():
-        batch.reject(index, name, f"expected a list of ids, found {shown(None)}")
-    flat = pl.DataFrame([lists.alias("id")]).with_row_index("row").explode("id", empty_as_null=False, keep_nulls=False)
-    places = pl.int_range(pl.len()).over("row").alias("place")
-    flat = flat.with_columns(places)
-    items = Batch(batch.file, flat["row"].to_list(), {"id": flat["id"]})
-    ids = items.ids("id")
-    items.known("id", corpus.index.find(ids), ids, layout.corpus.file)
-    for index, (_, reason) in sorted(items.faults.items()):
-        batch.reject(flat["row"][index], f"{name}[{flat['place'][index]}]", reason)
-    flat = flat.with_columns(corpus.index.find(ids).alias("number"))
-    numbers = flat.group_by("row", maintain_order=True).agg("number")
-    rows = pl.DataFrame([pl.int_range(len(lists), dtype=flat["row"].dtype, eager=True).alias("row")])
-    return rows.join(numbers, on="row", how="left", maintain_order="left")["number"]
+        numbers = batch.known(name, corpus.index, layout.corpus.file)
+        return pl.DataFrame([numbers.alias("document")]).with_row_index("index")
+    lists = batch.columns[name]
+    if isinstance(lists, pl.Series) and isinstance(lists.dtype, pl.List):
+        batch.columns[name] = lists.cast(pl.List(pl.String))
+    found = batch.text_lists(name, optional=True)
+    found = found.with_columns(corpus.index.find(found["text"]).alias("document"))
+    for index, place, text in (
+        found.select("index", pl.int_range(pl.len()).over("index").alias("place"), "text")
+        .filter(found["document"].is_null())
+        .iter_rows()
+    ):
+        batch.reject(index, f"{name}[{place}]", unknown_id(text, layout.corpus.file))
+    return found
 
 
 def _graded(
@@ -207,9 +183,9 @@ def _graded(
     query_id, doc_id, grade = layout.grades.columns
     frames = []
     for batch in _batches(source, layout.grades, log):
-        query, document = _query_numbers(batch, query_id, queries, layout), _documents(batch, doc_id, corpus, layout)
+        query = batch.known(query_id, queries.index, layout.queries.file)
+        document = batch.known(doc_id, corpus.index, layout.corpus.file)
         frames.append(batch.sound(query=query, document=document, relevance=batch.whole_numbers(grade)))
-        frames[-1] = frames[-1].drop("index").explode("document")
     table = joined(frames, [*PAIR, "relevance"])
     graded = table.filter(pl.col("relevance") > 0)
     log.filter("pairs with a grade, but not called relevant", len(graded.join(relevant, on=PAIR, how="anti")))

@@ -13,6 +13,7 @@ import polars as pl
 import pyarrow as pa
 
 from codiemb_pipeline.errors import InputError
+from codiemb_pipeline.ingest.hashing import TextIndex
 
 SHOWN_REJECTS = 10
 SHOWN_CHARACTERS = 80
@@ -171,10 +172,12 @@ class Batch:
             self.reject(row, *(list_fault(values[row], name) or (name, "expected one text at least, found none")))
         return found
 
-    def known(self, name: str, numbers: pl.Series, ids: pl.Series, file: str) -> pl.Series:
-        """Reject rows whose id has no number, because ``file`` lacks it."""
-        for index in numbers.is_null().arg_true():
-            self.reject(index, name, f"expected a known id, found {shown(ids[index])}, which {file} lacks")
+    def known(self, name: str, index: TextIndex, file: str) -> pl.Series:
+        """Return the numbers of a column of ids; reject rows whose id has none, because ``file`` lacks it."""
+        ids = self.ids(name)
+        numbers = index.find(ids)
+        for row in numbers.is_null().arg_true():
+            self.reject(row, name, unknown_id(ids[row], file))
         return numbers
 
     def distinct(self, frame: pl.DataFrame, name: str, ids: str, is_first: pl.Series) -> pl.DataFrame:
@@ -210,6 +213,11 @@ def _numbers(values: Any) -> pl.Series:
     if isinstance(values, pl.Series) and (values.dtype == pl.String or values.dtype.is_numeric()):
         return values.cast(pl.Float64, strict=False)
     return pl.Series([None] * len(values), dtype=pl.Float64)
+
+
+def unknown_id(found: str, file: str) -> str:
+    """Return the reason for an id that ``file`` lacks."""
+    return f"expected a known id, found {shown(found)}, which {file} lacks"
 
 
 def list_fault(value: Any, name: str) -> tuple[str, str] | None:
