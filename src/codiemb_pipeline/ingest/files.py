@@ -71,7 +71,7 @@ def read_batches(
     """
     for path in paths:
         check_filled(path, name)
-    form = form or _suffix_of(paths[0])
+    form = form or _suffix_of(paths[0], name)
     if form not in SUFFIXES:
         raise InputError(f"{name}: suffix: expected one of {', '.join(SUFFIXES)}; found {form!r}")
     if form == ".parquet":
@@ -97,22 +97,7 @@ def read_lines(paths: list[Path], name: str) -> Iterator[tuple[int, str]]:
         InputError: a compressed file is broken or incomplete; the message calls it ``name``.
     """
     for first, block in _numbered_blocks(paths, name):
-        yield from enumerate(_lines(block), first)
-
-
-def read_text(path: Path, name: str) -> str:
-    """Return the whole of a UTF-8 text file.
-
-    Raises:
-        InputError: it is missing, empty, or not UTF-8; names line and byte.
-    """
-    check_filled(path, name)
-    content = path.read_bytes()
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise InputError(f"{name}: line {line}: not UTF-8 at byte {error.start} of the file") from None
+        yield from _lines(block, first)
 
 
 def read_document(path: Path, name: str, kind: type) -> Any:
@@ -121,10 +106,13 @@ def read_document(path: Path, name: str, kind: type) -> Any:
     Raises:
         InputError: it is missing, empty, not UTF-8, not JSON, or of another kind.
     """
+    check_filled(path, name)
     try:
-        value = json.loads(read_text(path, name))
+        value = json.loads(path.read_bytes())
     except json.JSONDecodeError as error:
         raise InputError(f"{name}: line {error.lineno}, column {error.colno}: not JSON ({error.msg})") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{name}: not UTF-8 at byte {error.start} of the file") from None
     if not isinstance(value, kind):
         raise InputError(f"{name}: expected a JSON {kind.__name__}, found {type(value).__name__}")
     return value
@@ -156,6 +144,31 @@ def _read(paths: list[Path], name: str) -> Iterator[bytes]:
         yield rest
 
 
+def _opened(path: Path, name: str) -> BinaryIO | pa.NativeFile:
+    if path.suffix == ".zip":
+        return zipfile.ZipFile(path).open(_member(path, name))
+    return pa.input_stream(path)  # decompresses gzip
+
+
+def _member(path: Path, name: str) -> str:
+    """Return the name of the file in a zip."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [entry.filename for entry in archive.infolist() if not entry.is_dir()]
+    except zipfile.BadZipFile as error:
+        raise InputError(f"{name}: not readable as zip ({error})") from None
+    if len(names) != 1:
+        raise InputError(f"{name}: expected one file in the zip, found {len(names)}")
+    return names[0]
+
+
+def _suffix_of(path: Path, name: str) -> str:
+    """Return the suffix of the content: the one below ``.gz``, or that of the file inside a zip."""
+    if path.suffix == ".zip":
+        return PurePath(_member(path, name)).suffix
+    return PurePath(path.stem).suffix if path.suffix == ".gz" else path.suffix
+
+
 def _numbered_blocks(paths: list[Path], name: str) -> Iterator[tuple[int, bytes]]:
     """Yield blocks whose lines end with a line feed, each with the number of its first line."""
     first = 1
@@ -165,39 +178,12 @@ def _numbered_blocks(paths: list[Path], name: str) -> Iterator[tuple[int, bytes]
         first += lines.count(b"\n")
 
 
-def _lines(block: bytes) -> list[str]:
-    return _text(block).removesuffix("\n").split("\n")
-
-
 def _text(block: bytes) -> str:
     return block.decode("utf-8", "surrogateescape")
 
 
-def _opened(path: Path, name: str) -> BinaryIO | pa.NativeFile:
-    if path.suffix != ".zip":
-        return pa.input_stream(path)  # decompresses gzip
-    with zipfile.ZipFile(path) as archive:
-        return archive.open(_member(archive, name))
-
-
-def _member(archive: zipfile.ZipFile, name: str) -> str:
-    names = [entry.filename for entry in archive.infolist() if not entry.is_dir()]
-    if len(names) != 1:
-        raise InputError(f"{name}: expected one file in the zip, found {len(names)}")
-    return names[0]
-
-
-def _suffix_of(path: Path) -> str:
-    """Return the suffix of the content: the one below ``.gz``, or that of the file inside a zip."""
-    if path.suffix == ".gz":
-        return PurePath(path.stem).suffix
-    if path.suffix == ".zip":
-        try:
-            with zipfile.ZipFile(path) as archive:
-                return PurePath(_member(archive, str(path))).suffix
-        except zipfile.BadZipFile as error:
-            raise InputError(f"{path}: not readable as zip ({error})") from None
-    return path.suffix
+def _lines(block: bytes, first: int) -> Iterator[tuple[int, str]]:
+    return enumerate(_text(block).removesuffix("\n").split("\n"), first)
 
 
 def _batches(rows: Iterable[Row], name: str, columns: list[str]) -> Iterator[Batch]:
@@ -237,7 +223,7 @@ def _jsonl(paths: list[Path], name: str, columns: list[str], optional: tuple[str
             values += [[row.get(column) for row in rows] for column in optional]
             yield Batch(name, range(first, first + len(rows)), dict(zip(names, values, strict=True)))
         else:
-            yield from _batches(_json_rows(enumerate(_lines(block), first), columns, optional), name, names)
+            yield from _batches(_json_rows(_lines(block, first), columns, optional), name, names)
 
 
 def _json_objects(text: str) -> list[dict[str, Any]]:
@@ -285,7 +271,7 @@ def _tsv(paths: list[Path], name: str, columns: list[str], header: Sequence[str]
         if found is not None:
             yield Batch(name, range(start, start + len(found)), {column: found[column] for column in columns})
         else:
-            records = ((number, number, line.split("\t")) for number, line in enumerate(_lines(rest), start) if line)
+            records = ((number, number, line.split("\t")) for number, line in _lines(rest, start) if line)
             yield from _batches(_table_rows(records, len(header), places), name, columns)
 
 

@@ -11,7 +11,7 @@ import polars as pl
 
 from codiemb_pipeline.artifacts.ingest import PAIR_SCHEMA, SourceCounts, TableWriter, keep_rows
 from codiemb_pipeline.errors import InputError
-from codiemb_pipeline.ingest.files import check_filled, read_batches, read_lines, read_text
+from codiemb_pipeline.ingest.files import check_filled, read_batches, read_lines
 from codiemb_pipeline.ingest.hashing import SPLIT_TYPE, hashes_of, rows_apart, splits_of, within_limit
 from codiemb_pipeline.ingest.registry import Pairs
 from codiemb_pipeline.ingest.sources import SourceFiles, expected_files
@@ -25,13 +25,7 @@ Part = tuple[Batch, str | None, list[str]]  # rows, their split where the files 
 
 
 def read_pairs_source(source: SourceFiles, seed: int, log: RejectLog, folder: Path) -> SourceCounts:
-    """Read a source of scored pairs into ``folder``.
-
-    Args:
-        source: its files.
-        seed: enters the splits.
-        log: takes rejected rows and counts.
-        folder: an existing one, for the table.
+    """Read a source of scored pairs into ``folder``, an existing one; ``seed`` enters the splits.
 
     Raises:
         InputError: a file as a whole cannot be used.
@@ -97,26 +91,25 @@ def _word_pairs(source: SourceFiles, log: RejectLog) -> Iterator[Part]:
     lines = read_lines([source.path], source.shown)
     lines = [(number, line) for number, line in lines if line.strip() and not line.startswith("#")]
     rows = {number: line.split("\t") for number, line in lines if line.count("\t") == 2}
-    faults = [
-        (number, "(line)", f"expected word, word, score; found {shown(line)}")
-        for number, line in lines
-        if number not in rows
-    ]
+    reason = "expected word, word, score; found "
+    faults = [(number, "(line)", reason + shown(line)) for number, line in lines if number not in rows]
     names = source.layout.columns
-    columns = zip(*rows.values(), strict=True) if rows else ((), (), ())
-    lists = dict(zip((names.text_a, names.text_b, names.score), map(list, columns), strict=True))
-    batch = Batch(source.shown, list(rows), lists, faults)
-    yield batch, None, [f"{row}" for row in rows]
+    columns = zip(*rows.values(), strict=True) if rows else ([], [], [])
+    values = dict(zip((names.text_a, names.text_b, names.score), map(list, columns), strict=True))
+    batch = Batch(source.shown, list(rows), values, faults)
+    yield batch, None, list(map(str, rows))
     batch.close(log)
 
 
 def _lee(source: SourceFiles, log: RejectLog) -> Iterator[Part]:
     """Lee, Pincombe and Welsh's 50 news documents with the mean human similarity of every two, as gensim ships them."""
     names = [f"{source.shown}/{file}" for file in (LEE_DOCUMENTS, LEE_SCORES)]
-    check_filled(source.path / LEE_DOCUMENTS, names[0])
+    for file, name in zip((LEE_DOCUMENTS, LEE_SCORES), names, strict=True):
+        check_filled(source.path / file, name)
     # Not UTF-8: line 41 holds a pound sign as a single byte.
     documents = (source.path / LEE_DOCUMENTS).read_bytes().decode("latin-1").strip().split("\n")
-    matrix = [line.split("\t") for line in read_text(source.path / LEE_SCORES, names[1]).strip().splitlines()]
+    lines = read_lines([source.path / LEE_SCORES], names[1])
+    matrix = [line.strip().split("\t") for _, line in lines if line.strip()]
     if len(matrix) != len(documents) or any(len(row) != len(documents) for row in matrix):
         raise InputError(f"{names[1]}: expected {len(documents)} rows and columns, one per document of {names[0]}")
     cells = [(i, j) for i in range(len(documents)) for j in range(i + 1, len(documents))]
@@ -126,8 +119,7 @@ def _lee(source: SourceFiles, log: RejectLog) -> Iterator[Part]:
         columns.text_b: [documents[j] for _, j in cells],
         columns.score: [matrix[i][j] for i, j in cells],
     }
-    shown_names = {columns.text_a: ["text_a"] * len(cells), columns.text_b: ["text_b"] * len(cells)}
-    shown_names[columns.score] = [f"column {j + 1}" for _, j in cells]
+    shown_names = {columns.score: [f"column {j + 1}" for _, j in cells]}
     batch = Batch(names[1], [i + 1 for i, _ in cells], values, names=shown_names)
     yield batch, None, [f"{i + 1}-{j + 1}" for i, j in cells]
     batch.close(log)
