@@ -63,9 +63,11 @@ def test_a_column_that_the_header_names_twice_is_an_error(tmp_path: Path) -> Non
         run(tmp_path, b"left,right,gold,left\na,b,1,c\n")
 
 
-def test_a_header_that_is_not_utf8_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"pairs\.csv: line 1, the header: not UTF-8"):
-        run(tmp_path, b"left,right,gold,caf\xe9\na,b,1,2\n")
+@pytest.mark.parametrize("name", ["pairs.csv", "pairs.tsv"])
+def test_a_header_that_is_not_utf8_lacks_the_column(tmp_path: Path, name: str) -> None:
+    content = b"lef\xe9t,right,gold\na,b,1\n"
+    with pytest.raises(InputError, match=rf"{name}: column 'left': missing"):
+        run(tmp_path, content.replace(b",", b"\t") if name.endswith("tsv") else content, name=name)
 
 
 @pytest.mark.parametrize("score", ["1" + "0" * 400, "1" + "0" * 5000])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from importlib.util import find_spec
 from itertools import combinations
 from pathlib import Path
 
 import frozen_params
+import pandas as pd
 import pytest
 from source_files import beir_source, counts, ingest, table
 
@@ -17,6 +19,18 @@ from codiemb_pipeline.texts import pair_key, text_key
 
 ROOT = Path(__file__).parents[2]
 CRANFIELD = ROOT.parent / "shared" / "data" / "ir" / "cranfield"
+
+
+# Rows and digest of each table of the quickstart, as written before rows were streamed.
+WRITTEN_BEFORE = {
+    "lee/pairs": (1225, "dfe5234715a48ccf"),
+    "semanlink/corpus": (7172, "6e23772523487b1e"),
+    "semanlink/negatives": (0, "4f53cda18c2baa0c"),
+    "semanlink/qrels": (13569, "4c03d953b8d85474"),
+    "semanlink/queries": (2350, "4b771f2142e54ee5"),
+    "simlex999/pairs": (998, "a611c507bd7a3f2e"),
+    "wordsim353/pairs": (351, "c822a5ba728f4c65"),
+}
 
 
 def run_quickstart(out: Path) -> Path:
@@ -31,6 +45,15 @@ def run_quickstart(out: Path) -> Path:
 @pytest.fixture(scope="module")
 def quickstart(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run_quickstart(tmp_path_factory.mktemp("quickstart"))
+
+
+def test_the_quickstart_has_the_rows_it_had_before_they_were_streamed(quickstart: Path) -> None:
+    found = {}
+    for path in quickstart.rglob("*.parquet"):
+        rows = list(pd.read_parquet(path).itertuples(index=False, name=None))
+        digest = hashlib.sha256(repr(rows).encode()).hexdigest()[:16]
+        found[path.relative_to(quickstart).with_suffix("").as_posix()] = (len(rows), digest)
+    assert found == WRITTEN_BEFORE
 
 
 def test_semanlink_holds_7300_documents_of_which_7172_have_a_title_of_their_own(quickstart: Path) -> None:
@@ -59,12 +82,6 @@ def test_similarity_sources_have_all_their_pairs(
     assert found["filtered"].get("pairs that repeat", 0) == repeats == rows - sum(splits.values())
     gold = [row[3] for row in table(quickstart, "pairs", name)]
     assert 0 <= min(gold) < max(gold) <= 1
-
-
-def test_gold_of_the_quickstart_is_its_score_over_ten(quickstart: Path) -> None:
-    """SimLex's file begins with old, new, 1.58; WordSim's with love, sex, 6.77."""
-    assert table(quickstart, "pairs", "simlex999")[0][1:4] == pytest.approx(("old", "new", 0.158))
-    assert table(quickstart, "pairs", "wordsim353")[0][1:4] == pytest.approx(("love", "sex", 0.677))
 
 
 def test_no_query_or_pair_of_the_quickstart_is_in_two_splits(quickstart: Path) -> None:

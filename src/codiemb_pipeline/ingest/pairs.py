@@ -109,7 +109,7 @@ def _lee(source: SourceFiles, log: RejectLog) -> Iterator[Part]:
     # Not UTF-8: line 41 holds a pound sign as a single byte.
     documents = (source.path / LEE_DOCUMENTS).read_bytes().decode("latin-1").strip().split("\n")
     lines = read_lines([source.path / LEE_SCORES], names[1])
-    matrix = [line.strip().split("\t") for _, line in lines if line.strip()]
+    matrix = [line.split("\t") for _, line in lines if line.strip()]
     if len(matrix) != len(documents) or any(len(row) != len(documents) for row in matrix):
         raise InputError(f"{names[1]}: expected {len(documents)} rows and columns, one per document of {names[0]}")
     cells = [(i, j) for i in range(len(documents)) for j in range(i + 1, len(documents))]
