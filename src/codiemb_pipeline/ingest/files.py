@@ -16,6 +16,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path, PurePath
 from typing import Any, BinaryIO
 
@@ -27,12 +28,10 @@ from codiemb_pipeline.errors import InputError, nearest
 from codiemb_pipeline.ingest.validation import Batch, Fault, RejectLog, one_line, shown
 
 BLOCK_BYTES = 2**22
-BATCH_CHARACTERS, ROW_CHARACTERS = 2**23, 100  # a row counts as its own characters and what Python adds
+BATCH_ROWS = 4096  # of a csv or parquet file
 FIELD_CHARACTERS = 2**24  # the csv module's own limit is 131,072; documents are longer
-PARQUET_ROWS = 4096
 SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
 
-Row = tuple[int, list[Any] | tuple[str, str], int]  # its number; its values, or field and reason of a fault; its size
 Record = tuple[int, int, list[str] | str]  # of a table: first line, last line; fields, or the reason why there are none
 
 
@@ -94,8 +93,10 @@ def read_lines(paths: list[Path], name: str) -> Iterator[tuple[int, str]]:
     """Yield number and content of each line of text files read as if they were one.
 
     Raises:
-        InputError: a compressed file is broken or incomplete; the message calls it ``name``.
+        InputError: a file is missing, empty, broken or incomplete; the message calls it ``name``.
     """
+    for path in paths:
+        check_filled(path, name)
     for first, block in _numbered_blocks(paths, name):
         yield from _lines(block, first)
 
@@ -186,44 +187,16 @@ def _lines(block: bytes, first: int) -> Iterator[tuple[int, str]]:
     return enumerate(_text(block).removesuffix("\n").split("\n"), first)
 
 
-def _batches(rows: Iterable[Row], name: str, columns: list[str]) -> Iterator[Batch]:
-    """Gather rows into batches of bounded size."""
-    numbers: list[int] = []
-    kept: list[list[Any]] = []
-    faults: list[Fault] = []
-    size = 0
-
-    def batch() -> Batch:
-        values = map(list, zip(*kept, strict=True)) if kept else ([] for _ in columns)
-        return Batch(name, numbers, dict(zip(columns, values, strict=True)), faults)
-
-    for number, values, characters in rows:
-        if isinstance(values, tuple):
-            faults.append((number, *values))
-        else:
-            numbers.append(number)
-            kept.append(values)
-        size += characters + ROW_CHARACTERS
-        if size >= BATCH_CHARACTERS:
-            yield batch()
-            numbers, kept, faults, size = [], [], [], 0
-    yield batch()
-
-
 def _jsonl(paths: list[Path], name: str, columns: list[str], optional: tuple[str, ...]) -> Iterator[Batch]:
-    """Yield the rows of a jsonl, a block at a time; line by line where a block holds anything else than sound rows."""
-    names = [*columns, *optional]
+    """Yield the rows of each block, parsed at once; line by line where the block holds anything but sound rows."""
+    wanted = set(columns)
     for first, block in _numbered_blocks(paths, name):
-        rows = _json_objects(_text(block))
-        try:
-            values = [[row[column] for row in rows] for column in columns]
-        except KeyError:
-            rows = []
-        if rows:
-            values += [[row.get(column) for row in rows] for column in optional]
-            yield Batch(name, range(first, first + len(rows)), dict(zip(names, values, strict=True)))
-        else:
-            yield from _batches(_json_rows(_lines(block, first), columns, optional), name, names)
+        rows, faults = _json_objects(_text(block)), []
+        numbers = range(first, first + len(rows))
+        if not rows or not all(row.keys() >= wanted for row in rows):
+            numbers, rows, faults = _json_rows(_lines(block, first), columns)
+        values = {column: [row.get(column) for row in rows] for column in (*columns, *optional)}
+        yield Batch(name, numbers, values, faults)
 
 
 def _json_objects(text: str) -> list[dict[str, Any]]:
@@ -239,40 +212,46 @@ def _json_objects(text: str) -> list[dict[str, Any]]:
     return rows if len(rows) == lines else []
 
 
-def _json_rows(lines: Iterable[tuple[int, str]], columns: list[str], optional: tuple[str, ...]) -> Iterator[Row]:
+def _json_rows(
+    lines: Iterable[tuple[int, str]], columns: list[str]
+) -> tuple[list[int], list[dict[str, Any]], list[Fault]]:
+    """Return numbers and content of the sound rows among ``lines``, and the faults of the others."""
+    rows: dict[int, dict[str, Any]] = {}
+    faults = []
     for number, line in lines:
         if not line.strip():
             continue
         try:
             row = json.loads(line)
-            values = [row[column] for column in columns] + [row.get(column) for column in optional]
         except json.JSONDecodeError as error:
-            yield number, ("(line)", f"not JSON ({error.msg}, column {error.colno})"), 0
+            faults.append((number, "(line)", f"not JSON ({error.msg}, column {error.colno})"))
+            continue
         except (ValueError, RecursionError) as error:  # a number of thousands of digits; brackets thousands deep
-            yield number, ("(line)", f"not usable as JSON ({error})"), 0
-        except KeyError as error:
-            missing = error.args[0]
-            yield number, (missing, f"missing{nearest(missing, row)}"), 0
-        except (TypeError, AttributeError):
-            yield number, ("(line)", f"expected an object, found {shown(row)}"), 0
+            faults.append((number, "(line)", f"not usable as JSON ({error})"))
+            continue
+        if not isinstance(row, dict):
+            faults.append((number, "(line)", f"expected an object, found {shown(row)}"))
+        elif missing := [column for column in columns if column not in row]:
+            faults.append((number, missing[0], f"missing{nearest(missing[0], row)}"))
         else:
-            yield number, values, len(line)
+            rows[number] = row
+    return list(rows), list(rows.values()), faults
 
 
 def _tsv(paths: list[Path], name: str, columns: list[str], header: Sequence[str] | None) -> Iterator[Batch]:
-    """Yield the rows of a table split at tabs, a block at a time or line by line; quotes are plain characters."""
+    """Yield the rows of each block, parsed at once or line by line, split at tabs; quotes are plain characters."""
     for first, block in _numbered_blocks(paths, name):
         start, rest = first, block
         if header is None:
             line, _, rest = block.partition(b"\n")
             start, header = 2, _text(line).split("\t")
-        places = _places(header, columns, name)
+        _check_header(header, columns, name)
         found = _tsv_columns(rest, header)
         if found is not None:
             yield Batch(name, range(start, start + len(found)), {column: found[column] for column in columns})
         else:
             records = ((number, number, line.split("\t")) for number, line in _lines(rest, start) if line)
-            yield from _batches(_table_rows(records, len(header), places), name, columns)
+            yield _table_batch(records, name, columns, header)
 
 
 def _tsv_columns(block: bytes, header: Sequence[str]) -> pl.DataFrame | None:
@@ -292,9 +271,9 @@ def _csv(paths: list[Path], name: str, columns: list[str], header: Sequence[str]
     """Yield the rows of a table whose quoted fields may run over lines and blocks."""
     records = _csv_records(paths, name)
     header = next(records, (0, 0, []))[2] if header is None else header
-    if isinstance(header, str):
-        raise InputError(f"{name}: the header: {header}")
-    yield from _batches(_table_rows(records, len(header), _places(header, columns, name)), name, columns)
+    _check_header(header, columns, name)
+    while part := list(islice(records, BATCH_ROWS)):
+        yield _table_batch(part, name, columns, header)
 
 
 def _csv_records(paths: list[Path], name: str) -> Iterator[Record]:
@@ -317,16 +296,21 @@ def _csv_records(paths: list[Path], name: str) -> Iterator[Record]:
                 yield first, reader.line_num, fields
 
 
-def _table_rows(records: Iterable[Record], width: int, places: list[int]) -> Iterator[Row]:
+def _table_batch(records: Iterable[Record], name: str, columns: list[str], header: Sequence[str]) -> Batch:
+    """Return records as columns; those of another number of fields than the header are rejected."""
+    rows: dict[int, list[str]] = {}
+    faults = []
     for first, last, fields in records:
-        if isinstance(fields, str) or len(fields) != width:
-            reason = fields if isinstance(fields, str) else f"expected {width} fields, found {len(fields)}"
-            # A stray quote swallows the rows after it; each of them counts for the tolerance.
-            spans = f"; a quoted field runs from line {first} to {last}" if last > first else ""
-            for line in range(first, last + 1):
-                yield line, ("(row)", reason + spans), 0
-        else:
-            yield first, [fields[place] for place in places], sum(map(len, fields))
+        if isinstance(fields, list) and len(fields) == len(header):
+            rows[first] = fields
+            continue
+        reason = fields if isinstance(fields, str) else f"expected {len(header)} fields, found {len(fields)}"
+        # A stray quote swallows the rows after it; each of them counts for the tolerance.
+        spans = f"; a quoted field runs from line {first} to {last}" if last > first else ""
+        faults += [(line, "(row)", reason + spans) for line in range(first, last + 1)]
+    places = {column: header.index(column) for column in columns}
+    values = {column: [fields[place] for fields in rows.values()] for column, place in places.items()}
+    return Batch(name, list(rows), values, faults)
 
 
 def _parquet(paths: list[Path], name: str, columns: list[str], optional: tuple[str, ...]) -> Iterator[Batch]:
@@ -335,9 +319,9 @@ def _parquet(paths: list[Path], name: str, columns: list[str], optional: tuple[s
         for path in paths:
             with pq.ParquetFile(path) as file:
                 names = file.schema_arrow.names
-                _places(names, columns, name)
+                _check_header(names, columns, name)
                 wanted = [*columns, *(column for column in optional if column in names)]
-                for part in file.iter_batches(PARQUET_ROWS, columns=wanted):
+                for part in file.iter_batches(BATCH_ROWS, columns=wanted):
                     part.validate(full=True)
                     series = {column: pl.Series(pl.from_arrow(part[column])) for column in wanted}
                     missing = {column: [None] * len(part) for column in optional if column not in names}
@@ -347,11 +331,9 @@ def _parquet(paths: list[Path], name: str, columns: list[str], optional: tuple[s
         raise InputError(f"{name}: after row {number}: not readable as parquet ({one_line(str(error))})") from None
 
 
-def _places(header: Sequence[str], columns: list[str], name: str) -> list[int]:
-    """Return the places of ``columns`` in the header of a table."""
+def _check_header(header: Sequence[str], columns: list[str], name: str) -> None:
     for column in columns:
         if column not in header:
             raise InputError(f"{name}: column {column!r}: missing {one_line(nearest(column, header))}")
         if header.count(column) > 1:
             raise InputError(f"{name}: column {column!r}: expected once, found {header.count(column)} times")
-    return [header.index(column) for column in columns]

@@ -87,7 +87,6 @@ def _sound(batch: Batch, layout: Pairs, ids: pl.Series, log: RejectLog) -> pl.Da
 
 def _word_pairs(source: SourceFiles, log: RejectLog) -> Iterator[Part]:
     """gensim's word lists: tab-separated, lines that begin with # are comments."""
-    check_filled(source.path, source.shown)
     lines = read_lines([source.path], source.shown)
     lines = [(number, line) for number, line in lines if line.strip() and not line.startswith("#")]
     rows = {number: line.split("\t") for number, line in lines if line.count("\t") == 2}
@@ -104,8 +103,7 @@ def _word_pairs(source: SourceFiles, log: RejectLog) -> Iterator[Part]:
 def _lee(source: SourceFiles, log: RejectLog) -> Iterator[Part]:
     """Lee, Pincombe and Welsh's 50 news documents with the mean human similarity of every two, as gensim ships them."""
     names = [f"{source.shown}/{file}" for file in (LEE_DOCUMENTS, LEE_SCORES)]
-    for file, name in zip((LEE_DOCUMENTS, LEE_SCORES), names, strict=True):
-        check_filled(source.path / file, name)
+    check_filled(source.path / LEE_DOCUMENTS, names[0])
     # Not UTF-8: line 41 holds a pound sign as a single byte.
     documents = (source.path / LEE_DOCUMENTS).read_bytes().decode("latin-1").strip().split("\n")
     lines = read_lines([source.path / LEE_SCORES], names[1])
