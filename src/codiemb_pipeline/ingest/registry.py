@@ -17,12 +17,11 @@ SENTENCES = PairColumns(text_a="sentence1", text_b="sentence2", score="score")
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A table of a retrieval source.
+    """A table of a retrieval source: ``tsv``, ``csv`` or ``parquet``.
 
     Attributes:
         file: name, or pattern, in the source's folder.
         columns: those read, in the order that the use of the table says.
-        form: ``tsv``, ``csv`` or ``parquet``.
         header: all columns of a file that does not name them itself.
         parts: whether several files match, read in the order of their names: parquet files one after the other, text
             as if it were one file, since Multi-CPR cuts a corpus anywhere, even inside a character.
@@ -58,10 +57,7 @@ class Tables:
 
 @dataclass(frozen=True, kw_only=True)
 class Rows:
-    """A retrieval source with a query and the texts of its documents in each row.
-
-    ``positive`` and ``negative`` name columns of lists, of texts or of objects with a ``text``.
-    """
+    """Rows of a query with its documents: lists of texts, or of objects with a ``text``."""
 
     file: str = "*"
     query: str = "query"
@@ -76,8 +72,6 @@ class Pairs:
     Attributes:
         train: names or patterns of the training file, in the source's folder; the first that something matches.
         dev: the same for held-out pairs that are no benchmark's; read with ``splits: null``.
-        columns: of both texts and the score.
-        score_range: lowest and highest score.
         labels: gold of each label where scores are classes, else ``None``.
         unlabelled: labels of rows without a label; these are filtered and counted.
     """
@@ -105,15 +99,13 @@ class TrainingSource:
     """What is known of a source.
 
     Attributes:
-        hub_id: data set on the hub, or ``None``.
-        github: repository, where it is not on the hub.
-        revision: commit; ``None`` where not known.
         fetch: files of the origin to fetch, as patterns.
-        layout: of the files.
-        licence: as its origin states it; ``None`` where it states none that we have seen.
         instruction: the task in words, for ``encoder.prompts.instructions``.
         confirmed: whether all that ``path: null`` needs is known.
         note: what is not known, and where facts were read.
+        hub_id: data set on the hub; ``github`` is the repository of one that is not there.
+        revision: commit; ``None`` where not known.
+        licence: as its origin states it; ``None`` where it states none that we have seen.
         examples: what the training files hold before anything is set aside, queries (``ir``) or pairs (``sts``);
             ``None`` where no figure was found. For the plan alone: ``ingest`` counts what it reads.
         examples_from: where that figure was read.
@@ -189,97 +181,77 @@ def _clue(name: str, examples: int, note: str) -> TrainingSource:
     )  # fmt: skip
 
 
-T2RANKING = TrainingSource(
-    hub_id="THUIR/T2Ranking",
-    revision="2a369a430a70979223f1b9a41b1919774d46b432",
-    licence="apache-2.0",
-    layout=Tables(
-        corpus=Table(file="collection.tsv", columns=("pid", "text")),
-        queries=Table(file="queries.train.tsv", columns=("qid", "text")),
-        relevant=Table(file="qrels.retrieval.train.tsv", columns=("qid", "pid")),
-        grades=Table(file="qrels.train.tsv", columns=("qid", "pid", "rel")),
-    ),
-    fetch=("data/collection.tsv", "data/queries.train.tsv", "data/qrels.train.tsv", "data/qrels.retrieval.train.tsv"),
-    instruction=CHINESE_WEB,
-    confirmed=False,
-    note="files and card were seen; revision, folder data/ and headers were read in one public audit of it only.",
-    examples=258_042,
-    examples_from="card of THUIR/T2Ranking",
-)
-
-DUREADER = TrainingSource(
-    hub_id="zyznull/dureader-retrieval-ranking",
-    licence="apache-2.0",
-    layout=Rows(file="train.jsonl.gz", positive="positive_passages", negative="negative_passages"),
-    fetch=("train.jsonl.gz",),
-    instruction=CHINESE_WEB,
-    confirmed=False,
-    note="file and columns were seen, its revision was not, and it has a loading script.",
-    examples=86_395,
-    examples_from="rows of the ready-made copy in BeastyZ/cmteb_retrieval",
-    examples_about=True,
-)
-
-MMARCO_ZH = TrainingSource(
-    hub_id="unicamp-dl/mmarco",
-    layout=Tables(
-        corpus=Table(file="chinese_collection.tsv", columns=("pid", "text"), header=("pid", "text")),
-        queries=Table(file="chinese_queries.train.tsv", columns=("qid", "text"), header=("qid", "text")),
-        relevant=Table(file="hard_negatives/*.parquet", columns=("qid", "pos"), form="parquet", parts=True),
-        negative=Table(file="hard_negatives/*.parquet", columns=("qid", "neg"), form="parquet", parts=True),
-        lists=True,
-    ),
-    fetch=("data/google/collections/chinese_collection.tsv", "data/google/queries/train/chinese_queries.train.tsv"),
-    instruction=WEB,
-    confirmed=False,
-    note="the texts' revision and folders are not known; the ids of positives and negatives are another data set, "
-    "hotchpotch/mmarco-hard-negatives-reranker-score, config chinese_bge-reranker-v2-m3, whose parquet files go to a "
-    "folder hard_negatives beside the texts.",
-    examples=502_912,
-    examples_from="rows of the ids of negatives; the ready-made copy in BeastyZ/cmteb_retrieval has 388,596",
-    examples_about=True,
-)
-
-CMEDQA2 = TrainingSource(
-    github="zhangsheng93/cMedQA2",
-    revision="85feb9278c3ae552c591205cbf3e828368c91f8f",
-    licence="non-commercial research (README); GPL-3.0 (LICENSE)",
-    layout=Tables(
-        corpus=Table(file="answer*.*", columns=("ans_id", "content"), form="csv"),
-        queries=Table(file="question*.*", columns=("question_id", "content"), form="csv"),
-        relevant=Table(file="train_candidates.*", columns=("question_id", "pos_ans_id"), form="csv"),
-        negative=Table(file="train_candidates.*", columns=("question_id", "neg_ans_id"), form="csv"),
-    ),
-    fetch=("question.zip", "answer.zip", "train_candidates.zip"),
-    instruction="Given a Chinese community medical question, retrieve replies that best answer the question",
-    confirmed=True,
-    note="The corpus holds the answers of its dev and test too, and one of the two became CmedqaRetrieval.",
-    examples=100_000,
-    examples_from="questions of its training set",
-)
-
-QBQTC = TrainingSource(
-    github="CLUEbenchmark/QBQTC",
-    revision="37a90b8923ae3b23e55e16ed1e2a6389574d8837",
-    layout=Pairs(
-        train=("dataset/train.json", "train.json", "train.jsonl"),
-        dev=("dataset/dev.json", "dev.json", "dev.jsonl"),
-        columns=PairColumns(text_a="query", text_b="title", score="label"),
-        score_range=(0.0, 2.0),
-    ),
-    fetch=("dataset/train.json", "dataset/dev.json"),
-    instruction=f"Represent the web search query, {SIMILAR}",
-    confirmed=True,
-    note="The hub has its test set only.",
-    examples=180_000,
-    examples_from="its training file",
-)
-
 TRAINING_SOURCES: dict[str, TrainingSource] = {
-    "t2ranking": T2RANKING,
-    "dureader": DUREADER,
-    "mmarco_zh": MMARCO_ZH,
-    "cmedqa2": CMEDQA2,
+    "t2ranking": TrainingSource(
+        hub_id="THUIR/T2Ranking",
+        revision="2a369a430a70979223f1b9a41b1919774d46b432",
+        licence="apache-2.0",
+        layout=Tables(
+            corpus=Table(file="collection.tsv", columns=("pid", "text")),
+            queries=Table(file="queries.train.tsv", columns=("qid", "text")),
+            relevant=Table(file="qrels.retrieval.train.tsv", columns=("qid", "pid")),
+            grades=Table(file="qrels.train.tsv", columns=("qid", "pid", "rel")),
+        ),
+        fetch=(
+            "data/collection.tsv",
+            "data/queries.train.tsv",
+            "data/qrels.train.tsv",
+            "data/qrels.retrieval.train.tsv",
+        ),
+        instruction=CHINESE_WEB,
+        confirmed=False,
+        note="files and card were seen; revision, folder data/ and headers were read in one public audit of it only.",
+        examples=258_042,
+        examples_from="card of THUIR/T2Ranking",
+    ),
+    "dureader": TrainingSource(
+        hub_id="zyznull/dureader-retrieval-ranking",
+        licence="apache-2.0",
+        layout=Rows(file="train.jsonl.gz", positive="positive_passages", negative="negative_passages"),
+        fetch=("train.jsonl.gz",),
+        instruction=CHINESE_WEB,
+        confirmed=False,
+        note="file and columns were seen, its revision was not, and it has a loading script.",
+        examples=86_395,
+        examples_from="rows of the ready-made copy in BeastyZ/cmteb_retrieval",
+        examples_about=True,
+    ),
+    "mmarco_zh": TrainingSource(
+        hub_id="unicamp-dl/mmarco",
+        layout=Tables(
+            corpus=Table(file="chinese_collection.tsv", columns=("pid", "text"), header=("pid", "text")),
+            queries=Table(file="chinese_queries.train.tsv", columns=("qid", "text"), header=("qid", "text")),
+            relevant=Table(file="hard_negatives/*.parquet", columns=("qid", "pos"), form="parquet", parts=True),
+            negative=Table(file="hard_negatives/*.parquet", columns=("qid", "neg"), form="parquet", parts=True),
+            lists=True,
+        ),
+        fetch=("data/google/collections/chinese_collection.tsv", "data/google/queries/train/chinese_queries.train.tsv"),
+        instruction=WEB,
+        confirmed=False,
+        note="the texts' revision and folders are not known; the ids of positives and negatives are another data set, "
+        "hotchpotch/mmarco-hard-negatives-reranker-score, config chinese_bge-reranker-v2-m3, whose parquet files go to "
+        "a folder hard_negatives beside the texts.",
+        examples=502_912,
+        examples_from="rows of the ids of negatives; the ready-made copy in BeastyZ/cmteb_retrieval has 388,596",
+        examples_about=True,
+    ),
+    "cmedqa2": TrainingSource(
+        github="zhangsheng93/cMedQA2",
+        revision="85feb9278c3ae552c591205cbf3e828368c91f8f",
+        licence="non-commercial research (README); GPL-3.0 (LICENSE)",
+        layout=Tables(
+            corpus=Table(file="answer*.*", columns=("ans_id", "content"), form="csv"),
+            queries=Table(file="question*.*", columns=("question_id", "content"), form="csv"),
+            relevant=Table(file="train_candidates.*", columns=("question_id", "pos_ans_id"), form="csv"),
+            negative=Table(file="train_candidates.*", columns=("question_id", "neg_ans_id"), form="csv"),
+        ),
+        fetch=("question.zip", "answer.zip", "train_candidates.zip"),
+        instruction="Given a Chinese community medical question, retrieve replies that best answer the question",
+        confirmed=True,
+        note="The corpus holds the answers of its dev and test too, and one of the two became CmedqaRetrieval.",
+        examples=100_000,
+        examples_from="questions of its training set",
+    ),
     "multi_cpr_ecom": _multi_cpr(
         "ecom",
         "corpus.tsv",
@@ -344,7 +316,22 @@ TRAINING_SOURCES: dict[str, TrainingSource] = {
         examples=62_477,
         examples_from="its training file",
     ),
-    "qbqtc": QBQTC,
+    "qbqtc": TrainingSource(
+        github="CLUEbenchmark/QBQTC",
+        revision="37a90b8923ae3b23e55e16ed1e2a6389574d8837",
+        layout=Pairs(
+            train=("dataset/train.json", "train.json", "train.jsonl"),
+            dev=("dataset/dev.json", "dev.json", "dev.jsonl"),
+            columns=PairColumns(text_a="query", text_b="title", score="label"),
+            score_range=(0.0, 2.0),
+        ),
+        fetch=("dataset/train.json", "dataset/dev.json"),
+        instruction=f"Represent the web search query, {SIMILAR}",
+        confirmed=True,
+        note="The hub has its test set only.",
+        examples=180_000,
+        examples_from="its training file",
+    ),
     "cmnli": _clue("cmnli", 391_783, "the columns, the files and the revision on the hub; it had a loading script."),
     "ocnli": _clue("ocnli", 50_437, "everything but the id and the number of pairs: columns, files and revision."),
 }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -129,18 +128,14 @@ class Batch:
 
     def numbers(self, name: str) -> pl.Series:
         """Return a column of finite numbers, written as numbers or as text."""
-        values = self.columns[name]
-        numbers = _numbers(values)
-        slow = numbers.is_null() | ~numbers.is_finite()
-        if slow.any():
-            found = numbers.to_list()
-            for index in slow.arg_true():
-                try:
-                    found[index] = number_of(values[index])
-                except ValueError as error:
-                    self.reject(index, name, str(error))
-            numbers = pl.Series(found, dtype=pl.Float64)
-        return numbers
+        found = []
+        for index, value in enumerate(self.columns[name]):
+            try:
+                found.append(number_of(value))
+            except ValueError as error:
+                found.append(None)
+                self.reject(index, name, str(error))
+        return pl.Series(found, dtype=pl.Float64)
 
     def whole_numbers(self, name: str) -> pl.Series:
         """Return a column of whole numbers of at most a million either way, written as numbers or as text."""
@@ -187,32 +182,15 @@ class Batch:
         return frame.filter(is_first)
 
 
-def _arrow(values: list[Any], kind: pa.DataType) -> pl.Series:
-    """Return a Series; unlike polars, pyarrow turns no number into text."""
-    return pl.Series(pl.from_arrow(pa.array(values, kind)))
-
-
 def _strings(values: Any) -> pl.Series:
     """Return texts, null where a value is no text or UTF-8 cannot hold it."""
     if isinstance(values, pl.Series) and values.dtype == pl.String:
         return values
     try:
-        return _arrow(list(values), pa.large_string())
+        # Unlike polars, pyarrow turns no number into text.
+        return pl.Series(pl.from_arrow(pa.array(list(values), pa.large_string())))
     except (pa.ArrowException, UnicodeEncodeError):
         return pl.Series([value if _is_text(value) else None for value in values], dtype=pl.String)
-
-
-def _numbers(values: Any) -> pl.Series:
-    """Return numbers, null where a value needs a closer look."""
-    kinds = set() if isinstance(values, pl.Series) else set(map(type, values))
-    if kinds == {str}:
-        values = _strings(values)
-    elif kinds and kinds <= {int, float}:
-        with suppress(pa.ArrowException):  # a whole number too large for a float to hold exactly
-            values = _arrow(values, pa.float64())
-    if isinstance(values, pl.Series) and (values.dtype == pl.String or values.dtype.is_numeric()):
-        return values.cast(pl.Float64, strict=False)
-    return pl.Series([None] * len(values), dtype=pl.Float64)
 
 
 def unknown_id(found: str, file: str) -> str:
@@ -251,11 +229,7 @@ def _is_text(value: Any) -> bool:
 
 
 def number_of(value: Any) -> float:
-    """Return a finite number, written as a number or as text.
-
-    Raises:
-        ValueError: it is none.
-    """
+    """Return a finite number, written as a number or as text; ValueError where it is none."""
     try:
         number = float(value) if not isinstance(value, bool) else math.nan
     except (TypeError, ValueError):
