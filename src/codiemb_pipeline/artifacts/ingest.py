@@ -37,8 +37,7 @@ CORPUS_SCHEMA, PAIR_SCHEMA = (
     for name in ("corpus", "pairs")
 )
 
-# A row group ends at the first of the two; it is what a writer holds in memory.
-GROUP_ROWS, GROUP_CHARACTERS = 50_000, 2**24
+GROUP_ROWS, GROUP_CHARACTERS = 50_000, 2**24  # a row group ends at the first of the two
 BATCH_ROWS = 4096  # documents read at a time
 
 
@@ -107,12 +106,9 @@ class SourceCounts(Artifact):
     """Counts of one source.
 
     Attributes:
-        task: ``ir`` or ``sts``.
         splits: queries or pairs by split.
-        documents: rows of the corpus; ``None`` for pairs.
-        judgements: rows of the qrels; ``None`` for pairs.
-        rows: rows read.
-        rejected: bad rows; the first of them are in ``rejects.jsonl``.
+        documents: rows of the corpus; ``None`` for pairs, as ``judgements``, the rows of the qrels.
+        rows: rows read; ``rejected`` of them were bad.
         filtered: sound rows that were not kept, by reason.
     """
 
@@ -207,29 +203,17 @@ class PairTables:
 
 
 def read_retrieval(sources: Path, name: str) -> StoredRetrieval:
-    """Open retrieval source ``name`` from the folder of all sources.
-
-    Raises:
-        InputError: ``ingest`` has written no such retrieval source.
-    """
+    """Open retrieval source ``name`` from the folder of all sources; InputError where there is no such source."""
     return StoredRetrieval(_folder(sources, name, "ir"))
 
 
 def read_pairs(sources: Path, name: str) -> PairTables:
-    """Read similarity source ``name`` from the folder of all sources.
-
-    Raises:
-        InputError: ``ingest`` has written no such similarity source.
-    """
+    """Read similarity source ``name`` from the folder of all sources; InputError where there is no such source."""
     return PairTables(pd.read_parquet(_folder(sources, name, "sts") / "pairs.parquet"))
 
 
 def task_of(sources: Path, name: str) -> str:
-    """Return ``ir`` or ``sts`` for source ``name``, by the tables in its folder.
-
-    Raises:
-        InputError: ``ingest`` has written no such source.
-    """
+    """Return the task of source ``name``, by the tables in its folder; InputError where there is no such source."""
     if (sources / name / "pairs.parquet").exists():
         return "sts"
     _folder(sources, name, "ir")

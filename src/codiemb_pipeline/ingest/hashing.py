@@ -80,13 +80,8 @@ def rows_apart(hashes: np.ndarray, splits: pl.Series) -> tuple[np.ndarray, int]:
     return keep, leaked
 
 
-def within_limit(places: np.ndarray, limit: int | None) -> np.ndarray:
-    """Return which rows are within ``limit``, bool (N,): those of the lowest places; rows of one place go together.
-
-    Args:
-        places: of each row, (N,), by the hash of its text.
-        limit: the largest number of rows; ``None`` keeps all.
-    """
-    if limit is None or len(places) <= limit:
+def within_limit(places: np.ndarray, limit: int) -> np.ndarray:
+    """Return which rows are among the ``limit`` of the lowest places, (N,); rows of one place stay or go together."""
+    if len(places) <= limit:
         return np.ones(len(places), dtype=bool)
     return places < np.partition(places, limit)[limit]  # the first place that would be one row too many

@@ -36,7 +36,7 @@ def read_pairs_source(source: SourceFiles, seed: int, log: RejectLog, folder: Pa
     with TableWriter(folder / "pairs.parquet", PAIR_SCHEMA) as table:
         for batch, split, ids in reader(source, log):
             sound = _sound(batch, source.layout, pl.Series(ids, dtype=pl.String), log)
-            keys = [pair_key(*texts) for texts in sound.select("text_a", "text_b").iter_rows()]
+            keys = list(map(pair_key, sound["text_a"], sound["text_b"]))
             hashes.append(hashes_of(keys, seed, log.source))
             own = pl.repeat(split, len(sound), dtype=SPLIT_TYPE, eager=True)
             splits.append(own if shares is None else splits_of(hashes[-1], shares))

@@ -10,7 +10,7 @@ import pandas as pd
 import polars as pl
 import pyarrow.parquet as pq
 
-from codiemb_pipeline.artifacts.ingest import COLUMNS, CORPUS_SCHEMA, SourceCounts, TableWriter, keep_rows, write_table
+from codiemb_pipeline.artifacts.ingest import COLUMNS, SourceCounts, TableWriter, keep_rows, write_table
 from codiemb_pipeline.ingest.hashing import SPLIT_TYPE, TextIndex, hashes_of, rows_apart, splits_of, within_limit
 from codiemb_pipeline.ingest.sources import SourceFiles
 from codiemb_pipeline.ingest.validation import Batch, RejectLog
@@ -25,22 +25,13 @@ PAIR_TYPES = {"query": pl.Int32, "document": pl.Int32, "relevance": pl.Int32}
 class Corpus:
     """Documents, written as they come and known by their number: the row in the table. 20 bytes each in memory."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, table: TableWriter) -> None:
+        self.path, self._table = path, table
         self.index = TextIndex()
-        self._table = TableWriter(path, CORPUS_SCHEMA)
-
-    def __enter__(self) -> Corpus:
-        self._table.__enter__()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._table.__exit__(*error)
 
     def add(self, batch: Batch, name: str, documents: pl.DataFrame) -> None:
         """Write documents (index, doc_id, title, text); reject those whose id, in column ``name``, was there before."""
-        _, is_first = self.index.add(documents["doc_id"])
-        self._table.write(batch.distinct(documents, name, "doc_id", is_first))
+        self._table.write(batch.distinct(documents, name, "doc_id", self.index))
 
     def numbers_of_texts(self, texts: pl.Series) -> pl.Series:
         """Return the numbers of documents by their texts; a new text is written as document ``d<number>``.

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from codiemb_pipeline.artifacts.ingest import SourceCounts
+from codiemb_pipeline.artifacts.ingest import CORPUS_SCHEMA, SourceCounts, TableWriter
 from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.ingest.files import read_batches, read_document
 from codiemb_pipeline.ingest.hashing import TextIndex
@@ -31,7 +31,8 @@ def read_retrieval_source(source: SourceFiles, seed: int, log: RejectLog, folder
     """
     readers = {Tables: read_tables, Rows: read_rows}
     read = readers.get(type(source.layout)) or {"beir": read_beir, "semanlink": read_semanlink}[source.params.reader]
-    with Corpus(folder / "corpus.parquet") as corpus:
+    with TableWriter(folder / "corpus.parquet", CORPUS_SCHEMA) as table:
+        corpus = Corpus(folder / "corpus.parquet", table)
         found = read(source, log, corpus)
     return write_relevance(source, found, corpus, seed, log, folder)
 
@@ -45,8 +46,7 @@ class _Queries:
 
     def add(self, batch: Batch, id_name: str, text_name: str) -> None:
         sound = batch.sound(query_id=batch.ids(id_name), text=batch.texts(text_name))
-        _, is_first = self.index.add(sound["query_id"])
-        self._frames.append(batch.distinct(sound, id_name, "query_id", is_first).drop("index"))
+        self._frames.append(batch.distinct(sound, id_name, "query_id", self.index).drop("index"))
 
     def table(self) -> pl.DataFrame:
         return pl.concat(self._frames)
@@ -163,11 +163,8 @@ def _documents(batch: Batch, name: str, corpus: Corpus, layout: Tables) -> pl.Da
         batch.columns[name] = lists.cast(pl.List(pl.String))
     found = batch.text_lists(name, optional=True)
     found = found.with_columns(corpus.index.find(found["text"]).alias("document"))
-    for index, place, text in (
-        found.select("index", pl.int_range(pl.len()).over("index").alias("place"), "text")
-        .filter(found["document"].is_null())
-        .iter_rows()
-    ):
+    places = found.select("index", "text", pl.int_range(pl.len()).over("index").alias("place"))
+    for index, text, place in places.filter(found["document"].is_null()).iter_rows():
         batch.reject(index, f"{name}[{place}]", unknown_id(text, layout.corpus.file))
     return found
 

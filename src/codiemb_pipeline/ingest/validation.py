@@ -175,10 +175,11 @@ class Batch:
             self.reject(row, name, unknown_id(ids[row], file))
         return numbers
 
-    def distinct(self, frame: pl.DataFrame, name: str, ids: str, is_first: pl.Series) -> pl.DataFrame:
-        """Reject rows of ``frame`` whose id, in its column ``ids``, is not the first of its kind; return the others."""
-        for index, found in frame.filter(~is_first).select("index", ids).iter_rows():
-            self.reject(index, name, f"expected ids that differ, found {shown(found)} again")
+    def distinct(self, frame: pl.DataFrame, name: str, ids: str, index: TextIndex) -> pl.DataFrame:
+        """Add the column ``ids`` of ``frame`` to ``index``; return the rows whose id is new, and reject the others."""
+        _, is_first = index.add(frame[ids])
+        for row, found in frame.filter(~is_first).select("index", ids).iter_rows():
+            self.reject(row, name, f"expected ids that differ, found {shown(found)} again")
         return frame.filter(is_first)
 
 
