@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from importlib.util import find_spec
-from itertools import combinations
 from pathlib import Path
 
 import frozen_params
@@ -15,7 +14,6 @@ from source_files import beir_source, counts, ingest, table
 from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.ingest.run import ingest_sources
 from codiemb_pipeline.params.ingest import IngestParams
-from codiemb_pipeline.texts import pair_key, text_key
 
 ROOT = Path(__file__).parents[2]
 CRANFIELD = ROOT.parent / "shared" / "data" / "ir" / "cranfield"
@@ -82,25 +80,6 @@ def test_similarity_sources_have_all_their_pairs(
     assert found["filtered"].get("pairs that repeat", 0) == repeats == rows - sum(splits.values())
     gold = [row[3] for row in table(quickstart, "pairs", name)]
     assert 0 <= min(gold) < max(gold) <= 1
-
-
-def test_no_query_or_pair_of_the_quickstart_is_in_two_splits(quickstart: Path) -> None:
-    queries = [(row[2], text_key(row[1])) for row in table(quickstart, "queries", "semanlink")]
-    pairs = [(row[4], pair_key(row[1], row[2])) for row in table(quickstart, "pairs", "simlex999")]
-    for rows in (queries, pairs):
-        sets = [{key for split, key in rows if split == name} for name in ("train", "dev", "test")]
-        assert all(sets)
-        assert not any(one & other for one, other in combinations(sets, 2))
-
-
-def test_every_judgement_points_at_a_query_and_a_document(quickstart: Path) -> None:
-    queries = [row[0] for row in table(quickstart, "queries", "semanlink")]
-    documents = [row[0] for row in table(quickstart, "corpus", "semanlink")]
-    assert len(set(queries)) == len(queries)
-    assert len(set(documents)) == len(documents)
-    qrels = table(quickstart, "qrels", "semanlink")
-    assert {row[0] for row in qrels} == set(queries)
-    assert {row[1] for row in qrels} <= set(documents)
 
 
 def test_a_second_run_writes_the_same_bytes(quickstart: Path, tmp_path: Path) -> None:

@@ -8,8 +8,7 @@ from typing import Any, get_args
 
 import huggingface_hub
 import pytest
-from registered_files import registered_source, write_cmteb
-from source_files import counts, ingest, pairs_source
+from source_files import counts, ingest, pairs_source, registered_source, write_cmteb
 
 from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.ingest.registry import TRAINING_SOURCES, Pairs
