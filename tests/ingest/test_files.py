@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from source_files import COLUMNS, counts, ingest, pairs_source, rejects, table
+from source_files import counts, ingest, pairs_source, rejects, table
 
 from codiemb_pipeline.errors import InputError
 
@@ -95,12 +95,3 @@ def test_a_file_that_only_calls_itself_parquet_is_an_error_that_names_it(tmp_pat
 def test_an_unknown_suffix_is_an_error_that_lists_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"suffix: expected one of \.jsonl, .*; found '\.txt'"):
         run(tmp_path, b"a\n", name="pairs.txt")
-
-
-def test_columns_are_those_of_the_params(tmp_path: Path) -> None:
-    assert COLUMNS == {"text_a": "left", "text_b": "right", "score": "gold"}
-    path = tmp_path / "pairs.csv"
-    path.write_text("gold,left,right\n1,a,b\n")
-    swapped = {"text_a": "right", "text_b": "left", "score": "gold"}
-    out = ingest(tmp_path / "out", pairs_source(path, columns=swapped))
-    assert table(out, "pairs")[0][1:3] == ("b", "a")

@@ -60,13 +60,6 @@ def test_gold_is_rescaled_from_the_declared_range_whatever_the_format(tmp_path: 
     assert [row[1:4] for row in table(out, "pairs")] == expected
 
 
-def test_a_range_may_start_below_zero(tmp_path: Path) -> None:
-    """From [-1, 1]: (0.5 + 1) / 2 = 0.75."""
-    path = write_pairs(tmp_path / "pairs.csv", [("a", "b", 0.5)])
-    out = ingest(tmp_path / "out", pairs_source(path, score_range=[-1, 1]))
-    assert [row[3] for row in table(out, "pairs")] == [0.75]
-
-
 def test_a_folder_keeps_the_splits_of_its_files_and_no_two_pairs_one_id(tmp_path: Path) -> None:
     write_pairs(tmp_path / "set/train.parquet", ROWS[:2])
     write_pairs(tmp_path / "set/test.parquet", ROWS[2:])
