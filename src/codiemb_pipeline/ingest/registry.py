@@ -84,10 +84,6 @@ class Pairs:
     unlabelled: tuple[str, ...] = ()
 
 
-# A ready-made copy, as in BeastyZ/cmteb_retrieval: each registered retrieval source may be read from one.
-READY_MADE = Rows()
-FLAG_EMBEDDING = Rows(positive="pos", negative="neg")
-
 WEB = "Given a web search query, retrieve relevant passages that answer the query"
 CHINESE_WEB = "Given a Chinese search query, retrieve web passages that answer the question"
 FINANCE = "Represent the text in conversations between users and financial customer service, "

@@ -41,10 +41,10 @@ PAIR_TYPES = {"query": pl.Int32, "document": pl.Int32, "relevance": pl.Int32}
 
 
 def read_retrieval_source(source: SourceFiles, seed: int, log: RejectLog, folder: Path) -> SourceCounts:
-    """Read a retrieval source into ``folder``, an existing one; ``seed`` enters the splits.
+    """Read a retrieval source into ``folder``; ``seed`` enters the splits.
 
     Raises:
-        InputError: a file as a whole cannot be used.
+        InputError: a file is missing, or cannot be used as a whole.
     """
     readers = {Tables: read_tables, Rows: read_rows}
     read = readers.get(type(source.layout)) or {"beir": read_beir, "semanlink": read_semanlink}[source.params.reader]
@@ -131,9 +131,6 @@ def read_beir(source: SourceFiles, log: RejectLog, corpus: Corpus) -> Relevance:
     """Read corpus.jsonl, queries.jsonl and qrels/<split>.tsv.
 
     A query takes the split of the last qrels file that names it, else train. A title may stand in for an empty text.
-
-    Raises:
-        InputError: a file is missing or cannot be used as a whole.
     """
     path, place = source.path, source.shown
     for batch in read_batches([path / CORPUS], f"{place}/{CORPUS}", log, ["_id", "text"], optional=("title",)):
@@ -192,11 +189,7 @@ def read_rows(source: SourceFiles, log: RejectLog, corpus: Corpus) -> Relevance:
 
 
 def read_tables(source: SourceFiles, log: RejectLog, corpus: Corpus) -> Relevance:
-    """Read documents, queries and judgements from the tables that the registry declares. All queries are train.
-
-    Raises:
-        InputError: a file is missing or cannot be used as a whole.
-    """
+    """Read documents, queries and judgements from the tables that the registry declares. All queries are train."""
     layout: Tables = source.layout
     doc_id, text = layout.corpus.columns
     for batch in _batches(source, layout.corpus, log):
@@ -282,9 +275,6 @@ def read_semanlink(source: SourceFiles, log: RejectLog, corpus: Corpus) -> Relev
     Documents of one title are one document; tags of one label are one query, relevant to all that either was given to.
     A tag with several labels (10 of 4,603) is asked by its first; the others are translations or spellings of it.
     Documents are titles alone. A row is an entry of docs.json, from 1.
-
-    Raises:
-        InputError: a file as a whole cannot be used.
     """
     file = f"{source.shown}/{DOCUMENTS}"
     label_of = {
@@ -368,7 +358,7 @@ def write_relevance(
     qrels, negatives = (
         table.join(queries, on="query", how="semi", maintain_order="left") for table in (qrels, negatives)
     )
-    _write(queries, qrels, negatives, found.queries["query_id"], corpus, folder)
+    _write(folder, queries, {"qrels": qrels, "negatives": negatives}, found.queries["query_id"], corpus)
     documents = len(corpus.index)
     if params.limit is not None and not found.own_corpus:
         keep = np.zeros(documents, dtype=bool)
@@ -381,20 +371,16 @@ def write_relevance(
 
 
 def _write(
-    queries: pl.DataFrame,
-    qrels: pl.DataFrame,
-    negatives: pl.DataFrame,
-    query_ids: pl.Series,
-    corpus: Corpus,
-    folder: Path,
+    folder: Path, queries: pl.DataFrame, judged: dict[str, pl.DataFrame], query_ids: pl.Series, corpus: Corpus
 ) -> None:
-    """Write the three tables beside the corpus, numbers replaced by ids."""
+    """Write queries, qrels and negatives beside the corpus, numbers replaced by ids."""
     texts = {name: pd.Series(queries[name].cast(pl.String).to_list(), dtype=str) for name in COLUMNS["queries"]}
     write_table(pd.DataFrame(texts), folder, "queries")
-    for name, table in (("qrels", qrels), ("negatives", negatives)):
-        ids = {
+    for name, table in judged.items():
+        columns = {
             "query_id": pd.Series(query_ids.gather(table["query"]).to_list(), dtype=str),
             "doc_id": pd.Series(corpus.ids(table["document"].to_numpy()), dtype=str),
         }
-        relevance = {"relevance": table["relevance"].cast(pl.Int64).to_numpy()} if name == "qrels" else {}
-        write_table(pd.DataFrame(ids | relevance), folder, name)
+        if name == "qrels":
+            columns["relevance"] = table["relevance"].cast(pl.Int64).to_numpy()
+        write_table(pd.DataFrame(columns), folder, name)

@@ -7,20 +7,14 @@ from pathlib import Path, PurePosixPath
 
 from codiemb_pipeline.errors import InputError, first_line
 from codiemb_pipeline.ingest.files import read_batches
-from codiemb_pipeline.ingest.registry import (
-    FLAG_EMBEDDING,
-    READY_MADE,
-    TRAINING_SOURCES,
-    Pairs,
-    Rows,
-    Table,
-    Tables,
-    TrainingSource,
-)
+from codiemb_pipeline.ingest.registry import TRAINING_SOURCES, Pairs, Rows, Table, Tables, TrainingSource
 from codiemb_pipeline.ingest.validation import RejectLog
 from codiemb_pipeline.locations import resolve
 from codiemb_pipeline.params.ingest import PairColumns, SourceParams
 
+# A ready-made copy, as in BeastyZ/cmteb_retrieval: each registered retrieval source may be read from one.
+READY_MADE = Rows()
+FLAG_EMBEDDING = Rows(positive="pos", negative="neg")
 READY_MADE_WORDS = "or a file (.jsonl, .jsonl.gz or .parquet) with query, positive and negative, texts in lists"
 WORD_COLUMNS = PairColumns(text_a="word 1", text_b="word 2", score="score")
 
@@ -63,9 +57,11 @@ class SourceFiles:
         if not found:
             looked_for = expected_files(self.declared)
             raise InputError(f"{name}: expected a file, found none; looked for {looked_for} at {self.path}")
-        if len(found) > 1 and not getattr(table, "parts", False):
+        if len(found) == 1:
+            return found, f"{self.shown}/{found[0].relative_to(self.path).as_posix()}"
+        if not getattr(table, "parts", False):
             raise InputError(f"{name}: expected one file, found {', '.join(file.name for file in found)}")
-        return found, name if len(found) > 1 else f"{self.shown}/{found[0].relative_to(self.path).as_posix()}"
+        return found, name
 
 
 def locate(name: str, params: SourceParams) -> SourceFiles:

@@ -69,8 +69,7 @@ class Batch:
     """Some rows of one file as columns.
 
     A check returns a column with null, or any value, where a row fails; :meth:`sound` leaves the rows that passed all
-    checks. The first check that fails gives the reason. Values that are not what a check expects are rare, so the
-    reasons are found by looking at them one by one.
+    checks. The first check that fails gives the reason.
 
     Args:
         file: what messages call the file.
@@ -148,11 +147,8 @@ class Batch:
     def text_lists(self, name: str, *, optional: bool = False) -> pl.DataFrame:
         """Return the texts of a column of lists, their white space trimmed, as rows of ``index`` and ``text``.
 
-        An object in a list stands for its ``text``.
-
-        Args:
-            name: the column.
-            optional: whether ``None`` stands for an empty list; otherwise each list must hold a text.
+        An object in a list stands for its ``text``. Each list must hold a text unless ``optional``, where ``None``
+        stands for an empty one too.
         """
         values = self.columns[name]
         values = values.to_list() if isinstance(values, pl.Series) else values
