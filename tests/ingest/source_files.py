@@ -1,7 +1,5 @@
 """Small sources on disk, written the way a user would and as the registry declares, and the stage run on them."""
 
-from __future__ import annotations
-
 import gzip
 import json
 import zipfile

@@ -1,7 +1,5 @@
 """Bad input: each fault a short error that names file, row, field, what was expected and what was found."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

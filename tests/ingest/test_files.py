@@ -1,7 +1,5 @@
 """Reading files as rows: what csv's quotes may and may not do, and rows numbered as an editor shows them."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pyarrow as pa

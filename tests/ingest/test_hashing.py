@@ -1,7 +1,5 @@
 """Splits are as large as asked and stable; a limit keeps the texts of the lowest hash, the same in every run."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The whole stage: the committed parameters on the sources that the quickstart installs, and Cranfield."""
 
-from __future__ import annotations
-
 import hashlib
 from importlib.util import find_spec
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Readers of scored pairs: users' files and registered sources, C-MTEB's, CLUE's three classes, QBQTC's jsonl."""
 
-from __future__ import annotations
-
 import json
 import math
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Readers of retrieval sources: users' files, and registered sources with the files and columns that are declared."""
 
-from __future__ import annotations
-
 import json
 import zipfile
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Where registered sources come from: the hub at a pinned revision, or a message that says what to do instead."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import Any, get_args

@@ -1,7 +1,5 @@
 """Streaming changes no row: against naive code in memory."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

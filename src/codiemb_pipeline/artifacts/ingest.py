@@ -5,8 +5,6 @@ relevance) and ``negatives`` (query_id, doc_id; those the source itself names, o
 (pair_id, text_a, text_b, gold, split), gold in [0, 1].
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass

@@ -6,8 +6,6 @@ several); parquet rows count from 1. A byte that is not UTF-8 becomes a lone sur
 rejects.
 """
 
-from __future__ import annotations
-
 import codecs
 import csv
 import io

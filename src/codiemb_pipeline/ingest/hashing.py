@@ -1,7 +1,5 @@
 """Texts by their hashes: numbers for distinct ones, and splits and limits that stay when rows are added."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterable
 

@@ -1,7 +1,5 @@
 """Readers of scored pairs. Pairs stream to disk; in memory are 16 bytes of hash, the split and the place of each."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path

@@ -4,8 +4,6 @@ A reader writes the documents as they come and returns queries and judgements by
 and limits applied, and the other tables written.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The ingest stage: each source into its folder of tables, the counts, and the rejected rows."""
 
-from __future__ import annotations
-
 import logging
 import shutil
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Where the files of a source are: below its path, or in a snapshot of the hub at the revision of the registry."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 

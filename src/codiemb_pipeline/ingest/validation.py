@@ -1,7 +1,5 @@
 """Checks of columns: a row that fails one is rejected with its field and reason; too many of them are an error."""
 
-from __future__ import annotations
-
 import math
 import sys
 from collections.abc import Iterable, Sequence

@@ -1,7 +1,5 @@
 """The ``ingest`` section: the sources and how each is read and split."""
 
-from __future__ import annotations
-
 import math
 import re
 from typing import Annotated, Any, Literal, Self, get_args
