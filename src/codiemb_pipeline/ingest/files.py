@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 from codiemb_pipeline.errors import InputError, nearest
 from codiemb_pipeline.ingest.validation import Batch, Fault, RejectLog, one_line, shown
 
-BLOCK_BYTES = 2**22
+BLOCK_BYTES = 2**23
 BATCH_ROWS = 4096  # of a csv or parquet file
 FIELD_CHARACTERS = 2**24  # the csv module's own limit is 131,072; documents are longer
 SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
