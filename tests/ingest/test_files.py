@@ -1,13 +1,11 @@
 """Reading files as rows: what csv's quotes may and may not do, and rows numbered as an editor shows them."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from source_files import COLUMNS, counts, ingest, pairs_source, rejects, table
+from source_files import counts, ingest, pairs_source, rejects, table
 
 from codiemb_pipeline.errors import InputError
 
@@ -63,9 +61,11 @@ def test_a_column_that_the_header_names_twice_is_an_error(tmp_path: Path) -> Non
         run(tmp_path, b"left,right,gold,left\na,b,1,c\n")
 
 
-def test_a_header_that_is_not_utf8_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"pairs\.csv: line 1, the header: not UTF-8"):
-        run(tmp_path, b"left,right,gold,caf\xe9\na,b,1,2\n")
+@pytest.mark.parametrize("name", ["pairs.csv", "pairs.tsv"])
+def test_a_header_that_is_not_utf8_lacks_the_column(tmp_path: Path, name: str) -> None:
+    content = b"lef\xe9t,right,gold\na,b,1\n"
+    with pytest.raises(InputError, match=rf"{name}: column 'left': missing"):
+        run(tmp_path, content.replace(b",", b"\t") if name.endswith("tsv") else content, name=name)
 
 
 @pytest.mark.parametrize("score", ["1" + "0" * 400, "1" + "0" * 5000])
@@ -93,12 +93,3 @@ def test_a_file_that_only_calls_itself_parquet_is_an_error_that_names_it(tmp_pat
 def test_an_unknown_suffix_is_an_error_that_lists_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"suffix: expected one of \.jsonl, .*; found '\.txt'"):
         run(tmp_path, b"a\n", name="pairs.txt")
-
-
-def test_columns_are_those_of_the_params(tmp_path: Path) -> None:
-    assert COLUMNS == {"text_a": "left", "text_b": "right", "score": "gold"}
-    path = tmp_path / "pairs.csv"
-    path.write_text("gold,left,right\n1,a,b\n")
-    swapped = {"text_a": "right", "text_b": "left", "score": "gold"}
-    out = ingest(tmp_path / "out", pairs_source(path, columns=swapped))
-    assert table(out, "pairs")[0][1:3] == ("b", "a")

@@ -1,16 +1,32 @@
-"""Readers of scored pairs."""
-
-from __future__ import annotations
+"""Readers of scored pairs: users' files and registered sources, C-MTEB's, CLUE's three classes, QBQTC's jsonl."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
-from source_files import ALL_TRAIN, counts, ingest, pairs_source, rejects, table, write_lines
+from hypothesis import given
+from hypothesis import strategies as st
+from source_files import (
+    ALL_TRAIN,
+    HALF,
+    counts,
+    ingest,
+    pairs_source,
+    rejects,
+    run_registered,
+    table,
+    write_cmteb,
+    write_lines,
+)
 
 from codiemb_pipeline.errors import InputError
+from codiemb_pipeline.ingest.pairs import rescale
+from codiemb_pipeline.ingest.registry import TRAINING_SOURCES
+from codiemb_pipeline.ingest.validation import Batch, RejectLog
+from codiemb_pipeline.texts import pair_key
 
 ROWS = [("a cat", "a dog", 1.0), ("a bird", "a fish", 3.0), ("red", "blue", 5.0)]
 
@@ -40,13 +56,6 @@ def test_gold_is_rescaled_from_the_declared_range_whatever_the_format(tmp_path: 
     out = ingest(tmp_path / "out", pairs_source(path, score_range=[1, 5]))
     expected = [("a cat", "a dog", 0.0), ("a bird", "a fish", 0.5), ("red", "blue", 1.0)]
     assert [row[1:4] for row in table(out, "pairs")] == expected
-
-
-def test_a_range_may_start_below_zero(tmp_path: Path) -> None:
-    """From [-1, 1]: (0.5 + 1) / 2 = 0.75."""
-    path = write_pairs(tmp_path / "pairs.csv", [("a", "b", 0.5)])
-    out = ingest(tmp_path / "out", pairs_source(path, score_range=[-1, 1]))
-    assert [row[3] for row in table(out, "pairs")] == [0.75]
 
 
 def test_a_folder_keeps_the_splits_of_its_files_and_no_two_pairs_one_id(tmp_path: Path) -> None:
@@ -113,15 +122,14 @@ def test_lee_pairs_are_the_upper_triangle_without_the_diagonal(tmp_path: Path) -
     assert [row[:4] for row in table(out, "pairs")] == expected
 
 
-def test_lee_scores_of_another_shape_or_not_utf8_are_errors_that_name_the_file(tmp_path: Path) -> None:
+def test_lee_scores_of_another_shape_are_an_error_that_names_the_file(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"similarities0-1\.txt: expected 2 rows and columns"):
         ingest(tmp_path / "out", lee_source(tmp_path / "shape", b"one\ntwo", b"1\t0.2\t0.3\n0\t1\t0.4\n"))
-    with pytest.raises(InputError, match=r"similarities0-1\.txt: line 2: not UTF-8 at byte 6 of the file"):
-        ingest(tmp_path / "out", lee_source(tmp_path / "bytes", b"one\ntwo", b"1\t0.2\n\xff\t1\n"))
 
 
-def test_a_bad_score_of_lee_is_named_by_row_and_column(tmp_path: Path) -> None:
-    source = lee_source(tmp_path / "lee", b"one\ntwo\nthree", b"1\t0.2\tnan\n0\t1\t0.4\n0\t0\t1\n")
+@pytest.mark.parametrize("score", [b"nan", b"\xff", b"2", b""])
+def test_a_bad_score_of_lee_is_named_by_row_and_column(tmp_path: Path, score: bytes) -> None:
+    source = lee_source(tmp_path / "lee", b"one\ntwo\nthree", b"1\t0.2\t%b\n0\t1\t0.4\n0\t0\t1\n" % score)
     out = ingest(tmp_path / "out", source, tolerance=0.5)
     assert [(entry["row"], entry["field"]) for entry in rejects(out)] == [(1, "column 3")]
 
@@ -132,3 +140,158 @@ def test_the_rejects_name_a_file_as_the_params_do(tmp_path: Path, monkeypatch: p
     out = ingest(tmp_path / "out", pairs_source(Path("set"), splits=None), tolerance=0.5)
     assert [entry["file"] for entry in rejects(out)] == ["set/train.csv"]
     assert str(tmp_path) not in json.dumps(rejects(out))
+
+
+NUMBERS = st.floats(-1e6, 1e6)
+
+
+def rescaled(score: float, score_range: tuple) -> tuple[float, RejectLog]:
+    batch, log = Batch("file", [1], {"gold": [score]}), RejectLog("mine", rows=1)
+    gold = rescale(batch, "gold", score_range)[0]
+    batch.close(log)
+    return gold, log
+
+
+@pytest.mark.parametrize(
+    ("score", "score_range", "gold"),
+    [(7.2, (0, 10), 0.72), (0, (-1, 1), 0.5), (1, (1, 5), 0.0), (5, (1, 5), 1.0), (2, (1, 5), 0.25)],
+)
+def test_defect_11_gold_is_the_place_of_the_score_in_its_range(score: float, score_range: tuple, gold: float) -> None:
+    assert rescaled(score, score_range)[0] == pytest.approx(gold, abs=1e-15)
+
+
+@pytest.mark.parametrize("score", [0.999, 5.001, -1.0, math.nan, math.inf])
+def test_a_score_outside_its_range_is_never_clipped(score: float) -> None:
+    (found,) = rescaled(score, (1.0, 5.0))[1].rejects
+    assert (found["row"], found["field"]) == (1, "gold")
+
+
+@given(NUMBERS, NUMBERS, NUMBERS)
+def test_gold_stays_within_0_and_1(a: float, b: float, c: float) -> None:
+    low, score, high = sorted((a, b, c))
+    if low < high:
+        assert 0.0 <= rescaled(score, (low, high))[0] <= 1.0
+
+
+LABELLED = [("a cat", "a dog", 0), ("red", "blue", 1), ("one", "two", 1)]
+
+
+def pairs(out: Path) -> list[tuple]:
+    return [(text_a, text_b, gold, split) for _, text_a, text_b, gold, split in table(out, "pairs")]
+
+
+@pytest.mark.parametrize("name", ["bq", "lcqmc", "pawsx", "afqmc", "atec"])
+def test_labels_of_two_classes_are_gold_as_they_are(tmp_path: Path, name: str) -> None:
+    out = run_registered(tmp_path, name, write_cmteb(tmp_path / name, LABELLED))
+    assert pairs(out) == [(*row, "train") for row in LABELLED]
+    assert counts(out)["task"] == "sts"
+
+
+def test_stsb_is_rescaled_from_0_to_5(tmp_path: Path) -> None:
+    """4 / 5 = 0.8; 5.5 lies outside."""
+    rows = [("a", "b", 0.0), ("c", "d", 4.0), ("e", "f", 5.5)]
+    out = run_registered(tmp_path, "stsb", write_cmteb(tmp_path / "stsb", rows), tolerance=0.5)
+    assert [row[2] for row in pairs(out)] == [0.0, 0.8]
+    assert [entry["reason"] for entry in rejects(out)] == ["expected a score within [0, 5] (score_range), found 5.5"]
+
+
+def test_shards_are_read_in_the_order_of_their_names_and_no_two_pairs_share_an_id(tmp_path: Path) -> None:
+    rows = [(f"left {n}", f"right {n}", n % 2) for n in range(7)]
+    out = run_registered(tmp_path, "lcqmc", write_cmteb(tmp_path / "lcqmc", rows, shards=3))
+    assert [row[0] for row in pairs(out)] == [f"left {n}" for n in (0, 3, 6, 1, 4, 2, 5)]
+    assert len({row[0] for row in table(out, "pairs")}) == 7
+
+
+def test_without_shares_the_validation_pairs_are_dev_and_with_shares_they_are_not_read(tmp_path: Path) -> None:
+    folder = write_cmteb(tmp_path / "lcqmc", LABELLED)
+    write_cmteb(folder, [("held", "out", 1), ("BLUE", "red!", 1)], split="validation")
+    out = run_registered(tmp_path, "lcqmc", folder)
+    assert counts(out)["splits"] == {"train": 2, "dev": 2, "test": 0}
+    assert counts(out)["filtered"] == {"pairs in a later split too": 1}
+    out = run_registered(tmp_path, "lcqmc", folder, splits=ALL_TRAIN)
+    assert counts(out)["splits"] == {"train": 3, "dev": 0, "test": 0}
+
+
+def test_validation_pairs_that_are_a_benchmark_are_never_read(tmp_path: Path) -> None:
+    folder = write_cmteb(tmp_path / "afqmc", LABELLED)
+    write_cmteb(folder, [("held", "out", 1)], split="validation")
+    assert counts(run_registered(tmp_path, "afqmc", folder))["splits"] == {"train": 3, "dev": 0, "test": 0}
+
+
+def test_a_dev_set_is_cut_from_training_pairs_and_no_spelling_of_one_is_in_both(tmp_path: Path) -> None:
+    rows = [(f"left {n % 60}", f"right {n % 60}" + "!" * (n % 3), 1) for n in range(120)]
+    swapped = [(text_b.upper(), text_a, gold) for text_a, text_b, gold in rows[:60]]
+    out = run_registered(tmp_path, "afqmc", write_cmteb(tmp_path / "afqmc", rows + swapped), splits=HALF)
+    keys = {split: {pair_key(row[0], row[1]) for row in pairs(out) if row[3] == split} for split in ("train", "dev")}
+    assert len(keys["train"] | keys["dev"]) == len(pairs(out)) == 60
+    assert not keys["train"] & keys["dev"]
+    assert min(map(len, keys.values())) > 15
+    assert counts(out)["filtered"] == {"pairs that repeat": 120}
+
+
+CLUE_ROWS = [
+    {"sentence1": "it rains", "sentence2": "it is wet", "label": "entailment", "idx": 0},
+    {"sentence1": "it rains", "sentence2": "he sings", "label": "neutral", "idx": 1},
+    {"sentence1": "it rains", "sentence2": "it is dry", "label": "contradiction", "idx": 2},
+    {"sentence1": "it rains", "sentence2": "who knows", "label": "-", "idx": 3},
+]
+
+
+@pytest.mark.parametrize("name", ["cmnli", "ocnli"])
+def test_of_three_classes_only_entailment_is_similar_and_rows_without_a_label_are_counted(
+    tmp_path: Path, name: str
+) -> None:
+    write_lines(tmp_path / "clue/train.json", CLUE_ROWS)
+    out = run_registered(tmp_path, name, tmp_path / "clue")
+    assert [row[1:3] for row in pairs(out)] == [("it is wet", 1.0), ("he sings", 0.0), ("it is dry", 0.0)]
+    assert counts(out)["filtered"] == {"pairs without a label": 1}
+    assert counts(out)["rejected"] == 0
+
+
+def test_classes_by_number_are_in_the_declared_order(tmp_path: Path) -> None:
+    """0 neutral, 1 entailment, 2 contradiction, -1 none, as the class labels of the hub's clue/clue are named."""
+    rows = [{**row, "label": label} for row, label in zip(CLUE_ROWS, (1, 0, 2, -1), strict=True)]
+    (tmp_path / "clue/cmnli").mkdir(parents=True)
+    pd.DataFrame(rows).to_parquet(tmp_path / "clue/cmnli/train-00000-of-00001.parquet")
+    out = run_registered(tmp_path, "cmnli", tmp_path / "clue")
+    assert [row[2] for row in pairs(out)] == [1.0, 0.0, 0.0]
+    assert counts(out)["filtered"] == {"pairs without a label": 1}
+
+
+@pytest.mark.parametrize("label", ["similar", 3, 1.5, True])
+def test_a_label_outside_the_mapping_is_a_bad_row(tmp_path: Path, label: Any) -> None:
+    path = write_lines(tmp_path / "train.jsonl", [CLUE_ROWS[0], CLUE_ROWS[1] | {"label": label}])
+    out = run_registered(tmp_path, "ocnli", path, tolerance=0.5)
+    (found,) = rejects(out)
+    assert (found["row"], found["field"]) == (2, "label")
+    assert found["reason"].startswith("expected a label of neutral, entailment, contradiction, 0, 1, 2, found ")
+
+
+def test_qbqtc_has_its_labels_as_text_from_0_to_2(tmp_path: Path) -> None:
+    rows = [{"id": n, "query": f"query {n}", "title": f"title {n}", "label": str(n)} for n in range(4)]
+    write_lines(tmp_path / "clone/dataset/train.json", rows)
+    write_lines(tmp_path / "clone/dataset/dev.json", [{"id": 9, "query": "q", "title": "t", "label": "1"}])
+    out = run_registered(tmp_path, "qbqtc", tmp_path / "clone", tolerance=0.5)
+    assert [row[2:] for row in pairs(out)] == [(0.0, "train"), (0.5, "train"), (1.0, "train"), (0.5, "dev")]
+    assert [entry["reason"] for entry in rejects(out)] == ["expected a score within [0, 2] (score_range), found 3"]
+
+
+def test_a_missing_column_names_the_file_and_a_folder_without_training_pairs_what_is_expected(tmp_path: Path) -> None:
+    pd.DataFrame([("a", "b")], columns=["sentence1", "sentence2"]).to_parquet(tmp_path / "train.parquet")
+    with pytest.raises(InputError, match=r"train\.parquet: column 'score': missing"):
+        run_registered(tmp_path, "lcqmc", tmp_path)
+    (tmp_path / "train.parquet").rename(tmp_path / "other.parquet")
+    expected = (
+        r"expected a training file \(data/train-\*\.parquet, .*\) with sentence1, sentence2, score, found none at"
+    )
+    with pytest.raises(InputError, match=expected):
+        run_registered(tmp_path, "lcqmc", tmp_path)
+
+
+def test_every_source_of_pairs_is_read_from_a_single_file(tmp_path: Path) -> None:
+    for name, declared in TRAINING_SOURCES.items():
+        if declared.task == "sts":
+            columns = declared.layout.columns
+            row = {columns.text_a: "a", columns.text_b: "b", columns.score: 1}
+            out = run_registered(tmp_path / name, name, write_lines(tmp_path / f"{name}.jsonl", [row]))
+            assert counts(out)["splits"]["train"] == 1, name

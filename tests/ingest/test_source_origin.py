@@ -1,19 +1,15 @@
 """Where registered sources come from: the hub at a pinned revision, or a message that says what to do instead."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import Any, get_args
 
 import huggingface_hub
 import pytest
-from registered_files import registered_source, write_cmteb
-from source_files import counts, ingest, pairs_source
+from source_files import counts, ingest, pairs_source, registered_source, write_cmteb
 
 from codiemb_pipeline.errors import InputError
-from codiemb_pipeline.ingest.formats import Pairs
-from codiemb_pipeline.ingest.registry import TRAINING_SOURCES
+from codiemb_pipeline.ingest.registry import TRAINING_SOURCES, Pairs
 from codiemb_pipeline.ingest.run import ingest_sources
 from codiemb_pipeline.params.ingest import IngestParams, RegisteredName
 

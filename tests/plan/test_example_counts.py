@@ -1,7 +1,6 @@
 """How many examples the plan counts for each source: by hand, and against what ingest and assemble do."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +97,7 @@ def test_the_count_of_a_declared_number_is_near_that_of_ingest(limit, tmp_path, 
     here = afqmc(path=str(tmp_path), limit=limit)
     ingest_sources(Params.parse(here).ingest, tmp_path / "out")
     train = json.loads((tmp_path / "out/counts.json").read_text())["sources"]["afqmc"]["splits"]["train"]
-    monkeypatch.setitem(TRAINING_SOURCES, "afqmc", replace(TRAINING_SOURCES["afqmc"], examples=rows))
+    monkeypatch.setitem(TRAINING_SOURCES, "afqmc", TRAINING_SOURCES["afqmc"].model_copy(update={"examples": rows}))
     expected, _ = numbers_of(afqmc(limit=limit), tmp_path)["afqmc"]
     assert abs(train - expected) < 4 * np.sqrt((limit or rows) * 0.9 * 0.1)
 
@@ -142,7 +141,7 @@ def test_large_files_are_not_read_and_a_number_that_nobody_declares_is_unknown(t
 @pytest.mark.parametrize("fault", ["unreadable file", "source that ingest lacks", "no declared number"])
 def test_a_source_without_a_number_is_named_and_left_out(fault, tiny, tmp_path, monkeypatch):
     if fault == "no declared number":
-        monkeypatch.setitem(TRAINING_SOURCES, "afqmc", replace(TRAINING_SOURCES["afqmc"], examples=None))
+        monkeypatch.setitem(TRAINING_SOURCES, "afqmc", TRAINING_SOURCES["afqmc"].model_copy(update={"examples": None}))
         tiny["ingest"]["sources"]["words"] = {"registered": "afqmc", "path": None, "splits": None}
     elif fault == "source that ingest lacks":
         del tiny["ingest"]["sources"]["words"]

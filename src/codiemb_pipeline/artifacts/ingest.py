@@ -5,13 +5,11 @@ relevance) and ``negatives`` (query_id, doc_id; those the source itself names, o
 (pair_id, text_a, text_b, gold, split), gold in [0, 1].
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
 from typing import ClassVar, Self
 
 import numpy as np
@@ -25,27 +23,34 @@ from codiemb_pipeline.artifacts.base import Artifact
 from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.schema import Split, Task
 
-QUERY_COLUMNS = ["query_id", "text", "split"]
-CORPUS_COLUMNS = ["doc_id", "title", "text"]
-QRELS_COLUMNS = ["query_id", "doc_id", "relevance"]
-NEGATIVES_COLUMNS = ["query_id", "doc_id"]
-PAIR_COLUMNS = ["pair_id", "text_a", "text_b", "gold", "split"]
+COLUMNS = {
+    "queries": ["query_id", "text", "split"],
+    "corpus": ["doc_id", "title", "text"],
+    "qrels": ["query_id", "doc_id", "relevance"],
+    "negatives": ["query_id", "doc_id"],
+    "pairs": ["pair_id", "text_a", "text_b", "gold", "split"],
+}
+CORPUS_SCHEMA, PAIR_SCHEMA = (
+    pa.schema([(column, pa.float64() if column == "gold" else pa.large_string()) for column in COLUMNS[name]])
+    for name in ("corpus", "pairs")
+)
 
-CORPUS_SCHEMA = pa.schema([(name, pa.large_string()) for name in CORPUS_COLUMNS])
-PAIR_SCHEMA = pa.schema([(name, pa.float64() if name == "gold" else pa.large_string()) for name in PAIR_COLUMNS])
-
-# A row group ends at the first of the two; it is what a writer holds in memory.
-GROUP_ROWS, GROUP_CHARACTERS = 50_000, 2**24
+GROUP_ROWS, GROUP_CHARACTERS = 50_000, 2**24  # a row group ends at the first of the two
 BATCH_ROWS = 4096  # documents read at a time
 
 
 class TableWriter:
-    """Streams rows into a parquet file; the same rows give the same bytes, in whatever batches they come."""
+    """Streams rows into a parquet file; the same rows give the same bytes, in whatever batches they come.
+
+    Another thread compresses and writes a row group while the next one is gathered.
+    """
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         self._schema = schema
         self._file = pq.ParquetWriter(path, schema)
         self._waiting = pl.DataFrame(schema=pl.Schema(schema))
+        self._thread = ThreadPoolExecutor(1)
+        self._written = self._thread.submit(int)
 
     def write(self, frame: pl.DataFrame) -> None:
         """Write rows; the columns of the schema must be there."""
@@ -57,19 +62,23 @@ class TableWriter:
             end = min(start + GROUP_ROWS - 1, int(np.searchsorted(characters, before + GROUP_CHARACTERS))) + 1
             if end > len(waiting):
                 break
-            self._write(waiting[start:end])
+            self._write_next(waiting[start:end])
             start, before = end, characters[end - 1]
         self._waiting = waiting[start:]
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is None and len(self._waiting):
-            self._write(self._waiting)
-        self._file.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        with self._file, self._thread:
+            if kind is None and len(self._waiting):
+                self._write_next(self._waiting)
+            if kind is None:
+                self._written.result()
+
+    def _write_next(self, group: pl.DataFrame) -> None:
+        self._written.result()
+        self._written = self._thread.submit(self._write, group)
 
     def _write(self, group: pl.DataFrame) -> None:
         self._file.write_table(group.to_arrow().cast(self._schema).combine_chunks())
@@ -95,12 +104,9 @@ class SourceCounts(Artifact):
     """Counts of one source.
 
     Attributes:
-        task: ``ir`` or ``sts``.
         splits: queries or pairs by split.
-        documents: rows of the corpus; ``None`` for pairs.
-        judgements: rows of the qrels; ``None`` for pairs.
-        rows: rows read.
-        rejected: bad rows; the first of them are in ``rejects.jsonl``.
+        documents: rows of the corpus; ``None`` for pairs, as ``judgements``, the rows of the qrels.
+        rows: rows read; ``rejected`` of them were bad.
         filtered: sound rows that were not kept, by reason.
     """
 
@@ -120,6 +126,12 @@ class IngestCounts(Artifact):
     sources: dict[str, SourceCounts]
 
 
+def write_table(table: pd.DataFrame, folder: Path, name: str) -> None:
+    """Write the columns of table ``name``, rows in the order given; pandas' own metadata is part of the bytes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    table[COLUMNS[name]].to_parquet(folder / f"{name}.parquet", index=False)
+
+
 @dataclass
 class RetrievalTables:
     """A retrieval source. All ids are text; ``relevance`` is a whole number, 1 or more; ``title`` may be empty."""
@@ -130,12 +142,9 @@ class RetrievalTables:
     negatives: pd.DataFrame
 
     def write(self, folder: Path) -> None:
-        """Write the four tables, rows in the order given."""
-        folder.mkdir(parents=True, exist_ok=True)
-        self.queries[QUERY_COLUMNS].to_parquet(folder / "queries.parquet", index=False)
-        self.corpus[CORPUS_COLUMNS].to_parquet(folder / "corpus.parquet", index=False)
-        self.qrels[QRELS_COLUMNS].to_parquet(folder / "qrels.parquet", index=False)
-        self.negatives[NEGATIVES_COLUMNS].to_parquet(folder / "negatives.parquet", index=False)
+        """Write the four tables."""
+        for name in ("queries", "corpus", "qrels", "negatives"):
+            write_table(getattr(self, name), folder, name)
 
     def of_split(self, split: str) -> pd.DataFrame:
         """Return the queries of ``split``."""
@@ -147,7 +156,7 @@ class RetrievalTables:
         return self.corpus["doc_id"].tolist()
 
     def document_texts(self) -> Iterator[str]:
-        """Yield the text of every document as it is fed to an encoder."""
+        """Yield the text of every document as it is fed to an encoder: title and text joined by a space."""
         yield from _document_texts(self.corpus)
 
 
@@ -163,19 +172,16 @@ class StoredRetrieval(RetrievalTables):
     negatives = cached_property(lambda self: pd.read_parquet(self._folder / "negatives.parquet"))
 
     @property
-    def document_ids(self) -> list[str]:
-        """The ids of all documents, in the order of the corpus."""
+    def document_ids(self) -> list[str]:  # noqa: D102
         return pd.read_parquet(self._folder / "corpus.parquet", columns=["doc_id"])["doc_id"].tolist()
 
-    def document_texts(self) -> Iterator[str]:
-        """Yield the text of every document as it is fed to an encoder."""
+    def document_texts(self) -> Iterator[str]:  # noqa: D102
         with pq.ParquetFile(self._folder / "corpus.parquet") as file:
             for batch in file.iter_batches(BATCH_ROWS, columns=["title", "text"]):
                 yield from _document_texts(batch.to_pandas())
 
 
 def _document_texts(corpus: pd.DataFrame) -> pd.Series:
-    """Return title and text of each document joined by a space."""
     return (corpus["title"].str.strip() + " " + corpus["text"].str.strip()).str.strip()
 
 
@@ -186,9 +192,8 @@ class PairTables:
     pairs: pd.DataFrame
 
     def write(self, folder: Path) -> None:
-        """Write the table, rows in the order given."""
-        folder.mkdir(parents=True, exist_ok=True)
-        self.pairs[PAIR_COLUMNS].to_parquet(folder / "pairs.parquet", index=False)
+        """Write the table."""
+        write_table(self.pairs, folder, "pairs")
 
     def of_split(self, split: str) -> pd.DataFrame:
         """Return the pairs of ``split``."""
@@ -196,38 +201,26 @@ class PairTables:
 
 
 def read_retrieval(sources: Path, name: str) -> StoredRetrieval:
-    """Open retrieval source ``name`` from the folder of all sources.
-
-    Raises:
-        InputError: ``ingest`` has written no such retrieval source.
-    """
-    return StoredRetrieval(_folder(sources, name, "queries.parquet", "ir"))
+    """Open retrieval source ``name`` from the folder of all sources; InputError where there is no such source."""
+    return StoredRetrieval(_folder(sources, name, "ir"))
 
 
 def read_pairs(sources: Path, name: str) -> PairTables:
-    """Read similarity source ``name`` from the folder of all sources.
-
-    Raises:
-        InputError: ``ingest`` has written no such similarity source.
-    """
-    return PairTables(pd.read_parquet(_folder(sources, name, "pairs.parquet", "sts") / "pairs.parquet"))
+    """Read similarity source ``name`` from the folder of all sources; InputError where there is no such source."""
+    return PairTables(pd.read_parquet(_folder(sources, name, "sts") / "pairs.parquet"))
 
 
 def task_of(sources: Path, name: str) -> str:
-    """Return ``ir`` or ``sts`` for source ``name``, by the tables in its folder.
-
-    Raises:
-        InputError: ``ingest`` has written no such source.
-    """
+    """Return the task of source ``name``, by the tables in its folder; InputError where there is no such source."""
     if (sources / name / "pairs.parquet").exists():
         return "sts"
-    _folder(sources, name, "queries.parquet", "ir")
+    _folder(sources, name, "ir")
     return "ir"
 
 
-def _folder(sources: Path, name: str, table: str, task: str) -> Path:
+def _folder(sources: Path, name: str, task: Task) -> Path:
     folder = sources / name
-    if not (folder / table).exists():
+    if not (folder / ("queries.parquet" if task == "ir" else "pairs.parquet")).exists():
         known = sorted(entry.name for entry in sources.iterdir() if entry.is_dir()) if sources.exists() else []
         raise InputError(
             f"source {name!r}: expected a source of task {task!r} at {folder}, found none; ingest has written "

@@ -1,37 +1,36 @@
 """Users' files as batches of columns: a broken row is rejected, a file that cannot be read at all is an error.
 
-A row's number is its line in the file, the header of a table being line 1 (the first of its lines where a quoted field
-runs over several); parquet rows count from 1. Blocks of sound jsonl and tsv are parsed into columns by pyarrow, which
-accepts no number for a text. A block that it refuses is parsed line by line, which gives each broken row its reason; so
-is csv, whose quoted fields run over lines.
+Text comes plain, in gzip or in zip, and perhaps cut into parts; it is read in blocks, and nothing is unpacked to disk.
+A row's number is its line, the header of a table being line 1 (the first of its lines where a quoted field runs over
+several); parquet rows count from 1. A byte that is not UTF-8 becomes a lone surrogate, which the check of its field
+rejects.
 """
 
-from __future__ import annotations
-
+import codecs
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator
-from pathlib import Path
-from typing import Any
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path, PurePath
+from typing import Any, BinaryIO
 
 import polars as pl
 import pyarrow as pa
-import pyarrow.csv
-import pyarrow.json
 import pyarrow.parquet as pq
 
 from codiemb_pipeline.errors import InputError, nearest
-from codiemb_pipeline.ingest.compressed import blocks_of, lines_of, suffix_of
-from codiemb_pipeline.ingest.validation import Batch, RejectLog, encodes, one_line, shown
+from codiemb_pipeline.ingest.validation import Batch, Fault, RejectLog, one_line, shown
 
+BLOCK_BYTES = 2**23
+BATCH_ROWS = 4096  # of a csv or parquet file
 FIELD_CHARACTERS = 2**24  # the csv module's own limit is 131,072; documents are longer
-BATCH_ROWS, BATCH_CHARACTERS = 50_000, 2**23  # a batch ends at the first of the two
-PARQUET_ROWS = 4096
 SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
 
-Fault = tuple[int, str, str]
-KINDS = {str: pa.large_string(), int: pa.int64()}
+Record = tuple[int, int, list[str] | str]  # of a table: first line, last line; fields, or the reason why there are none
 
 
 def check_filled(path: Path, name: str) -> None:
@@ -49,19 +48,17 @@ def read_batches(
     columns: list[str],
     *,
     optional: tuple[str, ...] = (),
-    numbers: tuple[str, ...] = (),
     form: str | None = None,
     header: tuple[str, ...] | None = None,
 ) -> Iterator[Batch]:
-    """Yield the rows of a jsonl, csv, tsv or parquet file. Whoever takes a batch closes it.
+    """Yield the rows of a jsonl, csv, tsv or parquet file; the rejected rows of a batch are logged after its use.
 
     Args:
         paths: the file, or the files that are its parts.
         name: what messages call it.
-        log: counts the rows.
+        log: takes the number of rows and those rejected.
         columns: fields that must be there: in the header of a table, in every row of a jsonl.
-        optional: fields that may be missing, and are ``None`` then.
-        numbers: those of ``columns`` in which 1 and 1.0 mean the same.
+        optional: fields of a jsonl or parquet file that may be missing, and are ``None`` then.
         form: the suffix that names the format, where it is not that of the file.
         header: column names of a table that does not name them in its first line.
 
@@ -71,43 +68,35 @@ def read_batches(
     """
     for path in paths:
         check_filled(path, name)
-    form = form or suffix_of(paths[0])
+    form = form or _suffix_of(paths[0], name)
     if form not in SUFFIXES:
         raise InputError(f"{name}: suffix: expected one of {', '.join(SUFFIXES)}; found {form!r}")
-    before = log.rows
     if form == ".parquet":
-        batches = _parquet(paths, name, log, columns, optional)
-    elif form in (".csv", ".tsv"):
-        batches = _table(paths, name, log, columns, form, header)
+        batches = _parquet(paths, name, columns, optional)
+    elif form == ".csv":
+        batches = _csv(paths, name, columns, header)
+    elif form == ".tsv":
+        batches = _tsv(paths, name, columns, header)
     else:
-        batches = _jsonl(paths, name, log, columns, optional, numbers)
-    yield from batches
+        batches = _jsonl(paths, name, columns, optional)
+    before = log.rows
+    for batch in batches:
+        yield batch
+        batch.close(log)
     if log.rows == before:
         raise InputError(f"{name}: expected rows, found none")
 
 
-def read_lines(blocks: Iterable[bytes], start: int = 1) -> Iterator[tuple[int, str | Fault]]:
-    """Yield (line number, line) of UTF-8 text; a fault in place of a line that is not UTF-8."""
-    for number, raw in enumerate(lines_of(blocks), start=start):
-        try:
-            yield number, raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r")
-        except UnicodeDecodeError as error:
-            yield number, (number, "(line)", f"not UTF-8 at byte {error.start} of the line")
-
-
-def read_text(path: Path, name: str) -> str:
-    """Return the whole of a UTF-8 text file.
+def read_lines(paths: list[Path], name: str) -> Iterator[tuple[int, str]]:
+    """Yield number and content of each line of text files read as if they were one.
 
     Raises:
-        InputError: it is missing, empty, or not UTF-8; names line and byte.
+        InputError: a file is missing, empty, broken or incomplete; the message calls it ``name``.
     """
-    check_filled(path, name)
-    content = path.read_bytes()
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise InputError(f"{name}: line {line}: not UTF-8 at byte {error.start} of the file") from None
+    for path in paths:
+        check_filled(path, name)
+    for first, block in _numbered_blocks(paths, name):
+        yield from _lines(block, first)
 
 
 def read_document(path: Path, name: str, kind: type) -> Any:
@@ -116,227 +105,213 @@ def read_document(path: Path, name: str, kind: type) -> Any:
     Raises:
         InputError: it is missing, empty, not UTF-8, not JSON, or of another kind.
     """
+    check_filled(path, name)
     try:
-        value = json.loads(read_text(path, name))
+        value = json.loads(path.read_bytes())
     except json.JSONDecodeError as error:
         raise InputError(f"{name}: line {error.lineno}, column {error.colno}: not JSON ({error.msg})") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{name}: not UTF-8 at byte {error.start} of the file") from None
     if not isinstance(value, kind):
         raise InputError(f"{name}: expected a JSON {kind.__name__}, found {type(value).__name__}")
     return value
 
 
-class _Pending:
-    """Rows on their way into a batch."""
-
-    def __init__(self, name: str, log: RejectLog, columns: list[str]) -> None:
-        self._name, self._log, self._columns = name, log, columns
-        self._clear()
-
-    def _clear(self) -> None:
-        self._numbers: list[int] = []
-        self._values: list[tuple[Any, ...]] = []
-        self._faults: list[Fault] = []
-        self._characters = 0
-
-    def reject(self, row: int, field: str, reason: str) -> None:
-        self._log.rows += 1
-        self._faults.append((row, field, reason))
-
-    def add(self, number: int, values: tuple[Any, ...], size: int) -> bool:
-        """Add a row; return whether the batch is full."""
-        self._log.rows += 1
-        self._numbers.append(number)
-        self._values.append(values)
-        self._characters += size
-        return len(self._numbers) >= BATCH_ROWS or self._characters >= BATCH_CHARACTERS
-
-    def batch(self) -> Batch:
-        lists = map(list, zip(*self._values, strict=True)) if self._values else ([] for _ in self._columns)
-        columns = dict(zip(self._columns, lists, strict=True))
-        batch = Batch(self._name, self._numbers, columns, self._faults)
-        self._clear()
-        return batch
+def _blocks(paths: list[Path], name: str) -> Iterator[bytes]:
+    """Yield blocks of whole lines, without a byte order mark; another thread reads and decompresses the next one."""
+    with ThreadPoolExecutor(1) as thread:
+        blocks = _read(paths, name)
+        following = thread.submit(next, blocks, None)
+        while (block := following.result()) is not None:
+            following = thread.submit(next, blocks, None)
+            yield block
 
 
-def _jsonl(
-    paths: list[Path],
-    name: str,
-    log: RejectLog,
-    columns: list[str],
-    optional: tuple[str, ...],
-    numbers: tuple[str, ...],
-) -> Iterator[Batch]:
-    number = 1
-    for block in blocks_of(paths, name):
-        end = number + block.count(b"\n") + (not block.endswith(b"\n"))
-        found = _json_columns(block, end - number, columns, optional, numbers)
-        if found is None:
-            yield from _json_lines(block, number, _Pending(name, log, [*columns, *optional]), columns, optional)
-        else:
-            log.rows += end - number
-            yield Batch(name, range(number, end), found)
-        number = end
+def _read(paths: list[Path], name: str) -> Iterator[bytes]:
+    rest, mark = b"", codecs.BOM_UTF8
+    for path in paths:
+        try:
+            with _opened(path, name) as file:
+                while block := file.read(BLOCK_BYTES):
+                    lines, end, after = (rest + block.removeprefix(mark)).rpartition(b"\n")
+                    mark, rest = b"", after
+                    if end:
+                        yield lines + end
+        except (OSError, EOFError, zlib.error, zipfile.BadZipFile, pa.ArrowException) as error:
+            raise InputError(f"{name}: not readable, broken or incomplete ({one_line(str(error))})") from None
+    if rest:
+        yield rest
 
 
-def _json_columns(
-    block: bytes, rows: int, columns: list[str], optional: tuple[str, ...], numbers: tuple[str, ...]
-) -> dict[str, pl.Series] | None:
-    """Return the columns of a block whose lines are all objects with texts or numbers in them, else ``None``."""
-    if not block.startswith(b"{") or block.count(b"}\n{") != rows - 1:
-        return None
+def _opened(path: Path, name: str) -> BinaryIO | pa.NativeFile:
+    if path.suffix == ".zip":
+        return zipfile.ZipFile(path).open(_member(path, name))
+    return pa.input_stream(path)  # decompresses gzip
+
+
+def _member(path: Path, name: str) -> str:
+    """Return the name of the file in a zip."""
     try:
-        first = json.loads(block[: block.find(b"\n")])
-        kinds = {column: KINDS.get(type(first.get(column, ""))) for column in (*columns, *optional)}
-        kinds |= {column: pa.float64() for column in numbers if isinstance(first[column], int | float)}
-        block.decode()
-        table = pa.json.read_json(
-            io.BytesIO(block),
-            pa.json.ReadOptions(use_threads=False, block_size=len(block) + 1),
-            pa.json.ParseOptions(
-                explicit_schema=pa.schema(kinds),
-                unexpected_field_behavior="ignore",
-            ),
-        )
-    except (ValueError, KeyError, TypeError, RecursionError, pa.ArrowException):
-        return None
-    if len(table) != rows or any(table[column].null_count for column in columns):
-        return None
-    return _series(table)
+        with zipfile.ZipFile(path) as archive:
+            names = [entry.filename for entry in archive.infolist() if not entry.is_dir()]
+    except zipfile.BadZipFile as error:
+        raise InputError(f"{name}: not readable as zip ({error})") from None
+    if len(names) != 1:
+        raise InputError(f"{name}: expected one file in the zip, found {len(names)}")
+    return names[0]
 
 
-def _json_lines(
-    block: bytes, start: int, pending: _Pending, columns: list[str], optional: tuple[str, ...]
-) -> Iterator[Batch]:
-    for number, line in read_lines([block], start):
-        if not isinstance(line, str):
-            pending.reject(*line)
-            continue
+def _suffix_of(path: Path, name: str) -> str:
+    """Return the suffix of the content: the one below ``.gz``, or that of the file inside a zip."""
+    if path.suffix == ".zip":
+        return PurePath(_member(path, name)).suffix
+    return PurePath(path.stem).suffix if path.suffix == ".gz" else path.suffix
+
+
+def _numbered_blocks(paths: list[Path], name: str) -> Iterator[tuple[int, bytes]]:
+    """Yield blocks whose lines end with a line feed, each with the number of its first line."""
+    first = 1
+    for block in _blocks(paths, name):
+        lines = block.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in block else block
+        yield first, lines
+        first += lines.count(b"\n")
+
+
+def _text(block: bytes) -> str:
+    return block.decode("utf-8", "surrogateescape")
+
+
+def _lines(block: bytes, first: int) -> Iterator[tuple[int, str]]:
+    return enumerate(_text(block).removesuffix("\n").split("\n"), first)
+
+
+def _jsonl(paths: list[Path], name: str, columns: list[str], optional: tuple[str, ...]) -> Iterator[Batch]:
+    """Yield the rows of each block, parsed at once; line by line where the block holds anything but sound rows."""
+    wanted = set(columns)
+    for first, block in _numbered_blocks(paths, name):
+        rows, faults = _json_objects(_text(block)), []
+        numbers = range(first, first + len(rows))
+        if not rows or not all(row.keys() >= wanted for row in rows):
+            numbers, rows, faults = _json_rows(_lines(block, first), columns)
+        values = {column: [row.get(column) for row in rows] for column in (*columns, *optional)}
+        yield Batch(name, numbers, values, faults)
+
+
+def _json_objects(text: str) -> list[dict[str, Any]]:
+    """Return the objects of lines that hold one each; no objects where a line does not."""
+    text = text.removesuffix("\n")
+    lines = text.count("\n") + 1
+    if not text.startswith("{") or text.count("}\n{") != lines - 1:
+        return []
+    try:
+        rows = json.loads("[" + text.replace("\n", "\n,") + "]")
+    except (ValueError, RecursionError):
+        return []
+    return rows if len(rows) == lines else []
+
+
+def _json_rows(
+    lines: Iterable[tuple[int, str]], columns: list[str]
+) -> tuple[list[int], list[dict[str, Any]], list[Fault]]:
+    """Return numbers and content of the sound rows among ``lines``, and the faults of the others."""
+    rows: dict[int, dict[str, Any]] = {}
+    faults = []
+    for number, line in lines:
         if not line.strip():
             continue
         try:
             row = json.loads(line)
-            values = tuple([row[column] for column in columns] + [row.get(column) for column in optional])
         except json.JSONDecodeError as error:
-            pending.reject(number, "(line)", f"not JSON ({error.msg}, column {error.colno})")
-        except (ValueError, RecursionError) as error:  # a number of thousands of digits; brackets thousands deep
-            pending.reject(number, "(line)", f"not usable as JSON ({error})")
-        except (KeyError, TypeError, AttributeError):
-            if isinstance(row, dict):
-                missing = next(column for column in columns if column not in row)
-                pending.reject(number, missing, f"missing{nearest(missing, row)}")
-            else:
-                pending.reject(number, "(line)", f"expected an object, found {shown(row)}")
-        else:
-            pending.add(number, values, len(line))
-    yield pending.batch()
-
-
-def _table(
-    paths: list[Path], name: str, log: RejectLog, columns: list[str], form: str, header: tuple[str, ...] | None
-) -> Iterator[Batch]:
-    pending = _Pending(name, log, columns)
-    blocks = blocks_of(paths, name)
-    start, names = 0, None if header is None else list(header)
-    for block in blocks if form == ".tsv" else [blocks]:
-        found = _tsv_columns(block, names, columns) if form == ".tsv" and start else None
-        if found is not None:
-            rows = len(found[columns[0]])
-            log.rows += rows
-            yield Batch(name, range(start + 1, start + rows + 1), found)
-            start += rows
+            faults.append((number, "(line)", f"not JSON ({error.msg}, column {error.colno})"))
             continue
-        lines = _decoded(lines_of([block] if form == ".tsv" else block), mark=not start)
-        lines = list(lines) if form == ".tsv" else lines
-        records = _records(lines, name, form, start)
-        names = next(records, (0, 0, []))[2] if names is None else names
-        if not start:
-            if not all(encodes(column) for column in names):
-                raise InputError(f"{name}: line 1, the header: not UTF-8")
-            _check_header(names, columns, name)
-        for record in records:
-            if _take(record, names, columns, pending):
-                yield pending.batch()
-        yield pending.batch()
-        start += len(lines) if form == ".tsv" else 0
+        except (ValueError, RecursionError) as error:  # a number of thousands of digits; brackets thousands deep
+            faults.append((number, "(line)", f"not usable as JSON ({error})"))
+            continue
+        if not isinstance(row, dict):
+            faults.append((number, "(line)", f"expected an object, found {shown(row)}"))
+        elif missing := [column for column in columns if column not in row]:
+            faults.append((number, missing[0], f"missing{nearest(missing[0], row)}"))
+        else:
+            rows[number] = row
+    return list(rows), list(rows.values()), faults
 
 
-def _tsv_columns(block: bytes, header: list[str], columns: list[str]) -> dict[str, pl.Series] | None:
-    """Return the columns of a block of lines that all have the fields of the header, else ``None``."""
-    if b"\r" in block or b"\n\n" in block or block.startswith(b"\n"):
-        return None
+def _tsv(paths: list[Path], name: str, columns: list[str], header: Sequence[str] | None) -> Iterator[Batch]:
+    """Yield the rows of each block, parsed at once or line by line, split at tabs; quotes are plain characters."""
+    for first, block in _numbered_blocks(paths, name):
+        start, rest = first, block
+        if header is None:
+            line, _, rest = block.partition(b"\n")
+            start, header = 2, _text(line).split("\t")
+        _check_header(header, columns, name)
+        found = _tsv_columns(rest, header)
+        if found is not None:
+            yield Batch(name, range(start, start + len(found)), {column: found[column] for column in columns})
+        else:
+            records = ((number, number, line.split("\t")) for number, line in _lines(rest, start) if line)
+            yield _table_batch(records, name, columns, header)
+
+
+def _tsv_columns(block: bytes, header: Sequence[str]) -> pl.DataFrame | None:
+    """Return the fields of lines that have as many as the header, else ``None``."""
     try:
-        table = pa.csv.read_csv(
-            io.BytesIO(block),
-            pa.csv.ReadOptions(use_threads=False, block_size=len(block) + 1, column_names=header),
-            pa.csv.ParseOptions(delimiter="\t", quote_char=False, ignore_empty_lines=False),
-            pa.csv.ConvertOptions(column_types=dict.fromkeys(header, pa.large_string()), strings_can_be_null=False),
-        )
-    except pa.ArrowException:
+        schema = dict.fromkeys(header, pl.String)
+        found = pl.read_csv(block, separator="\t", quote_char=None, has_header=False, schema=schema)
+    except pl.exceptions.PolarsError:
         return None
-    return _series(table.select(columns))
+    # Missing fields are null like empty ones, and a line that lacks some lacks the last.
+    if found[:, -1].null_count() or len(found) != block.count(b"\n") + (not block.endswith(b"\n")):
+        return None
+    return found.fill_null("")
 
 
-def _series(table: pa.Table) -> dict[str, pl.Series]:
-    frame = pl.DataFrame(pl.from_arrow(table))
-    return {column: frame[column] for column in frame.columns}
+def _csv(paths: list[Path], name: str, columns: list[str], header: Sequence[str] | None) -> Iterator[Batch]:
+    """Yield the rows of a table whose quoted fields may run over lines and blocks."""
+    records = _csv_records(paths, name)
+    header = next(records, (0, 0, []))[2] if header is None else header
+    _check_header(header, columns, name)
+    while part := list(islice(records, BATCH_ROWS)):
+        yield _table_batch(part, name, columns, header)
 
 
-def _take(record: tuple[int, int, list[str] | str], header: list[str], columns: list[str], pending: _Pending) -> bool:
-    """Add a record, or reject its lines; return whether the batch is full."""
-    first, last, fields = record
-    if isinstance(fields, str) or len(fields) != len(header):
-        reason = fields if isinstance(fields, str) else f"expected {len(header)} fields, found {len(fields)}"
-        # A stray quote swallows the rows after it; each of them counts for the tolerance.
-        spans = f"; a quoted field runs from line {first} to {last}" if last > first else ""
-        for line in range(first, last + 1):
-            pending.reject(line, "(row)", reason + spans)
-        return False
-    text = "".join(fields)
-    if not encodes(text):
-        broken = next(index for index, value in enumerate(fields) if not encodes(value))
-        pending.reject(first, header[broken], f"not UTF-8: {shown(fields[broken])}")
-        return False
-    return pending.add(first, tuple([fields[header.index(column)] for column in columns]), len(text))
-
-
-def _records(lines: Iterable[str], name: str, form: str, start: int) -> Iterator[tuple[int, int, list[str] | str]]:
-    """Yield first line, last line, and fields or the fault, of each record after ``start`` lines, but blank ones."""
+def _csv_records(paths: list[Path], name: str) -> Iterator[Record]:
     csv.field_size_limit(FIELD_CHARACTERS)
-    dialect = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if form == ".tsv" else {}
-    reader = csv.reader(lines, strict=True, **dialect)
+    lines = (line for block in _blocks(paths, name) for line in io.StringIO(_text(block), newline=""))
+    reader = csv.reader(lines, strict=True)
     while True:
-        first = start + reader.line_num + 1
+        first = reader.line_num + 1
         try:
             fields = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
             if "expected after" not in str(error):
-                hint = "; is a quote opened here and never closed?" if form == ".csv" else ""
-                raise InputError(f"{name}: row {first}: {error}{hint}") from None
-            yield first, start + reader.line_num, f"text after a closing quote ({error})"
+                hint = "is a quote opened here and never closed?"
+                raise InputError(f"{name}: row {first}: {error}; {hint}") from None
+            yield first, reader.line_num, f"text after a closing quote ({error})"
         else:
             if fields:
-                yield first, start + reader.line_num, fields
+                yield first, reader.line_num, fields
 
 
-def _decoded(lines: Iterator[bytes], *, mark: bool) -> Iterator[str]:
-    """Yield lines with their ends; bytes that are not UTF-8 become lone surrogates, and so fault only their field.
+def _table_batch(records: Iterable[Record], name: str, columns: list[str], header: Sequence[str]) -> Batch:
+    """Return records as columns; those of another number of fields than the header are rejected."""
+    rows: dict[int, list[str]] = {}
+    faults = []
+    for first, last, fields in records:
+        if isinstance(fields, list) and len(fields) == len(header):
+            rows[first] = fields
+            continue
+        reason = fields if isinstance(fields, str) else f"expected {len(header)} fields, found {len(fields)}"
+        # A stray quote swallows the rows after it; each of them counts for the tolerance.
+        spans = f"; a quoted field runs from line {first} to {last}" if last > first else ""
+        faults += [(line, "(row)", reason + spans) for line in range(first, last + 1)]
+    places = {column: header.index(column) for column in columns}
+    values = {column: [fields[place] for fields in rows.values()] for column, place in places.items()}
+    return Batch(name, list(rows), values, faults)
 
-    The first line may begin with a byte order ``mark``.
-    """
-    for raw in lines:
-        line = raw.decode("utf-8-sig" if mark else "utf-8", "surrogateescape") + "\n"
-        mark = False
-        if "\r" in line:
-            yield from io.StringIO(line, newline="")
-        else:
-            yield line
 
-
-def _parquet(
-    paths: list[Path], name: str, log: RejectLog, columns: list[str], optional: tuple[str, ...]
-) -> Iterator[Batch]:
+def _parquet(paths: list[Path], name: str, columns: list[str], optional: tuple[str, ...]) -> Iterator[Batch]:
     number = 0
     try:
         for path in paths:
@@ -344,19 +319,17 @@ def _parquet(
                 names = file.schema_arrow.names
                 _check_header(names, columns, name)
                 wanted = [*columns, *(column for column in optional if column in names)]
-                for part in file.iter_batches(PARQUET_ROWS, columns=wanted):
+                for part in file.iter_batches(BATCH_ROWS, columns=wanted):
                     part.validate(full=True)
                     series = {column: pl.Series(pl.from_arrow(part[column])) for column in wanted}
                     missing = {column: [None] * len(part) for column in optional if column not in names}
-                    rows = range(number + 1, number + len(part) + 1)
-                    log.rows += len(part)
-                    yield Batch(name, rows, series | missing)
+                    yield Batch(name, range(number + 1, number + len(part) + 1), series | missing)
                     number += len(part)
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{name}: after row {number}: not readable as parquet ({one_line(str(error))})") from None
 
 
-def _check_header(header: list[str], columns: list[str], name: str) -> None:
+def _check_header(header: Sequence[str], columns: list[str], name: str) -> None:
     for column in columns:
         if column not in header:
             raise InputError(f"{name}: column {column!r}: missing {one_line(nearest(column, header))}")

@@ -1,7 +1,5 @@
 """Readers of scored pairs. Pairs stream to disk; in memory are 16 bytes of hash, the split and the place of each."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -11,29 +9,21 @@ import polars as pl
 
 from codiemb_pipeline.artifacts.ingest import PAIR_SCHEMA, SourceCounts, TableWriter, keep_rows
 from codiemb_pipeline.errors import InputError
-from codiemb_pipeline.ingest.compressed import blocks_of
-from codiemb_pipeline.ingest.files import check_filled, read_batches, read_lines, read_text
-from codiemb_pipeline.ingest.formats import Pairs
+from codiemb_pipeline.ingest.files import check_filled, read_batches, read_lines
+from codiemb_pipeline.ingest.hashing import SPLIT_TYPE, hashes_of, rows_apart, splits_of, within_limit
+from codiemb_pipeline.ingest.registry import Pairs
 from codiemb_pipeline.ingest.sources import SourceFiles, expected_files
-from codiemb_pipeline.ingest.splits import SPLIT_TYPE, hashes_of, rows_apart, splits_of, within_limit
 from codiemb_pipeline.ingest.validation import Batch, RejectLog, shown
 from codiemb_pipeline.schema import SPLITS
 from codiemb_pipeline.texts import pair_key
 
 LEE_DOCUMENTS, LEE_SCORES = "lee.cor", "similarities0-1.txt"
-LINES = 50_000
 
 Part = tuple[Batch, str | None, list[str]]  # rows, their split where the files have one, their ids
 
 
 def read_pairs_source(source: SourceFiles, seed: int, log: RejectLog, folder: Path) -> SourceCounts:
-    """Read a source of scored pairs into ``folder``.
-
-    Args:
-        source: its files.
-        seed: enters the splits.
-        log: takes rejected rows and counts.
-        folder: an existing one, for the table.
+    """Read a source of scored pairs into ``folder``, an existing one; ``seed`` enters the splits.
 
     Raises:
         InputError: a file as a whole cannot be used.
@@ -44,8 +34,7 @@ def read_pairs_source(source: SourceFiles, seed: int, log: RejectLog, folder: Pa
     with TableWriter(folder / "pairs.parquet", PAIR_SCHEMA) as table:
         for batch, split, ids in reader(source, log):
             sound = _sound(batch, source.layout, pl.Series(ids, dtype=pl.String), log)
-            batch.close(log)
-            keys = [pair_key(*texts) for texts in sound.select("text_a", "text_b").iter_rows()]
+            keys = list(map(pair_key, sound["text_a"], sound["text_b"]))
             hashes.append(hashes_of(keys, seed, log.source))
             own = pl.repeat(split, len(sound), dtype=SPLIT_TYPE, eager=True)
             splits.append(own if shares is None else splits_of(hashes[-1], shares))
@@ -53,7 +42,9 @@ def read_pairs_source(source: SourceFiles, seed: int, log: RejectLog, folder: Pa
                 places.append(hashes_of(keys, seed, log.source, "limit")[:, 0] / 2**64)
             table.write(sound.with_columns(splits[-1].cast(pl.String).alias("split")))
     split = pl.concat(splits)
-    keep = rows_apart(np.concatenate(hashes), split, log, "pairs")
+    keep, leaked = rows_apart(np.concatenate(hashes), split)
+    log.filter("pairs in a later split too", leaked)
+    log.filter("pairs that repeat", len(keep) - leaked - keep.sum())
     if limit is not None:
         within = within_limit(np.concatenate(places)[keep], limit)
         log.filter("pairs over the limit", (~within).sum())
@@ -89,31 +80,22 @@ def _sound(batch: Batch, layout: Pairs, ids: pl.Series, log: RejectLog) -> pl.Da
             batch.reject(index, columns.score, expected)
     gold = pl.Series([layout.labels.get(label) for label in labels], dtype=pl.Float64)
     sound = batch.sound(pair_id=ids, text_a=text_a, text_b=text_b, gold=gold)
-    log.filter("pairs without a label", sound["gold"].null_count())
-    return sound.drop_nulls("gold")
+    return log.narrow("pairs without a label", sound, sound.drop_nulls("gold"))
 
 
 def _word_pairs(source: SourceFiles, log: RejectLog) -> Iterator[Part]:
     """gensim's word lists: tab-separated, lines that begin with # are comments."""
-    check_filled(source.path, source.shown)
-    rows: list[int] = []
-    values: list[list[str]] = []
-    rejected = []
-    for number, line in read_lines(blocks_of([source.path], source.shown)):
-        if not isinstance(line, str):
-            rejected.append(line)
-        elif not line.strip() or line.startswith("#"):
-            continue
-        elif len(fields := line.split("\t")) == 3:
-            rows.append(number)
-            values.append(fields)
-        else:
-            rejected.append((number, "(line)", f"expected word, word, score; found {shown(line)}"))
-    log.rows += len(rows) + len(rejected)
-    columns = source.layout.columns
-    names = (columns.text_a, columns.text_b, columns.score)
-    lists = {name: [fields[index] for fields in values] for index, name in enumerate(names)}
-    yield Batch(source.shown, rows, lists, rejected), None, [f"{row}" for row in rows]
+    lines = read_lines([source.path], source.shown)
+    lines = [(number, line) for number, line in lines if line.strip() and not line.startswith("#")]
+    rows = {number: line.split("\t") for number, line in lines if line.count("\t") == 2}
+    reason = "expected word, word, score; found "
+    faults = [(number, "(line)", reason + shown(line)) for number, line in lines if number not in rows]
+    names = source.layout.columns
+    columns = zip(*rows.values(), strict=True) if rows else ([], [], [])
+    values = dict(zip((names.text_a, names.text_b, names.score), map(list, columns), strict=True))
+    batch = Batch(source.shown, list(rows), values, faults)
+    yield batch, None, list(map(str, rows))
+    batch.close(log)
 
 
 def _lee(source: SourceFiles, log: RejectLog) -> Iterator[Part]:
@@ -122,21 +104,21 @@ def _lee(source: SourceFiles, log: RejectLog) -> Iterator[Part]:
     check_filled(source.path / LEE_DOCUMENTS, names[0])
     # Not UTF-8: line 41 holds a pound sign as a single byte.
     documents = (source.path / LEE_DOCUMENTS).read_bytes().decode("latin-1").strip().split("\n")
-    matrix = [line.split("\t") for line in read_text(source.path / LEE_SCORES, names[1]).strip().splitlines()]
+    lines = read_lines([source.path / LEE_SCORES], names[1])
+    matrix = [line.split("\t") for _, line in lines if line.strip()]
     if len(matrix) != len(documents) or any(len(row) != len(documents) for row in matrix):
         raise InputError(f"{names[1]}: expected {len(documents)} rows and columns, one per document of {names[0]}")
     cells = [(i, j) for i in range(len(documents)) for j in range(i + 1, len(documents))]
-    log.rows += len(cells)
     columns = source.layout.columns
     values = {
         columns.text_a: [documents[i] for i, _ in cells],
         columns.text_b: [documents[j] for _, j in cells],
         columns.score: [matrix[i][j] for i, j in cells],
     }
-    shown_names = {columns.text_a: ["text_a"] * len(cells), columns.text_b: ["text_b"] * len(cells)}
-    shown_names[columns.score] = [f"column {j + 1}" for _, j in cells]
+    shown_names = {columns.score: [f"column {j + 1}" for _, j in cells]}
     batch = Batch(names[1], [i + 1 for i, _ in cells], values, names=shown_names)
     yield batch, None, [f"{i + 1}-{j + 1}" for i, j in cells]
+    batch.close(log)
 
 
 def _pairs(source: SourceFiles, log: RejectLog) -> Iterator[Part]:
@@ -144,11 +126,7 @@ def _pairs(source: SourceFiles, log: RejectLog) -> Iterator[Part]:
     named = _registered(source) if source.declared is not None else _own_files(source)
     columns = source.layout.columns
     for files, name, split in named:
-        wanted, numbers = (
-            [columns.text_a, columns.text_b, columns.score],
-            () if source.layout.labels else (columns.score,),
-        )
-        for batch in read_batches(files, name, log, wanted, numbers=numbers):
+        for batch in read_batches(files, name, log, [columns.text_a, columns.text_b, columns.score]):
             yield batch, split, [f"{split}-{row}" if split else f"{row}" for row in batch.rows]
 
 

@@ -1,45 +1,113 @@
-"""Readers of retrieval sources: BEIR folders, separate tables, rows that hold a query with its documents, Semanlink."""
+"""Retrieval sources: BEIR folders, separate tables, rows that hold a query with its documents, Semanlink.
 
-from __future__ import annotations
+A reader writes the documents as they come and returns queries and judgements by number; then repeats are merged, splits
+and limits applied, and the other tables written.
+"""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import polars as pl
+import pyarrow.parquet as pq
 
-from codiemb_pipeline.artifacts.ingest import SourceCounts
+from codiemb_pipeline.artifacts.ingest import (
+    COLUMNS,
+    CORPUS_SCHEMA,
+    SourceCounts,
+    TableWriter,
+    keep_rows,
+    write_table,
+)
 from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.ingest.files import read_batches, read_document
-from codiemb_pipeline.ingest.formats import Rows, Table, Tables
-from codiemb_pipeline.ingest.relevance import PAIR, PAIR_TYPES, Corpus, Relevance, joined, write_relevance
+from codiemb_pipeline.ingest.hashing import SPLIT_TYPE, TextIndex, hashes_of, rows_apart, splits_of, within_limit
+from codiemb_pipeline.ingest.registry import Rows, Table, Tables
 from codiemb_pipeline.ingest.sources import SourceFiles
-from codiemb_pipeline.ingest.text_index import TextIndex
-from codiemb_pipeline.ingest.validation import Batch, RejectLog, documents_fault, shown, text_fault, texts_fault
+from codiemb_pipeline.ingest.validation import Batch, RejectLog, list_fault, shown, unknown_id
 from codiemb_pipeline.schema import SPLITS
 from codiemb_pipeline.texts import text_key
 
 CORPUS, QUERIES = "corpus.jsonl", "queries.jsonl"
 DOCUMENTS, TAGS = "docs.json", "tags.json"
+PAIR = ["query", "document"]
+QUERY_TYPES = dict.fromkeys(COLUMNS["queries"], pl.String)
+PAIR_TYPES = {"query": pl.Int32, "document": pl.Int32, "relevance": pl.Int32}
 
 
 def read_retrieval_source(source: SourceFiles, seed: int, log: RejectLog, folder: Path) -> SourceCounts:
-    """Read a retrieval source into ``folder``.
-
-    Args:
-        source: its files.
-        seed: enters the splits.
-        log: takes rejected rows and counts.
-        folder: an existing one, for the four tables.
+    """Read a retrieval source into ``folder``; ``seed`` enters the splits.
 
     Raises:
-        InputError: a file as a whole cannot be used.
+        InputError: a file is missing, or cannot be used as a whole.
     """
     readers = {Tables: read_tables, Rows: read_rows}
     read = readers.get(type(source.layout)) or {"beir": read_beir, "semanlink": read_semanlink}[source.params.reader]
-    with Corpus(folder / "corpus.parquet") as corpus:
+    with TableWriter(folder / "corpus.parquet", CORPUS_SCHEMA) as table:
+        corpus = Corpus(folder / "corpus.parquet", table)
         found = read(source, log, corpus)
     return write_relevance(source, found, corpus, seed, log, folder)
+
+
+class Corpus:
+    """Documents, written as they come and known by their number: the row in the table. 20 bytes each in memory."""
+
+    def __init__(self, path: Path, table: TableWriter) -> None:
+        self.path, self._table = path, table
+        self.index = TextIndex()
+
+    def add(self, batch: Batch, name: str, documents: pl.DataFrame) -> None:
+        """Write documents (index, doc_id, title, text); reject those whose id, in column ``name``, was there before."""
+        self._table.write(batch.distinct(documents, name, "doc_id", self.index))
+
+    def numbers_of_texts(self, texts: pl.Series) -> pl.Series:
+        """Return the numbers of documents by their texts; a new text is written as document ``d<number>``.
+
+        Not to be mixed with :meth:`add`: documents of a source are told apart by ids or by texts.
+        """
+        numbers, is_first = self.index.add(texts)
+        new = pl.DataFrame([numbers.alias("number"), texts.alias("text")]).filter(is_first)
+        ids = pl.format("d{}", "number").alias("doc_id")
+        self._table.write(new.select(ids, pl.lit("").alias("title"), "text"))
+        return numbers
+
+    def ids(self, numbers: np.ndarray) -> np.ndarray:
+        """Return the ids of documents by their numbers, object (N,), from the finished file."""
+        wanted = np.unique(numbers)
+        found = np.empty(len(wanted), dtype=object)
+        start = 0
+        with pq.ParquetFile(self.path) as file:
+            for batch in file.iter_batches(columns=["doc_id"]):
+                first, last = np.searchsorted(wanted, (start, start + len(batch)))
+                found[first:last] = batch.column(0).take(wanted[first:last] - start).to_pylist()
+                start += len(batch)
+        return found[np.searchsorted(wanted, numbers)]
+
+
+@dataclass
+class Relevance:
+    """What a reader returns; the documents are on disk by then.
+
+    Attributes:
+        queries: query_id, text, split (null where shares decide it).
+        qrels: query (row of ``queries``), document (row of the corpus), relevance.
+        negatives: query, document: those that the source itself names as not relevant.
+        own_corpus: whether the corpus stands by itself; otherwise it is the documents beside the queries.
+    """
+
+    queries: pl.DataFrame
+    qrels: pl.DataFrame
+    negatives: pl.DataFrame = field(default_factory=lambda: joined([], PAIR))
+    own_corpus: bool = True
+
+
+def joined(frames: list[pl.DataFrame], columns: list[str]) -> pl.DataFrame:
+    """Return rows of query, document and perhaps relevance, in the narrow types that many of them need."""
+    types = {name: PAIR_TYPES[name] for name in columns}
+    return pl.concat([pl.DataFrame(schema=types), *(frame.select(columns).cast(types) for frame in frames)])
 
 
 class _Queries:
@@ -47,16 +115,13 @@ class _Queries:
 
     def __init__(self) -> None:
         self.index = TextIndex()
-        self._frames = [Relevance().queries.drop("split")]
+        self._frames = [pl.DataFrame(schema=QUERY_TYPES).drop("split")]
 
     def add(self, batch: Batch, id_name: str, text_name: str) -> None:
-        """Take the sound rows of a batch."""
         sound = batch.sound(query_id=batch.ids(id_name), text=batch.texts(text_name))
-        _, is_first = self.index.add(sound["query_id"])
-        self._frames.append(batch.distinct(sound, id_name, "query_id", is_first).drop("index"))
+        self._frames.append(batch.distinct(sound, id_name, "query_id", self.index).drop("index"))
 
     def table(self) -> pl.DataFrame:
-        """Return query_id and text of all."""
         return pl.concat(self._frames)
 
 
@@ -64,20 +129,15 @@ def read_beir(source: SourceFiles, log: RejectLog, corpus: Corpus) -> Relevance:
     """Read corpus.jsonl, queries.jsonl and qrels/<split>.tsv.
 
     A query takes the split of the last qrels file that names it, else train. A title may stand in for an empty text.
-
-    Raises:
-        InputError: a file is missing or cannot be used as a whole.
     """
     path, place = source.path, source.shown
     for batch in read_batches([path / CORPUS], f"{place}/{CORPUS}", log, ["_id", "text"], optional=("title",)):
         ids, titles = batch.ids("_id"), batch.texts("title", blank=True)
         sound = batch.sound(doc_id=ids, title=titles, text=batch.texts("text", blank=titles != ""))
         corpus.add(batch, "_id", sound)
-        batch.close(log)
     queries = _Queries()
     for batch in read_batches([path / QUERIES], f"{place}/{QUERIES}", log, ["_id", "text"]):
         queries.add(batch, "_id", "text")
-        batch.close(log)
     files = {split: path / "qrels" / f"{split}.tsv" for split in SPLITS}
     files = {split: file for split, file in files.items() if file.exists()}
     if not files:
@@ -85,13 +145,10 @@ def read_beir(source: SourceFiles, log: RejectLog, corpus: Corpus) -> Relevance:
     qrels, splits = [], [pl.DataFrame(schema={"query": pl.Int32, "split": pl.String})]
     for split, file in files.items():
         for batch in read_batches([file], f"{place}/qrels/{file.name}", log, ["query-id", "corpus-id", "score"]):
-            query_ids, doc_ids = batch.ids("query-id"), batch.ids("corpus-id")
-            query = batch.known("query-id", queries.index.find(query_ids), query_ids, QUERIES)
-            document = batch.known("corpus-id", corpus.index.find(doc_ids), doc_ids, CORPUS)
+            query = batch.known("query-id", queries.index, QUERIES)
+            document = batch.known("corpus-id", corpus.index, CORPUS)
             sound = batch.sound(query=query, document=document, relevance=batch.whole_numbers("score"))
-            batch.close(log)
-            relevant = sound.filter(pl.col("relevance") > 0)
-            log.filter("judgements of no relevance", len(sound) - len(relevant))
+            relevant = log.narrow("judgements of no relevance", sound, sound.filter(pl.col("relevance") > 0))
             qrels.append(relevant.select(*PAIR, "relevance"))
             splits.append(relevant.select("query", pl.lit(split).alias("split")).unique())
     split_of = pl.concat(splits).unique("query", keep="last", maintain_order=True)
@@ -103,31 +160,26 @@ def read_beir(source: SourceFiles, log: RejectLog, corpus: Corpus) -> Relevance:
 def read_rows(source: SourceFiles, log: RejectLog, corpus: Corpus) -> Relevance:
     """Read rows of a query and the texts of its documents. A text is one document; all queries are train."""
     layout: Rows = source.layout
-    fault = documents_fault if layout.objects else texts_fault
     paths, name = ([source.path], source.shown) if source.path.is_file() else source.table(layout)
     most = source.params.named_negatives
-    queries, qrels, negatives, count = [Relevance().queries], [], [], 0
+    queries, qrels, negatives, count = [pl.DataFrame(schema=QUERY_TYPES)], [], [], 0
     wanted = [layout.query, layout.positive]
     for batch in read_batches(paths, name, log, wanted, optional=(layout.negative,)):
-        query, relevant = batch.texts(layout.query), batch.text_lists(layout.positive, fault)
-        others = batch.text_lists(layout.negative, fault, null=True)
-        for index in (relevant.list.len() == 0).arg_true():
-            batch.reject(index, layout.positive, "expected one text at least, found none")
+        query, relevant = batch.texts(layout.query), batch.text_lists(layout.positive)
+        others = batch.text_lists(layout.negative, optional=True)
         ids = pl.Series([f"q{row}" for row in batch.rows], dtype=pl.String)
-        sound = batch.sound(query_id=ids, text=query, relevant=relevant, others=others)
-        batch.close(log)
-        kept = sound["others"] if most is None else sound["others"].list.head(most)
-        log.filter("negatives over named_negatives", (sound["others"].list.len() - kept.list.len()).sum())
+        sound = batch.sound(query_id=ids, text=query)
         queries.append(sound.select("query_id", "text", pl.lit("train").alias("split")))
-        place = pl.int_range(count, count + len(sound), dtype=pl.Int32, eager=True).alias("query")
+        place = pl.int_range(count, count + pl.len(), dtype=pl.Int32).alias("query")
+        rows = sound.select("index", place)
         count += len(sound)
-        texts = pl.DataFrame([place, sound["relevant"].alias("text"), kept.alias("others")])
         # Numbers in the order of the file: the relevant documents of a row, then its negatives.
-        texts = pl.concat([
-            texts.select("query", "text", pl.lit(value=True).alias("relevant")),
-            texts.select("query", pl.col("others").alias("text"), pl.lit(value=False).alias("relevant")),
-        ]).sort("query", maintain_order=True)  # fmt: skip
-        texts = texts.explode("text").drop_nulls("text")
+        relevant, others = (texts.join(rows, on="index", maintain_order="left") for texts in (relevant, others))
+        if most is not None:
+            kept = others.filter(pl.int_range(pl.len()).over("index") < most)
+            others = log.narrow("negatives over named_negatives", others, kept)
+        texts = pl.concat([relevant.with_columns(relevant=True), others.with_columns(relevant=False)])
+        texts = texts.sort("query", maintain_order=True)
         texts = texts.with_columns(corpus.numbers_of_texts(texts["text"]).alias("document"))
         qrels.append(texts.filter("relevant").select(*PAIR, pl.lit(1).alias("relevance")))
         negatives.append(texts.filter(~pl.col("relevant")).select(PAIR))
@@ -135,32 +187,23 @@ def read_rows(source: SourceFiles, log: RejectLog, corpus: Corpus) -> Relevance:
 
 
 def read_tables(source: SourceFiles, log: RejectLog, corpus: Corpus) -> Relevance:
-    """Read documents, queries and judgements from the tables that the registry declares. All queries are train.
-
-    Raises:
-        InputError: a file is missing or cannot be used as a whole.
-    """
+    """Read documents, queries and judgements from the tables that the registry declares. All queries are train."""
     layout: Tables = source.layout
+    doc_id, text = layout.corpus.columns
     for batch in _batches(source, layout.corpus, log):
-        doc_id, text = layout.corpus.columns
-        ids, texts = batch.ids(doc_id), batch.texts(text)
-        sound = batch.sound(doc_id=ids, title=pl.repeat("", len(ids), eager=True), text=texts)
-        corpus.add(batch, doc_id, sound)
-        batch.close(log)
+        sound = batch.sound(doc_id=batch.ids(doc_id), text=batch.texts(text))
+        corpus.add(batch, doc_id, sound.with_columns(title=pl.lit("")))
     queries = _Queries()
     for batch in _batches(source, layout.queries, log):
         queries.add(batch, *layout.queries.columns)
-        batch.close(log)
     qrels, negatives = [], []
-    for batch in _batches(source, layout.relevant, log, layout.negative.columns[1:] if layout.negative else ()):
-        query = _query_numbers(batch, layout.relevant.columns[0], queries, layout)
-        columns = [
-            _documents(batch, name, corpus, layout) for name in batch.columns if name != layout.relevant.columns[0]
-        ]
-        sound = batch.sound(query=query, **{f"{place}": column for place, column in enumerate(columns)})
-        batch.close(log)
-        for place, target in zip(range(len(columns)), (qrels, negatives), strict=False):
-            target.append(sound.select("query", pl.col(f"{place}").alias("document")).explode("document").drop_nulls())
+    query_id, *doc_ids = (*layout.relevant.columns, *(layout.negative.columns[1:] if layout.negative else ()))
+    for batch in _batches(source, layout.relevant, log, doc_ids[1:]):
+        query = batch.known(query_id, queries.index, layout.queries.file)
+        documents = [_documents(batch, name, corpus, layout) for name in doc_ids]
+        sound = batch.sound(query=query)
+        for found, target in zip(documents, (qrels, negatives), strict=False):
+            target.append(found.join(sound, on="index", maintain_order="left"))
     relevant = joined(qrels, PAIR).with_columns(pl.lit(1, dtype=PAIR_TYPES["relevance"]).alias("relevance"))
     if layout.negative is not None:  # a relevant document stands beside each of many negatives
         relevant = relevant.unique(PAIR, keep="first", maintain_order=True)
@@ -168,44 +211,28 @@ def read_tables(source: SourceFiles, log: RejectLog, corpus: Corpus) -> Relevanc
         relevant, ungraded = _graded(source, relevant, queries, corpus, log)
         negatives.append(ungraded)
     named = _first_negatives(joined(negatives, PAIR), source.params.named_negatives, log)
-    return Relevance(queries.table().with_columns(pl.lit("train").alias("split")), relevant, named)
+    return Relevance(queries.table().with_columns(split=pl.lit("train")), relevant, named)
 
 
-def _batches(source: SourceFiles, table: Table, log: RejectLog, extra: tuple[str, ...] = ()) -> Iterator[Batch]:
+def _batches(source: SourceFiles, table: Table, log: RejectLog, extra: Iterable[str] = ()) -> Iterator[Batch]:
     files, name = source.table(table)
     return read_batches(files, name, log, [*table.columns, *extra], form=f".{table.form}", header=table.header)
 
 
-def _query_numbers(batch: Batch, name: str, queries: _Queries, layout: Tables) -> pl.Series:
-    ids = batch.ids(name)
-    return batch.known(name, queries.index.find(ids), ids, layout.queries.file)
-
-
-def _documents(batch: Batch, name: str, corpus: Corpus, layout: Tables) -> pl.Series:
-    """Return the numbers of the documents of each row, lists of int32."""
+def _documents(batch: Batch, name: str, corpus: Corpus, layout: Tables) -> pl.DataFrame:
+    """Return the documents that a column names: index (of the row in the batch), document (row of the corpus)."""
     if not layout.lists:
-        ids = batch.ids(name)
-        numbers = batch.known(name, corpus.index.find(ids), ids, layout.corpus.file)
-        return numbers.reshape((-1, 1)).arr.to_list()
-    lists = pl.Series(batch.columns[name])
-    if not isinstance(lists.dtype, pl.List):
-        for index, value in enumerate(batch.columns[name]):
-            batch.reject(index, name, f"expected a list of ids, found {shown(value)}")
-        return pl.repeat(None, len(lists), dtype=pl.List(pl.Int32), eager=True)
-    for index in lists.is_null().arg_true():
-        batch.reject(index, name, f"expected a list of ids, found {shown(None)}")
-    flat = pl.DataFrame([lists.alias("id")]).with_row_index("row").explode("id", empty_as_null=False, keep_nulls=False)
-    places = pl.int_range(pl.len()).over("row").alias("place")
-    flat = flat.with_columns(places)
-    items = Batch(batch.file, flat["row"].to_list(), {"id": flat["id"]})
-    ids = items.ids("id")
-    items.known("id", corpus.index.find(ids), ids, layout.corpus.file)
-    for index, (_, reason) in sorted(items.faults.items()):
-        batch.reject(flat["row"][index], f"{name}[{flat['place'][index]}]", reason)
-    flat = flat.with_columns(corpus.index.find(ids).alias("number"))
-    numbers = flat.group_by("row", maintain_order=True).agg("number")
-    rows = pl.DataFrame([pl.int_range(len(lists), dtype=flat["row"].dtype, eager=True).alias("row")])
-    return rows.join(numbers, on="row", how="left", maintain_order="left")["number"]
+        numbers = batch.known(name, corpus.index, layout.corpus.file)
+        return pl.DataFrame([numbers.alias("document")]).with_row_index("index")
+    lists = batch.columns[name]
+    if isinstance(lists, pl.Series) and isinstance(lists.dtype, pl.List):
+        batch.columns[name] = lists.cast(pl.List(pl.String))
+    found = batch.text_lists(name, optional=True)
+    found = found.with_columns(corpus.index.find(found["text"]).alias("document"))
+    places = found.select("index", "text", pl.int_range(pl.len()).over("index").alias("place"))
+    for index, text, place in places.filter(found["document"].is_null()).iter_rows():
+        batch.reject(index, f"{name}[{place}]", unknown_id(text, layout.corpus.file))
+    return found
 
 
 def _graded(
@@ -219,10 +246,9 @@ def _graded(
     query_id, doc_id, grade = layout.grades.columns
     frames = []
     for batch in _batches(source, layout.grades, log):
-        query, document = _query_numbers(batch, query_id, queries, layout), _documents(batch, doc_id, corpus, layout)
+        query = batch.known(query_id, queries.index, layout.queries.file)
+        document = batch.known(doc_id, corpus.index, layout.corpus.file)
         frames.append(batch.sound(query=query, document=document, relevance=batch.whole_numbers(grade)))
-        frames[-1] = frames[-1].drop("index").explode("document")
-        batch.close(log)
     table = joined(frames, [*PAIR, "relevance"])
     graded = table.filter(pl.col("relevance") > 0)
     log.filter("pairs with a grade, but not called relevant", len(graded.join(relevant, on=PAIR, how="anti")))
@@ -247,71 +273,112 @@ def read_semanlink(source: SourceFiles, log: RejectLog, corpus: Corpus) -> Relev
     Documents of one title are one document; tags of one label are one query, relevant to all that either was given to.
     A tag with several labels (10 of 4,603) is asked by its first; the others are translations or spellings of it.
     Documents are titles alone. A row is an entry of docs.json, from 1.
-
-    Raises:
-        InputError: a file as a whole cannot be used.
     """
     file = f"{source.shown}/{DOCUMENTS}"
-    documents = read_document(source.path / DOCUMENTS, file, list)
-    tags = read_document(source.path / TAGS, f"{source.shown}/{TAGS}", dict)
-    log.rows += len(documents)
-    titles: dict[str, tuple[int, str]] = {}  # by key: number of the document's row, title
-    queries: dict[str, tuple[str, str]] = {}  # by key: id, label
-    pairs: set[tuple[str, str]] = set()  # query id, key of the title
-    for number, document in enumerate(documents, start=1):
-        fault, title, labels = _title_and_labels(document, tags)
-        if fault is not None:
-            log.reject(file, [(number, *fault)])
-        elif not title:
-            log.filter("documents without a title")
-        else:
-            key = text_key(title)
-            if titles.setdefault(key, (number, title))[0] != number:
-                log.filter("documents whose title repeats")
-            pairs |= {
-                (queries.setdefault(text_key(label), (_id_of(uri), label))[0], key) for uri, label in labels.items()
-            }
-    ids = pl.Series([f"d{number}" for number, _ in titles.values()], dtype=pl.String)
-    batch = Batch(file, [number for number, _ in titles.values()], {"title": [title for _, title in titles.values()]})
-    corpus.add(
-        batch, "title", batch.sound(doc_id=ids, title=batch.texts("title"), text=pl.repeat("", len(ids), eager=True))
-    )
-    rows = {key: row for row, key in enumerate(titles)}
+    label_of = {
+        uri: tag["prefLabel"][0].strip()
+        for uri, tag in read_document(source.path / TAGS, f"{source.shown}/{TAGS}", dict).items()
+        if isinstance(tag, dict) and tag.get("prefLabel") and not list_fault(tag["prefLabel"], "prefLabel")
+    }
+    batch = _titled(read_document(source.path / DOCUMENTS, file, list), file, log)
+    title, tags = batch.texts("title"), batch.text_lists("tag", optional=True)
+    for index, uri in tags.filter(~pl.col("text").is_in(list(label_of))).iter_rows():
+        batch.reject(index, "tag", f"expected a tag with a label in {TAGS}, found {shown(uri)}")
+    first: dict[str, int] = {}  # by key of the title: row of the corpus
+    queries: dict[str, tuple[str, str]] = {}  # by key of the label: id, label
+    judged: set[tuple[str, int]] = set()  # query id, row of the corpus
+    sound = batch.sound(title=title)
+    keys = [text_key(text) for text in sound["title"]]
+    row_of = {index: first.setdefault(key, len(first)) for index, key in zip(sound["index"], keys, strict=True)}
+    for index, uri in tags.filter(pl.col("index").is_in(sound["index"])).iter_rows():
+        query = queries.setdefault(text_key(label_of[uri]), (uri.rsplit("/", 1)[-1], label_of[uri]))
+        judged.add((query[0], row_of[index]))
+    ids = pl.Series([f"d{row}" for row in batch.rows], dtype=pl.String).gather(sound["index"])
+    documents = sound.select("index", doc_id=ids, title="title", text=pl.lit(""))
+    distinct = documents.filter(pl.Series(keys).is_first_distinct())
+    corpus.add(batch, "title", log.narrow("documents whose title repeats", documents, distinct))
+    batch.close(log)
     ordered = sorted(queries.values())
     numbers = {query_id: number for number, (query_id, _) in enumerate(ordered)}
-    # Sorted as text, though the ids of documents end in numbers.
-    judged = sorted((query_id, rows[key]) for query_id, key in pairs)
-    table = pl.DataFrame([(*query, None) for query in ordered], schema=Relevance().queries.schema, orient="row")
-    return Relevance(
-        table,
-        pl.DataFrame([(numbers[query], row, 1) for query, row in judged], schema=PAIR_TYPES, orient="row"),
+    table = pl.DataFrame([(*query, None) for query in ordered], schema=QUERY_TYPES, orient="row")
+    qrels = [(numbers[query], row, 1) for query, row in sorted(judged)]
+    return Relevance(table, pl.DataFrame(qrels, schema=PAIR_TYPES, orient="row"))
+
+
+def _titled(documents: list[Any], file: str, log: RejectLog) -> Batch:
+    """Return title and tags of the entries that have a title; the others are counted."""
+    rows: dict[int, dict[str, Any]] = {}
+    faults = []
+    for number, document in enumerate(documents, start=1):
+        if not isinstance(document, dict):
+            faults.append((number, "(entry)", f"expected an object, found {shown(document)}"))
+        elif not (title := document.get("title")) or (isinstance(title, str) and not title.strip()):
+            log.filter("documents without a title")
+            log.rows += 1
+        else:
+            rows[number] = document
+    columns = {name: [document.get(name) for document in rows.values()] for name in ("title", "tag")}
+    return Batch(file, list(rows), columns, faults)
+
+
+def write_relevance(
+    source: SourceFiles, found: Relevance, corpus: Corpus, seed: int, log: RejectLog, folder: Path
+) -> SourceCounts:
+    """Write queries, qrels and negatives beside the finished corpus, and return the counts."""
+    params = source.params
+    keys = [text_key(text) for text in found.queries["text"]]
+    hashes = hashes_of(keys, seed, log.source)
+    split = found.queries["split"].cast(SPLIT_TYPE) if params.splits is None else splits_of(hashes, params.splits)
+    number = pl.int_range(pl.len(), dtype=pl.Int32)
+    everything = found.queries.with_columns(split=split, key=pl.Series(keys, dtype=pl.String), query=number)
+    # A query that repeats gives its documents to the first of its kind: they would be taken for negatives of it.
+    stands_for = everything.select(pl.col("query").first().over("key", "split")).to_series()
+    queries = log.narrow("queries that repeat", everything, everything.filter(stands_for == everything["query"]))
+    qrels, negatives = (
+        table.with_columns(query=stands_for.gather(table["query"])) for table in (found.qrels, found.negatives)
     )
+    qrels = log.narrow("judgements that repeat", qrels, qrels.unique(PAIR, keep="first", maintain_order=True))
+    sized = queries.join(qrels.group_by("query").len("size"), on="query", maintain_order="left")
+    queries = log.narrow("queries without a relevant document", queries, sized)
+    if params.documents_per_query is not None:
+        fewest, most = params.documents_per_query
+        why = f"queries with relevant documents outside {fewest} to {most}"
+        queries = log.narrow(why, queries, queries.filter(pl.col("size").is_between(fewest, most)))
+    keep, leaked = rows_apart(hashes[queries["query"].to_numpy()], queries["split"])
+    log.filter("queries in a later split too", leaked)
+    queries = queries.filter(keep)
+    if params.limit is not None:
+        places = hashes_of(queries["key"], seed, log.source, "limit")[:, 0] / 2**64
+        queries = log.narrow("queries over the limit", queries, queries.filter(within_limit(places, params.limit)))
+    negatives = negatives.unique(PAIR, keep="first", maintain_order=True)
+    others = negatives.join(qrels, on=PAIR, how="anti", maintain_order="left")
+    negatives = log.narrow("negatives that are relevant", negatives, others)
+    qrels, negatives = (
+        table.join(queries, on="query", how="semi", maintain_order="left") for table in (qrels, negatives)
+    )
+    _write(folder, queries, {"qrels": qrels, "negatives": negatives}, found.queries["query_id"], corpus)
+    documents = len(corpus.index)
+    if params.limit is not None and not found.own_corpus:
+        keep = np.zeros(documents, dtype=bool)
+        keep[pl.concat([qrels["document"], negatives["document"]]).to_numpy()] = True
+        log.filter("documents of no query within the limit", (~keep).sum())
+        keep_rows(corpus.path, keep)
+        documents = int(keep.sum())
+    splits = dict.fromkeys(SPLITS, 0) | dict(queries["split"].cast(pl.String).value_counts().iter_rows())
+    return SourceCounts(task="ir", splits=splits, documents=documents, judgements=len(qrels))
 
 
-def _id_of(uri: str) -> str:
-    return uri.rsplit("/", 1)[-1]
-
-
-def _title_and_labels(document: Any, tags: dict[str, Any]) -> tuple[tuple[str, str] | None, str, dict[str, str]]:
-    """Return field and reason of a fault, the title, and the label of each of the document's tags by its URI."""
-    if not isinstance(document, dict):
-        return ("(entry)", f"expected an object, found {shown(document)}"), "", {}
-    title = document.get("title") or ""
-    if title == "" or (isinstance(title, str) and not title.strip()):
-        return None, "", {}
-    if reason := text_fault(title):
-        return ("title", reason), "", {}
-    uris = document.get("tag", [])
-    if fault := texts_fault(uris, "tag"):
-        return fault, "", {}
-    labels = {}
-    for uri in map(str.strip, uris):
-        tag = tags.get(uri)
-        if not isinstance(tag, dict):
-            return ("tag", f"expected a tag of {TAGS}, found {shown(uri)}"), "", {}
-        if fault := texts_fault(tag.get("prefLabel"), "prefLabel"):
-            return fault, "", {}
-        if not tag["prefLabel"]:
-            return ("tag", f"expected a label of {shown(uri)} in {TAGS}, found none"), "", {}
-        labels[uri] = tag["prefLabel"][0].strip()
-    return None, title.strip(), labels
+def _write(
+    folder: Path, queries: pl.DataFrame, judged: dict[str, pl.DataFrame], query_ids: pl.Series, corpus: Corpus
+) -> None:
+    """Write queries, qrels and negatives beside the corpus, numbers replaced by ids."""
+    texts = {name: pd.Series(queries[name].cast(pl.String).to_list(), dtype=str) for name in COLUMNS["queries"]}
+    write_table(pd.DataFrame(texts), folder, "queries")
+    for name, table in judged.items():
+        columns = {
+            "query_id": pd.Series(query_ids.gather(table["query"]).to_list(), dtype=str),
+            "doc_id": pd.Series(corpus.ids(table["document"].to_numpy()), dtype=str),
+        }
+        if name == "qrels":
+            columns["relevance"] = table["relevance"].cast(pl.Int64).to_numpy()
+        write_table(pd.DataFrame(columns), folder, name)

@@ -1,7 +1,5 @@
 """The ingest stage: each source into its folder of tables, the counts, and the rejected rows."""
 
-from __future__ import annotations
-
 import logging
 import shutil
 from collections.abc import Iterator
@@ -22,11 +20,9 @@ logger = logging.getLogger(__name__)
 
 
 def ingest_sources(params: IngestParams, out: Path) -> None:
-    """Read all sources. A source's folder appears when it is complete.
+    """Read all sources into ``out``: a folder of tables each, ``counts.json`` and ``rejects.jsonl``.
 
-    Args:
-        params: the ``ingest`` section.
-        out: receives a folder of tables per source, ``counts.json`` and ``rejects.jsonl``.
+    A source's folder appears when it is complete.
 
     Raises:
         InputError: a file cannot be used, too many of a source's rows are bad, or nothing is left of a source.
@@ -41,10 +37,9 @@ def ingest_sources(params: IngestParams, out: Path) -> None:
             found = read(source, params.seed, log, folder)
             log.check(params.tolerance)
             if not sum(found.splits.values()):
-                why = log.filtered or "all bad"
-                raise InputError(f"source {name!r}: nothing is left of {log.rows} rows: {why}")
-        filtered = dict(sorted(log.filtered.items()))
-        counts[name] = found.model_copy(update={"rows": log.rows, "rejected": log.rejected, "filtered": filtered})
+                raise InputError(f"source {name!r}: nothing is left of {log.rows} rows: {log.filtered or 'all bad'}")
+        logged = {"rows": log.rows, "rejected": log.rejected, "filtered": log.filtered}
+        counts[name] = found.model_copy(update=logged)
         rejects += log.rejects
         splits = ", ".join(f"{split} {count}" for split, count in found.splits.items())
         logger.info("%s: %s; %d of %d rows rejected", name, splits, log.rejected, log.rows)

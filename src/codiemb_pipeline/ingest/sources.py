@@ -1,18 +1,18 @@
 """Where the files of a source are: below its path, or in a snapshot of the hub at the revision of the registry."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from codiemb_pipeline.errors import InputError, first_line
 from codiemb_pipeline.ingest.files import read_batches
-from codiemb_pipeline.ingest.formats import FLAG_EMBEDDING, READY_MADE, Pairs, Rows, Table, Tables
-from codiemb_pipeline.ingest.registry import TRAINING_SOURCES, TrainingSource
+from codiemb_pipeline.ingest.registry import TRAINING_SOURCES, Pairs, Rows, Table, Tables, TrainingSource
 from codiemb_pipeline.ingest.validation import RejectLog
 from codiemb_pipeline.locations import resolve
 from codiemb_pipeline.params.ingest import PairColumns, SourceParams
 
+# A ready-made copy, as in BeastyZ/cmteb_retrieval: each registered retrieval source may be read from one.
+READY_MADE = Rows()
+FLAG_EMBEDDING = Rows(positive="pos", negative="neg")
 READY_MADE_WORDS = "or a file (.jsonl, .jsonl.gz or .parquet) with query, positive and negative, texts in lists"
 WORD_COLUMNS = PairColumns(text_a="word 1", text_b="word 2", score="score")
 
@@ -23,8 +23,7 @@ class SourceFiles:
 
     Attributes:
         params: its entry in params.yaml.
-        path: its file or folder.
-        shown: what messages call it.
+        path: its file or folder, which messages call ``shown``.
         layout: its format; ``None`` for readers that know it themselves.
         declared: its entry in the registry; ``None`` where it is not registered.
     """
@@ -56,9 +55,11 @@ class SourceFiles:
         if not found:
             looked_for = expected_files(self.declared)
             raise InputError(f"{name}: expected a file, found none; looked for {looked_for} at {self.path}")
-        if len(found) > 1 and not getattr(table, "parts", False):
+        if len(found) == 1:
+            return found, f"{self.shown}/{found[0].relative_to(self.path).as_posix()}"
+        if not getattr(table, "parts", False):
             raise InputError(f"{name}: expected one file, found {', '.join(file.name for file in found)}")
-        return found, name if len(found) > 1 else f"{self.shown}/{found[0].relative_to(self.path).as_posix()}"
+        return found, name
 
 
 def locate(name: str, params: SourceParams) -> SourceFiles:
@@ -72,23 +73,25 @@ def locate(name: str, params: SourceParams) -> SourceFiles:
         path, shown = _fetch(name, params.registered, declared), f"{declared.hub_id}@{declared.revision[:8]}"
     else:
         path, shown = resolve(params.path, field=f"ingest.sources.{name}.path"), params.path
-    layout = _layout_of(params) if declared is None else declared.layout
-    if isinstance(layout, Tables) and path.is_file():
+    layout = declared.layout if declared is not None else _layout_of(params)
+    if declared is not None and path.is_file() and _is_ready_made(layout, path, shown):
         layout = READY_MADE
-    elif declared is not None and isinstance(layout, Rows) and path.is_file():
-        first = next(read_batches([path], shown, RejectLog(name), [], optional=(READY_MADE.positive, layout.positive)))
-        found, other = (first.columns[column] for column in (READY_MADE.positive, layout.positive))
-        if len(found) and found[0] is not None and other[0] is None:
-            layout = READY_MADE
     return SourceFiles(params, path, shown, layout, declared)
+
+
+def _is_ready_made(layout: Tables | Rows | Pairs, path: Path, shown: str) -> bool:
+    """Return whether a file in place of a folder is a ready-made copy: by its first row where rows are expected."""
+    if not isinstance(layout, Rows):
+        return isinstance(layout, Tables)
+    first = next(read_batches([path], shown, RejectLog(""), [], optional=(READY_MADE.positive, layout.positive)))
+    copied, own = (first.columns[column] for column in (READY_MADE.positive, layout.positive))
+    return len(copied) > 0 and copied[0] is not None and own[0] is None
 
 
 def _layout_of(params: SourceParams) -> Rows | Pairs | None:
     """Return the format of a source that is not registered."""
-    if params.reader == "flag_embedding":
-        return FLAG_EMBEDDING
     if params.task == "ir":
-        return None
+        return FLAG_EMBEDDING if params.reader == "flag_embedding" else None
     return Pairs(columns=params.columns if params.reader == "pairs" else WORD_COLUMNS, score_range=params.score_range)
 
 
@@ -96,24 +99,18 @@ def expected_files(declared: TrainingSource) -> str:
     """Return the files of a source in words, with their columns."""
     layout = declared.layout
     if isinstance(layout, Pairs):
-        named = f"{layout.columns.text_a}, {layout.columns.text_b}, {layout.columns.score}"
-        return f"a training file ({', '.join(layout.train)}) with {named}"
+        columns = layout.columns
+        files = ", ".join(layout.train)
+        return f"a training file ({files}) with {columns.text_a}, {columns.text_b}, {columns.score}"
     if isinstance(layout, Rows):
         return f"{layout.file} with {layout.query}, {layout.positive}, {layout.negative}, {READY_MADE_WORDS}"
-    columns: dict[str, list[str]] = {}
-    for table in (layout.corpus, layout.queries, layout.relevant, layout.negative, layout.grades):
-        if table is not None:
-            columns.setdefault(table.file, []).extend(table.columns)
-    files = [f"{file} ({', '.join(dict.fromkeys(names))})" for file, names in columns.items()]
-    return f"a folder with {', '.join(files)}, {READY_MADE_WORDS}"
+    tables = (layout.corpus, layout.queries, layout.relevant, layout.negative, layout.grades)
+    files = ", ".join(f"{table.file} ({', '.join(table.columns)})" for table in tables if table is not None)
+    return f"a folder with {files}, {READY_MADE_WORDS}"
 
 
 def _fetch(name: str, registered: str, declared: TrainingSource) -> Path:
-    """Return the folder of the hub's snapshot.
-
-    Raises:
-        InputError: it is not on the hub, not confirmed, or cannot be fetched.
-    """
+    """Return the folder of the hub's snapshot; InputError where there is none, or the registry is not sure of it."""
     where = f"params.yaml: ingest.sources.{name}.path"
     by_hand = f"put its files into a folder and set path to it: {expected_files(declared)}"
     if declared.github is not None:
@@ -131,7 +128,5 @@ def _fetch(name: str, registered: str, declared: TrainingSource) -> Path:
         options = {"revision": declared.revision, "allow_patterns": list(declared.fetch)}
         return Path(snapshot_download(declared.hub_id, repo_type="dataset", **options))
     except Exception as error:
-        raise InputError(
-            f"{where}: the hub did not give {declared.hub_id} at {declared.revision}: {first_line(error)}; without a "
-            f"network, {by_hand}"
-        ) from error
+        failed = f"the hub did not give {declared.hub_id} at {declared.revision}: {first_line(error)}"
+        raise InputError(f"{where}: {failed}; without a network, {by_hand}") from error

@@ -1,10 +1,8 @@
 """Checks of columns: a row that fails one is rejected with its field and reason; too many of them are an error."""
 
-from __future__ import annotations
-
 import math
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +10,7 @@ import polars as pl
 import pyarrow as pa
 
 from codiemb_pipeline.errors import InputError
+from codiemb_pipeline.ingest.hashing import TextIndex
 
 SHOWN_REJECTS = 10
 SHOWN_CHARACTERS = 80
@@ -19,6 +18,8 @@ REASON_CHARACTERS = 200
 HIGHEST_RELEVANCE = 1_000_000
 KEPT_REJECTS = 100_000  # about 60 MB; more are counted, not kept
 WHITE_SPACE = "".join(character for character in map(chr, range(sys.maxunicode)) if character.isspace())
+
+Fault = tuple[int, str, str]  # row, field, reason
 
 
 @dataclass
@@ -34,8 +35,8 @@ class RejectLog:
     rejects: list[dict[str, Any]] = field(default_factory=list)
     filtered: dict[str, int] = field(default_factory=dict)
 
-    def reject(self, file: str, faults: Iterable[tuple[int, str, str]]) -> None:
-        """Reject rows of ``file``, given as (row number, field, reason)."""
+    def reject(self, file: str, faults: Iterable[Fault]) -> None:
+        """Reject rows of ``file``."""
         for row, field_name, reason in faults:
             self.rejected += 1
             if len(self.rejects) < KEPT_REJECTS:
@@ -46,6 +47,11 @@ class RejectLog:
         """Count rows that are sound but not wanted."""
         if count:
             self.filtered[why] = self.filtered.get(why, 0) + int(count)
+
+    def narrow(self, why: str, before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
+        """Return ``after``, and count the rows that it lacks as filtered."""
+        self.filter(why, len(before) - len(after))
+        return after
 
     def check(self, tolerance: float) -> None:
         """Raise InputError, with the first ten, when more than ``tolerance`` of the rows were rejected."""
@@ -61,14 +67,13 @@ class Batch:
     """Some rows of one file as columns.
 
     A check returns a column with null, or any value, where a row fails; :meth:`sound` leaves the rows that passed all
-    checks. The first check that fails gives the reason. Values that are not what a check expects are rare, so the
-    reasons are found by looking at them one by one.
+    checks. The first check that fails gives the reason.
 
     Args:
         file: what messages call the file.
         rows: number of each row.
         columns: by name, of equal length: lists of Python values or Series.
-        rejected: rows that the reader rejected, as (row number, field, reason).
+        faults: of rows that the reader rejected; they are not among ``rows``.
         names: what messages call a column, where that differs by row.
     """
 
@@ -77,11 +82,11 @@ class Batch:
         file: str,
         rows: Sequence[int],
         columns: dict[str, Any],
-        rejected: list[tuple[int, str, str]] | None = None,
+        faults: Sequence[Fault] = (),
         names: dict[str, list[str]] | None = None,
     ) -> None:
         self.file, self.rows, self.columns = file, rows, columns
-        self._rejected, self._names = rejected or [], names or {}
+        self._reader_faults, self._names = faults, names or {}
         self.faults: dict[int, tuple[str, str]] = {}
 
     def reject(self, index: int, name: str, reason: str) -> None:
@@ -94,16 +99,17 @@ class Batch:
         return frame.filter(~pl.col("index").is_in(list(self.faults))) if self.faults else frame
 
     def close(self, log: RejectLog) -> None:
-        """Hand the rejected rows to ``log``, in the order of the file."""
+        """Hand the number of rows and the rejected ones, in the order of the file, to ``log``."""
+        log.rows += len(self.rows) + len(self._reader_faults)
         checked = [(self.rows[index], *fault) for index, fault in self.faults.items()]
-        log.reject(self.file, sorted([*self._rejected, *checked], key=lambda fault: fault[0]))
+        log.reject(self.file, sorted([*self._reader_faults, *checked], key=lambda fault: fault[0]))
 
     def texts(self, name: str, *, blank: pl.Series | bool = False) -> pl.Series:
         """Return a column of texts with their white space trimmed; empty ones pass where ``blank``."""
-        texts = _strings(self.columns[name]).str.strip_chars(WHITE_SPACE)
         values = self.columns[name]
+        texts = _strings(values).str.strip_chars(WHITE_SPACE)
         for index in (texts.is_null() | (texts == "")).arg_true():
-            empty = values[index] is None or (isinstance(values[index], str) and texts[index] == "")
+            empty = values[index] is None or texts[index] == ""
             if not (empty and (blank if isinstance(blank, bool) else blank[index])):
                 self.reject(index, name, text_fault(values[index]))
         return texts.fill_null("")
@@ -113,30 +119,20 @@ class Batch:
         values = self.columns[name]
         if isinstance(values, pl.Series):
             self.columns[name] = values.cast(pl.String) if values.dtype.is_integer() else values
-        elif any(type(value) is int for value in values):
+        elif int in set(map(type, values)):
             self.columns[name] = [str(value) if type(value) is int else value for value in values]
         return self.texts(name)
 
     def numbers(self, name: str) -> pl.Series:
         """Return a column of finite numbers, written as numbers or as text."""
-        values = self.columns[name]
-        plain = values
-        if not isinstance(values, pl.Series) and set(map(type, values)) in ({str}, {float}):
-            plain = _strings(values) if isinstance(values[0], str) else pl.Series(values)
-        if isinstance(plain, pl.Series) and (plain.dtype == pl.String or plain.dtype.is_numeric()):
-            numbers = plain.cast(pl.Float64, strict=False)
-        else:
-            numbers = pl.Series([None] * len(values), dtype=pl.Float64)
-        slow = numbers.is_null() | ~numbers.is_finite()
-        if slow.any():
-            found = numbers.to_list()
-            for index in slow.arg_true():
-                try:
-                    found[index] = number_of(values[index])
-                except ValueError as error:
-                    self.reject(index, name, str(error))
-            numbers = pl.Series(found, dtype=pl.Float64)
-        return numbers
+        found = []
+        for index, value in enumerate(self.columns[name]):
+            try:
+                found.append(number_of(value))
+            except ValueError as error:
+                found.append(None)
+                self.reject(index, name, str(error))
+        return pl.Series(found, dtype=pl.Float64)
 
     def whole_numbers(self, name: str) -> pl.Series:
         """Return a column of whole numbers of at most a million either way, written as numbers or as text."""
@@ -146,49 +142,39 @@ class Batch:
             self.reject(index, name, reason)
         return numbers.cast(pl.Int64, strict=False)
 
-    def text_lists(
-        self, name: str, fault: Callable[[Any, str], tuple[str, str] | None], *, null: bool = False
-    ) -> pl.Series:
-        """Return a column of lists of texts, their white space trimmed.
+    def text_lists(self, name: str, *, optional: bool = False) -> pl.DataFrame:
+        """Return the texts of a column of lists, their white space trimmed, as rows of ``index`` and ``text``.
 
-        Args:
-            name: the column.
-            fault: returns the field and the reason of a value that is not such a list, else ``None``.
-            null: whether ``None`` stands for an empty list.
+        An object in a list stands for its ``text``. Each list must hold a text unless ``optional``, where ``None``
+        stands for an empty one too.
         """
         values = self.columns[name]
         values = values.to_list() if isinstance(values, pl.Series) else values
-        values = [[] if value is None else value for value in values] if null else values
-        lists = [_plain_list(value) for value in values]
-        try:
-            series = _arrow(lists, pa.large_list(pa.large_string()))
-        except (pa.ArrowException, UnicodeEncodeError):
-            lists = [None if fault(value, name) else plain for value, plain in zip(values, lists, strict=True)]
-            series = _arrow(lists, pa.large_list(pa.large_string()))
-        series = series.list.eval(pl.element().str.strip_chars(WHITE_SPACE))
-        bad = series.is_null() | series.list.eval(pl.element().is_null() | (pl.element() == "")).list.any()
-        for index in bad.fill_null(value=True).arg_true():
-            found = fault(values[index], name)
-            if found is not None:
-                self.reject(index, *found)
-        return series
+        lists = [value if isinstance(value, list) else [] for value in values]
+        texts = _strings([item.get("text") if isinstance(item, dict) else item for items in lists for item in items])
+        lengths = pl.Series(map(len, lists), dtype=pl.UInt32)
+        index = pl.int_range(len(lists), dtype=pl.UInt32, eager=True).repeat_by(lengths).explode().drop_nulls()
+        found = pl.DataFrame([index.alias("index"), texts.str.strip_chars(WHITE_SPACE).alias("text")])
+        bad = found.filter(pl.col("text").is_null() | (pl.col("text") == ""))["index"].unique()
+        none = [row for row in (lengths == 0).arg_true() if not (optional and values[row] in (None, []))]
+        for row in [*bad, *none]:
+            self.reject(row, *(list_fault(values[row], name) or (name, "expected one text at least, found none")))
+        return found
 
-    def known(self, name: str, numbers: pl.Series, ids: pl.Series, file: str) -> pl.Series:
-        """Reject rows whose id has no number, because ``file`` lacks it."""
-        for index in numbers.is_null().arg_true():
-            self.reject(index, name, unknown_id(ids[index], file))
+    def known(self, name: str, index: TextIndex, file: str) -> pl.Series:
+        """Return the numbers of a column of ids; reject rows whose id has none, because ``file`` lacks it."""
+        ids = self.ids(name)
+        numbers = index.find(ids)
+        for row in numbers.is_null().arg_true():
+            self.reject(row, name, unknown_id(ids[row], file))
         return numbers
 
-    def distinct(self, frame: pl.DataFrame, name: str, ids: str, is_first: pl.Series) -> pl.DataFrame:
-        """Reject rows of ``frame`` whose id, in its column ``ids``, is not the first of its kind; return the others."""
-        for index, found in frame.filter(~is_first).select("index", ids).iter_rows():
-            self.reject(index, name, f"expected ids that differ, found {shown(found)} again")
+    def distinct(self, frame: pl.DataFrame, name: str, ids: str, index: TextIndex) -> pl.DataFrame:
+        """Add the column ``ids`` of ``frame`` to ``index``; return the rows whose id is new, and reject the others."""
+        _, is_first = index.add(frame[ids])
+        for row, found in frame.filter(~is_first).select("index", ids).iter_rows():
+            self.reject(row, name, f"expected ids that differ, found {shown(found)} again")
         return frame.filter(is_first)
-
-
-def _arrow(values: list[Any], kind: pa.DataType) -> pl.Series:
-    """Return a Series; unlike polars, pyarrow turns no number into text."""
-    return pl.Series(pl.from_arrow(pa.array(values, kind)))
 
 
 def _strings(values: Any) -> pl.Series:
@@ -196,49 +182,10 @@ def _strings(values: Any) -> pl.Series:
     if isinstance(values, pl.Series) and values.dtype == pl.String:
         return values
     try:
-        return _arrow(list(values), pa.large_string())
+        # Unlike polars, pyarrow turns no number into text.
+        return pl.Series(pl.from_arrow(pa.array(list(values), pa.large_string())))
     except (pa.ArrowException, UnicodeEncodeError):
-        return pl.Series(
-            [value if isinstance(value, str) and encodes(value) else None for value in values], dtype=pl.String
-        )
-
-
-def _plain_list(value: Any) -> list[Any] | None:
-    if not isinstance(value, list):
-        return None
-    return [item.get("text") if isinstance(item, dict) else item for item in value]
-
-
-def texts_fault(value: Any, name: str) -> tuple[str, str] | None:
-    """Return field and reason where ``value`` is not a list of texts."""
-    if not isinstance(value, list):
-        return name, f"expected a list of texts, found {shown(value)}"
-    for index, item in enumerate(value):
-        if reason := text_fault(item):
-            return f"{name}[{index}]", reason
-    return None
-
-
-def documents_fault(value: Any, name: str) -> tuple[str, str] | None:
-    """Return field and reason where ``value`` is not a list of texts, or of objects with a text in ``text``."""
-    if not isinstance(value, list):
-        return name, f"expected a list of documents, found {shown(value)}"
-    for index, item in enumerate(value):
-        if isinstance(item, dict) and "text" not in item:
-            return f"{name}[{index}]", f"expected a text, found {shown(item)}"
-        place, text = (f"{name}[{index}].text", item["text"]) if isinstance(item, dict) else (f"{name}[{index}]", item)
-        if reason := text_fault(text):
-            return place, reason
-    return None
-
-
-def text_fault(value: Any) -> str:
-    """Return why ``value`` is no text of use: another type, empty, or with half a surrogate pair; else nothing."""
-    if not isinstance(value, str):
-        return f"expected text, found {shown(value)}"
-    if not value.strip():
-        return "expected text, found an empty one"
-    return "" if encodes(value) else f"expected text, found half a character (a lone surrogate) in {shown(value)}"
+        return pl.Series([value if _is_text(value) else None for value in values], dtype=pl.String)
 
 
 def unknown_id(found: str, file: str) -> str:
@@ -246,12 +193,38 @@ def unknown_id(found: str, file: str) -> str:
     return f"expected a known id, found {shown(found)}, which {file} lacks"
 
 
-def number_of(value: Any) -> float:
-    """Return a finite number, written as a number or as text.
+def list_fault(value: Any, name: str) -> tuple[str, str] | None:
+    """Return field and reason where ``value`` is not a list of texts, or of objects with a text in ``text``."""
+    if not isinstance(value, list):
+        return name, f"expected a list of texts, found {shown(value)}"
+    for index, item in enumerate(value):
+        place, text = (".text", item.get("text")) if isinstance(item, dict) else ("", item)
+        if reason := text_fault(text):
+            return f"{name}[{index}]{place}", reason
+    return None
 
-    Raises:
-        ValueError: it is none.
-    """
+
+def text_fault(value: Any) -> str:
+    """Return why ``value`` is no text of use: another type, empty, or not for UTF-8; else nothing."""
+    if not isinstance(value, str):
+        return f"expected text, found {shown(value)}"
+    if not value.strip():
+        return "expected text, found an empty one"
+    if not _is_text(value):
+        return f"expected text in UTF-8, found a stray byte or half a character in {shown(value)}"
+    return ""
+
+
+def _is_text(value: Any) -> bool:
+    """Return whether ``value`` is a text that UTF-8 can hold."""
+    try:
+        return isinstance(value, str) and value.encode() is not None
+    except UnicodeEncodeError:
+        return False
+
+
+def number_of(value: Any) -> float:
+    """Return a finite number, written as a number or as text; ValueError where it is none."""
     try:
         number = float(value) if not isinstance(value, bool) else math.nan
     except (TypeError, ValueError):
@@ -261,15 +234,6 @@ def number_of(value: Any) -> float:
     if not math.isfinite(number):
         raise ValueError(f"expected a finite number, found {shown(value)}")
     return number
-
-
-def encodes(text: str) -> bool:
-    """Return whether UTF-8 can hold ``text``."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def shown(value: Any) -> str:

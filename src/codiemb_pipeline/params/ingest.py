@@ -1,7 +1,5 @@
 """The ``ingest`` section: the sources and how each is read and split."""
 
-from __future__ import annotations
-
 import math
 import re
 from typing import Annotated, Any, Literal, Self, get_args
@@ -22,7 +20,7 @@ Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
 class SplitShares(Section):
-    """Shares of a source's queries or pairs by split; decided by a hash of the text, so stable when rows are added."""
+    """Shares of a source's queries or pairs by split."""
 
     train: Share
     dev: Share
@@ -46,12 +44,9 @@ class PairColumns(Section):
 class _SourceBase(Section):
     """What every source declares.
 
-    Attributes:
-        path: a file or folder, or ``package:<name>/<path>``.
-        splits: shares by split, or ``null`` to keep the splits of the files themselves where they have some.
-        limit: the largest number of queries or pairs; ``null`` keeps all. Those whose text has the lowest hash stay:
-            the same ones in every run, and a smaller limit keeps a subset of what a larger one keeps. Documents that
-            stand beside their queries in a file are removed with them; a separate corpus is kept whole.
+    ``limit`` is the largest number of queries or pairs. Those whose text has the lowest hash stay: the same ones in
+    every run, and a smaller limit keeps a subset of what a larger one keeps. Documents that stand beside their queries
+    in a file are removed with them; a separate corpus is kept whole.
     """
 
     registered: None = None
@@ -63,19 +58,16 @@ class _SourceBase(Section):
     @classmethod
     def _without_null(cls, values: Any) -> Any:
         """Accept ``null`` for a key that only other readers have."""
-        if not isinstance(values, dict):
-            return values
-        return {key: value for key, value in values.items() if value is not None or key in cls.model_fields}
+        if isinstance(values, dict):
+            return {key: value for key, value in values.items() if value is not None or key in cls.model_fields}
+        return values
 
 
 class _Retrieval(_SourceBase):
     """A retrieval source.
 
-    Attributes:
-        documents_per_query: fewest and most relevant documents of a query; other queries are filtered and counted.
-            ``null`` keeps all.
-        named_negatives: how many of the negatives that the source names for a query are kept, in file order; ``null``
-            keeps all.
+    ``documents_per_query`` is the fewest and the most relevant documents of a query that is kept, ``named_negatives``
+    how many of the negatives that the source names for a query are kept, in file order.
     """
 
     task: Literal["ir"]
@@ -91,11 +83,7 @@ class _Retrieval(_SourceBase):
 
 
 class _Similarity(_SourceBase):
-    """A source of scored pairs.
-
-    Attributes:
-        score_range: lowest and highest score of the source; gold is rescaled from it to [0, 1].
-    """
+    """A source of scored pairs."""
 
     task: Literal["sts"]
     score_range: Annotated[tuple[StrictFloat, StrictFloat], Field(strict=False)]
@@ -149,11 +137,9 @@ class PairsSource(_Similarity):
 
 
 class RegisteredSource(_Retrieval):
-    """A source that the registry (``codiemb_pipeline/ingest/registry.py``) describes; ``null`` keeps its dev files.
+    """A source whose task, columns and scores the registry (``codiemb_pipeline/ingest/registry.py``) describes.
 
-    Attributes:
-        registered: name in the registry, which also knows the task, the columns and the scores.
-        path: its files; ``null`` fetches them from the hub at the revision of the registry.
+    ``path: null`` fetches its files from the hub at the revision of the registry; ``splits: null`` keeps its dev files.
     """
 
     registered: RegisteredName
@@ -172,9 +158,8 @@ class RegisteredSource(_Retrieval):
         for key in ("documents_per_query", "named_negatives"):
             if similarity and values.get(key) is not None:
                 raise ValueError(f"{key} is for task 'ir'; {values['registered']!r} is a source of pairs")
-        return {key: value for key, value in values.items() if key not in FROM_REGISTRY} | {
-            "task": "sts" if similarity else "ir"
-        }
+        own = {key: value for key, value in values.items() if key not in FROM_REGISTRY}
+        return own | {"task": "sts" if similarity else "ir"}
 
 
 def reader(values: Any) -> str | None:
@@ -197,13 +182,7 @@ SourceParams = Annotated[
 
 
 class IngestParams(Section):
-    """Reading of sources.
-
-    Attributes:
-        seed: enters the hash that decides the splits.
-        tolerance: share of a source's rows that may be rejected before the stage fails.
-        sources: the data sets by name; the name is the folder and the key everywhere after.
-    """
+    """Reading of sources. The name of a source is its folder, and its key in every later stage."""
 
     seed: int
     tolerance: Share
@@ -213,7 +192,6 @@ class IngestParams(Section):
     def _names_of_folders(self) -> Self:
         for name in self.sources:
             if not NAME.fullmatch(name):
-                raise ValueError(
-                    f"a source is named like a folder: letters, digits, and . _ - after the first; found {name!r}"
-                )
+                expected = "a source is named like a folder: letters, digits, and . _ - after the first"
+                raise ValueError(f"{expected}; found {name!r}")
         return self

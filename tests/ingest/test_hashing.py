@@ -1,17 +1,65 @@
-"""A limit takes the texts of the lowest hash: at most as many as asked, the same in every run, nested."""
-
-from __future__ import annotations
+"""Splits are as large as asked and stable; a limit keeps the texts of the lowest hash, the same in every run."""
 
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from registered_files import registered_source, write_cmteb, write_t2ranking
-from source_files import beir_source, counts, flag_source, ingest, pairs_source, table, write_beir, write_lines
+from source_files import (
+    SHARES,
+    beir_source,
+    counts,
+    flag_source,
+    ingest,
+    pairs_source,
+    table,
+    write_beir,
+    write_lines,
+)
 
-from codiemb_pipeline.ingest.splits import within_limit
+from codiemb_pipeline.ingest.hashing import hashes_of, within_limit
+from codiemb_pipeline.ingest.hashing import splits_of as splits_by
+from codiemb_pipeline.params.ingest import SplitShares
 from codiemb_pipeline.texts import hash_share, pair_key
+
+MANY = [{"left": f"left {n}", "right": f"right {n}", "gold": n % 6} for n in range(300)]
+
+
+def splits_of(tmp_path: Path, rows: list[dict], name: str, **changes: int | str) -> dict[tuple[str, str], str]:
+    path = write_lines(tmp_path / f"{name}.jsonl", rows)
+    out = ingest(tmp_path / name, pairs_source(path, splits=SHARES), **changes)
+    return {pair_key(row[1], row[2]): row[4] for row in table(out, "pairs")}
+
+
+def test_shares_are_about_as_asked() -> None:
+    """Of 10,000 keys at shares 0.7, 0.1, 0.2 the counts lie within four standard deviations (at most 185)."""
+    shares = SplitShares(train=0.7, dev=0.1, test=0.2)
+    found = splits_by(hashes_of((f"key {n}" for n in range(10_000)), 1, "s"), shares).cast(str).to_list()
+    for split, share in (("train", 0.7), ("dev", 0.1), ("test", 0.2)):
+        assert abs(found.count(split) - 10_000 * share) < 185
+
+
+@pytest.mark.parametrize("split", ["train", "dev", "test"])
+def test_a_share_of_one_takes_everything(split: str) -> None:
+    shares = SplitShares(**{name: float(name == split) for name in ("train", "dev", "test")})
+    assert set(splits_by(hashes_of(range(500), 1, "s"), shares).cast(str)) == {split}
+
+
+def test_a_pair_keeps_its_split_when_rows_are_added_and_reordered(tmp_path: Path) -> None:
+    before = splits_of(tmp_path, MANY[:100], "before")
+    after = splits_of(tmp_path, MANY[::-1], "after")
+    assert len(before) == 100
+    assert {key: after[key] for key in before} == before
+
+
+def test_a_pair_with_its_texts_swapped_or_respelt_has_the_same_split(tmp_path: Path) -> None:
+    swapped = [{"left": row["right"].upper(), "right": row["left"] + "!", "gold": 1} for row in MANY]
+    assert splits_of(tmp_path, swapped, "swapped") == splits_of(tmp_path, MANY, "plain")
+
+
+def test_another_seed_gives_other_splits(tmp_path: Path) -> None:
+    assert splits_of(tmp_path, MANY, "one", seed=1) != splits_of(tmp_path, MANY, "two", seed=2)
+
 
 PAIRS = [{"left": f"left {n}", "right": f"right {n}", "gold": n % 6} for n in range(100)]
 ROWS = [{"query": f"query {n}", "pos": [f"p{n}", "shared"], "neg": [f"n{n}"]} for n in range(40)]
@@ -67,14 +115,6 @@ def test_a_corpus_of_its_own_stays_whole(tmp_path: Path) -> None:
     out = ingest(tmp_path / "out", beir_source(folder, limit=4))
     assert len(table(out, "queries")) == len(table(out, "qrels")) == 4
     assert len(table(out, "corpus")) == counts(out)["documents"] == 3
-
-
-def test_registered_sources_take_a_limit_too_of_queries_with_a_relevant_document(tmp_path: Path) -> None:
-    out = ingest(tmp_path / "t2", registered_source("t2ranking", write_t2ranking(tmp_path / "raw"), limit=1))
-    assert len(table(out, "queries")) == 1
-    assert counts(out)["filtered"]["queries over the limit"] == 1
-    folder = write_cmteb(tmp_path / "lcqmc", [(f"a{n}", f"b{n}", 1) for n in range(20)])
-    assert len(table(ingest(tmp_path / "pairs", registered_source("lcqmc", folder, limit=6)), "pairs")) == 6
 
 
 @pytest.mark.parametrize(("limit", "kept"), [(1, 0), (2, 2), (3, 3), (4, 3), (5, 5), (9, 5)])

@@ -1,0 +1,85 @@
+"""Texts by their hashes: numbers for distinct ones, and splits and limits that stay when rows are added."""
+
+import hashlib
+from collections.abc import Iterable
+
+import numpy as np
+import polars as pl
+
+from codiemb_pipeline.params.ingest import SplitShares
+from codiemb_pipeline.schema import SPLITS
+
+KEYS = ["hash_0", "hash_1"]  # 128 bits: no two of any realistic number of texts share them
+PARTS = 16  # rows are compared one part at a time, to bound memory
+SPLIT_TYPE = pl.Enum(SPLITS)  # ordered: train < dev < test
+
+
+class TextIndex:
+    """Numbers from 0 of distinct texts in the order of their first appearance, in 20 bytes for each."""
+
+    def __init__(self) -> None:
+        self._known = pl.DataFrame(schema={KEYS[0]: pl.UInt64, KEYS[1]: pl.UInt64, "number": pl.Int32})
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def find(self, texts: pl.Series) -> pl.Series:
+        """Return the number of each text, null for unknown ones."""
+        return self._find(_hashes(texts))
+
+    def add(self, texts: pl.Series) -> tuple[pl.Series, pl.Series]:
+        """Give numbers to new texts; return the number of each text, and whether it is the first with this number."""
+        keys = _hashes(texts)
+        numbers = self._find(keys)
+        is_new = keys.select(pl.struct(KEYS).is_first_distinct()).to_series() & numbers.is_null()
+        new = keys.filter(is_new)
+        if len(new):
+            new = new.with_columns(pl.int_range(len(self), len(self) + len(new), dtype=pl.Int32).alias("number"))
+            self._known = pl.concat([self._known, new], rechunk=False)
+            numbers = numbers.fill_null(keys.join(new, on=KEYS, how="left", maintain_order="left")["number"])
+        return numbers, is_new
+
+    def _find(self, keys: pl.DataFrame) -> pl.Series:
+        known = self._known.join(keys, on=KEYS, how="semi")  # hashes the few, not the many
+        return keys.join(known, on=KEYS, how="left", maintain_order="left")["number"]
+
+
+def _hashes(texts: pl.Series) -> pl.DataFrame:
+    return pl.DataFrame([texts.hash(seed).alias(name) for seed, name in enumerate(KEYS)])
+
+
+def hashes_of(keys: Iterable[object], *parts: object) -> np.ndarray:
+    """Return the first 128 bits of the SHA-256 of ``parts`` and each key, uint64 (N, 2); see ``texts.hash_share``."""
+    start = "\x1f".join([*map(str, parts), ""])
+    digests = [hashlib.sha256(f"{start}{key}".encode()).digest()[:16] for key in keys]
+    return np.frombuffer(b"".join(digests), dtype=">u8").astype(np.uint64).reshape(-1, 2)
+
+
+def splits_of(hashes: np.ndarray, shares: SplitShares) -> pl.Series:
+    """Return the split of each row by the hash of seed, source and key, (N, 2): the same input, the same split."""
+    place = hashes[:, 0] / 2**64
+    numbers = np.where(place < shares.test, 2, np.where(place < shares.test + shares.dev, 1, 0))
+    return pl.Series(SPLITS, dtype=SPLIT_TYPE).gather(numbers)
+
+
+def rows_apart(hashes: np.ndarray, splits: pl.Series) -> tuple[np.ndarray, int]:
+    """Return which rows stay, bool (N,), when a key may occur in one split, the latest, and there once.
+
+    The other value is the number of rows that go because their key, uint64 (N, 2), is in a later split too.
+    """
+    rows = pl.DataFrame({KEYS[0]: hashes[:, 0], KEYS[1]: hashes[:, 1], "split": splits.to_physical()})
+    rows = rows.with_row_index("row")
+    keep, leaked = np.zeros(len(rows), dtype=bool), 0
+    for part in range(PARTS):
+        found = rows.filter(pl.col(KEYS[1]) % PARTS == part)
+        latest = found.filter(pl.col("split") == pl.col("split").max().over(KEYS))
+        keep[latest.unique(KEYS, keep="first", maintain_order=True)["row"].to_numpy()] = True
+        leaked += len(found) - len(latest)
+    return keep, leaked
+
+
+def within_limit(places: np.ndarray, limit: int) -> np.ndarray:
+    """Return which rows are among the ``limit`` of the lowest places, (N,); rows of one place stay or go together."""
+    if len(places) <= limit:
+        return np.ones(len(places), dtype=bool)
+    return places < np.partition(places, limit)[limit]  # the first place that would be one row too many
