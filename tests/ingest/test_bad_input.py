@@ -43,7 +43,7 @@ def message_of(tmp_path: Path, source: dict[str, Any], **changes: Any) -> str:
         ("pairs.csv", "left,right,golds\na,b,1\n", "column 'gold': missing (did you mean 'golds'?)"),
     ],
 )
-def test_a_file_without_rows_or_columns_is_named(tmp_path: Path, file: str, content: str, expected: str) -> None:
+def test_a_file_without_rows_or_columns_is_named(tmp_path, file, content, expected):
     path = tmp_path / file
     path.write_text(content)
     assert message_of(tmp_path, pairs_source(path)).strip() == f"{path}: {expected}"
@@ -66,14 +66,14 @@ def test_a_file_without_rows_or_columns_is_named(tmp_path: Path, file: str, cont
         ('{"left": "a", "right": "b", "gold": 1} {}', "(line)", "not JSON (Extra data, column 40)"),
     ],
 )
-def test_a_bad_row_of_a_jsonl_is_named(tmp_path: Path, bad: str, field: str, reason: str) -> None:
+def test_a_bad_row_of_a_jsonl_is_named(tmp_path, bad, field, reason):
     path = write_lines(tmp_path / "pairs.jsonl", [GOOD, bad, GOOD])
     message = message_of(tmp_path, pairs_source(path))
     assert f"{path}: row 2: {field}: {reason}" in message
     assert "1 of 3 rows are bad, over ingest.tolerance = 0" in message
 
 
-def test_a_number_is_no_text_even_where_all_rows_have_one(tmp_path: Path) -> None:
+def test_a_number_is_no_text_even_where_all_rows_have_one(tmp_path):
     path = write_lines(tmp_path / "pairs.jsonl", [GOOD | {"left": 5}, GOOD | {"left": 6}])
     assert f"{path}: row 2: left: expected text, found 6" in message_of(tmp_path, pairs_source(path))
 
@@ -87,7 +87,7 @@ def test_a_number_is_no_text_even_where_all_rows_have_one(tmp_path: Path) -> Non
         (["left\tright\tgold", "a\tb\t1", "c\td\t"], 3, "gold", "expected a number, found ''"),
     ],
 )
-def test_a_bad_row_of_a_table_is_named(tmp_path: Path, lines: list[str], row: int, field: str, reason: str) -> None:
+def test_a_bad_row_of_a_table_is_named(tmp_path, lines, row, field, reason):
     path = write_lines(tmp_path / "pairs.tsv", lines)
     assert f"{path}: row {row}: {field}: {reason}" in message_of(tmp_path, pairs_source(path))
 
@@ -106,7 +106,7 @@ def test_a_bad_row_of_a_table_is_named(tmp_path: Path, lines: list[str], row: in
         ("pairs.csv", b"left,right,gold\na,b,1\nc,d,\xe9\n", 3, "gold"),
     ],
 )
-def test_a_field_that_is_not_utf8_is_named(tmp_path: Path, name: str, content: bytes, row: int, field: str) -> None:
+def test_a_field_that_is_not_utf8_is_named(tmp_path, name, content, row, field):
     path = tmp_path / name
     path.write_bytes(content)
     assert f"{path}: row {row}: {field}: expected " in message_of(tmp_path, pairs_source(path))
@@ -152,7 +152,7 @@ def test_a_field_that_is_not_utf8_is_named(tmp_path: Path, name: str, content: b
         ),
     ],
 )
-def test_a_bad_row_of_a_beir_folder_is_named(tmp_path: Path, changes: dict, place: str, reason: str) -> None:
+def test_a_bad_row_of_a_beir_folder_is_named(tmp_path, changes, place, reason):
     folder = write_beir(tmp_path / "beir", **changes)
     assert f"{folder}/{place}: {reason}" in message_of(tmp_path, beir_source(folder))
 
@@ -165,30 +165,30 @@ def test_a_bad_row_of_a_beir_folder_is_named(tmp_path: Path, changes: dict, plac
         ({"query": "a", "pos": []}, "pos", "expected one text at least, found none"),
     ],
 )
-def test_a_bad_list_of_texts_is_named_with_the_place_in_it(tmp_path: Path, bad: dict, field: str, reason: str) -> None:
+def test_a_bad_list_of_texts_is_named_with_the_place_in_it(tmp_path, bad, field, reason):
     path = write_lines(tmp_path / "train.jsonl", [{"query": "a", "pos": ["b"]}, bad])
     assert f"{path}: row 2: {field}: {reason}" in message_of(tmp_path, flag_source(path))
 
 
-def test_a_typo_in_the_params_is_named_with_the_nearest_key(tmp_path: Path) -> None:
+def test_a_typo_in_the_params_is_named_with_the_nearest_key(tmp_path):
     source = pairs_source(tmp_path / "pairs.jsonl")
     source["score_rnge"] = source.pop("score_range")
     message = message_of(tmp_path, source)
     assert "params.yaml: ingest.sources.mine.score_rnge: unknown parameter (did you mean 'score_range'?)" in message
 
 
-def test_a_source_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_source_that_is_not_there_is_named(tmp_path):
     message = message_of(tmp_path, pairs_source(tmp_path / "nowhere.csv"))
     assert message.startswith("params.yaml: ingest.sources.mine.path: expected an existing path, found nothing at ")
 
 
-def test_a_beir_folder_without_a_corpus_is_named(tmp_path: Path) -> None:
+def test_a_beir_folder_without_a_corpus_is_named(tmp_path):
     folder = write_beir(tmp_path / "beir")
     (folder / "corpus.jsonl").unlink()
     assert message_of(tmp_path, beir_source(folder)) == f"{folder}/corpus.jsonl: expected a file, found none"
 
 
-def test_of_many_bad_rows_the_first_ten_are_shown(tmp_path: Path) -> None:
+def test_of_many_bad_rows_the_first_ten_are_shown(tmp_path):
     path = write_lines(tmp_path / "pairs.jsonl", [GOOD | {"gold": 9}] * 25)
     lines = message_of(tmp_path, pairs_source(path)).splitlines()
     assert lines[0] == "source 'mine': 25 of 25 rows are bad, over ingest.tolerance = 0"
@@ -196,14 +196,14 @@ def test_of_many_bad_rows_the_first_ten_are_shown(tmp_path: Path) -> None:
     assert lines[11:] == ["  and 15 more"]
 
 
-def test_a_field_of_thousands_of_characters_stays_one_short_line(tmp_path: Path) -> None:
+def test_a_field_of_thousands_of_characters_stays_one_short_line(tmp_path):
     path = write_lines(tmp_path / "pairs.jsonl", [GOOD | {"gold": "x\n" * 5000}])
     lines = message_of(tmp_path, pairs_source(path)).splitlines()
     assert len(lines) == 2
     assert len(lines[1]) < len(str(path)) + 250
 
 
-def test_under_the_tolerance_bad_rows_are_counted_and_set_aside_and_good_rows_kept(tmp_path: Path) -> None:
+def test_under_the_tolerance_bad_rows_are_counted_and_set_aside_and_good_rows_kept(tmp_path):
     rows = [GOOD, GOOD | {"left": ""}, GOOD | {"left": "a fish", "gold": 1}, GOOD | {"left": "a bird", "gold": 7}]
     path = write_lines(tmp_path / "pairs.jsonl", rows)
     out = ingest(tmp_path / "out", pairs_source(path), tolerance=0.5)
@@ -217,13 +217,13 @@ def test_under_the_tolerance_bad_rows_are_counted_and_set_aside_and_good_rows_ke
     assert [row[1:4] for row in table(out, "pairs")] == [("a cat", "a dog", 0.8), ("a fish", "a dog", 0.2)]
 
 
-def test_one_row_over_the_tolerance_is_an_error(tmp_path: Path) -> None:
+def test_one_row_over_the_tolerance_is_an_error(tmp_path):
     path = write_lines(tmp_path / "pairs.jsonl", [GOOD, GOOD | {"left": ""}, GOOD | {"gold": 7}])
     message = message_of(tmp_path, pairs_source(path), tolerance=0.5)
     assert message.startswith("source 'mine': 2 of 3 rows are bad, over ingest.tolerance = 0.5\n")
 
 
-def test_a_source_of_which_nothing_is_left_is_an_error_whatever_the_tolerance(tmp_path: Path) -> None:
+def test_a_source_of_which_nothing_is_left_is_an_error_whatever_the_tolerance(tmp_path):
     path = write_lines(tmp_path / "pairs.jsonl", [GOOD | {"gold": 7}])
     message = message_of(tmp_path, pairs_source(path), tolerance=1.0)
     assert message == "source 'mine': nothing is left of 1 rows: all bad"

@@ -31,7 +31,7 @@ def splits_of(tmp_path: Path, rows: list[dict], name: str, **changes: int | str)
     return {pair_key(row[1], row[2]): row[4] for row in table(out, "pairs")}
 
 
-def test_shares_are_about_as_asked() -> None:
+def test_shares_are_about_as_asked():
     """Of 10,000 keys at shares 0.7, 0.1, 0.2 the counts lie within four standard deviations (at most 185)."""
     shares = SplitShares(train=0.7, dev=0.1, test=0.2)
     found = splits_by(hashes_of((f"key {n}" for n in range(10_000)), 1, "s"), shares).cast(str).to_list()
@@ -40,24 +40,24 @@ def test_shares_are_about_as_asked() -> None:
 
 
 @pytest.mark.parametrize("split", ["train", "dev", "test"])
-def test_a_share_of_one_takes_everything(split: str) -> None:
+def test_a_share_of_one_takes_everything(split):
     shares = SplitShares(**{name: float(name == split) for name in ("train", "dev", "test")})
     assert set(splits_by(hashes_of(range(500), 1, "s"), shares).cast(str)) == {split}
 
 
-def test_a_pair_keeps_its_split_when_rows_are_added_and_reordered(tmp_path: Path) -> None:
+def test_a_pair_keeps_its_split_when_rows_are_added_and_reordered(tmp_path):
     before = splits_of(tmp_path, MANY[:100], "before")
     after = splits_of(tmp_path, MANY[::-1], "after")
     assert len(before) == 100
     assert {key: after[key] for key in before} == before
 
 
-def test_a_pair_with_its_texts_swapped_or_respelt_has_the_same_split(tmp_path: Path) -> None:
+def test_a_pair_with_its_texts_swapped_or_respelt_has_the_same_split(tmp_path):
     swapped = [{"left": row["right"].upper(), "right": row["left"] + "!", "gold": 1} for row in MANY]
     assert splits_of(tmp_path, swapped, "swapped") == splits_of(tmp_path, MANY, "plain")
 
 
-def test_another_seed_gives_other_splits(tmp_path: Path) -> None:
+def test_another_seed_gives_other_splits(tmp_path):
     assert splits_of(tmp_path, MANY, "one", seed=1) != splits_of(tmp_path, MANY, "two", seed=2)
 
 
@@ -70,7 +70,7 @@ def kept_pairs(tmp_path: Path, rows: list, **changes: Any) -> list[str]:
     return [row[1] for row in table(ingest(tmp_path / "out", pairs_source(path, **changes)), "pairs")]
 
 
-def test_pairs_of_the_lowest_hash_stay_in_the_order_of_the_file_and_the_rest_is_counted(tmp_path: Path) -> None:
+def test_pairs_of_the_lowest_hash_stay_in_the_order_of_the_file_and_the_rest_is_counted(tmp_path):
     places = {row["left"]: hash_share(7, "mine", "limit", pair_key(row["left"], row["right"])) for row in PAIRS}
     lowest = sorted(places, key=places.get)[:30]
     found = kept_pairs(tmp_path, PAIRS, limit=30)
@@ -79,23 +79,23 @@ def test_pairs_of_the_lowest_hash_stay_in_the_order_of_the_file_and_the_rest_is_
     assert counts(tmp_path / "out")["rows"] == 100
 
 
-def test_a_smaller_limit_keeps_a_part_of_a_larger_one_whatever_the_order_of_rows(tmp_path: Path) -> None:
+def test_a_smaller_limit_keeps_a_part_of_a_larger_one_whatever_the_order_of_rows(tmp_path):
     larger, smaller = (set(kept_pairs(tmp_path, rows, limit=n)) for rows, n in ((PAIRS, 40), (PAIRS[::-1], 10)))
     assert len(smaller) == 10
     assert smaller < larger
 
 
-def test_a_limit_counts_pairs_that_repeat_once(tmp_path: Path) -> None:
+def test_a_limit_counts_pairs_that_repeat_once(tmp_path):
     assert len(kept_pairs(tmp_path, PAIRS * 2, limit=60)) == 60
 
 
-def test_a_limit_above_the_number_of_rows_changes_nothing(tmp_path: Path) -> None:
+def test_a_limit_above_the_number_of_rows_changes_nothing(tmp_path):
     assert kept_pairs(tmp_path, PAIRS, limit=100) == kept_pairs(tmp_path, PAIRS)
     assert "filtered" in counts(tmp_path / "out")
     assert counts(tmp_path / "out")["filtered"] == {}
 
 
-def test_documents_beside_their_queries_go_with_them(tmp_path: Path) -> None:
+def test_documents_beside_their_queries_go_with_them(tmp_path):
     out = ingest(tmp_path / "out", flag_source(write_lines(tmp_path / "f.jsonl", ROWS), limit=5))
     numbers = {row[1].split()[1] for row in table(out, "queries")}
     assert len(numbers) == 5
@@ -108,7 +108,7 @@ def test_documents_beside_their_queries_go_with_them(tmp_path: Path) -> None:
     assert counts(out)["filtered"] == filtered
 
 
-def test_a_corpus_of_its_own_stays_whole(tmp_path: Path) -> None:
+def test_a_corpus_of_its_own_stays_whole(tmp_path):
     queries = [{"_id": f"q{n}", "text": f"query {n}"} for n in range(9)]
     qrels = {"train": [(f"q{n}", "d1", 1) for n in range(9)]}
     folder = write_beir(tmp_path / "beir", queries=queries, qrels=qrels)
@@ -118,7 +118,7 @@ def test_a_corpus_of_its_own_stays_whole(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("limit", "kept"), [(1, 0), (2, 2), (3, 3), (4, 3), (5, 5), (9, 5)])
-def test_rows_of_one_text_stay_or_go_together(limit: int, kept: int) -> None:
+def test_rows_of_one_text_stay_or_go_together(limit, kept):
     """Places 0.1 twice, 0.2 once, 0.3 twice."""
     mask = within_limit(np.array([0.3, 0.1, 0.2, 0.1, 0.3]), limit)
     assert mask.sum() == kept

@@ -38,7 +38,7 @@ def quickstart(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def test_the_quickstart_has_the_rows_it_had_before_they_were_streamed(quickstart: Path) -> None:
+def test_the_quickstart_has_the_rows_it_had_before_they_were_streamed(quickstart):
     found = {}
     for path in quickstart.rglob("*.parquet"):
         rows = list(pd.read_parquet(path).itertuples(index=False, name=None))
@@ -47,7 +47,7 @@ def test_the_quickstart_has_the_rows_it_had_before_they_were_streamed(quickstart
     assert found == WRITTEN_BEFORE
 
 
-def test_semanlink_holds_7300_documents_of_which_7172_have_a_title_of_their_own(quickstart: Path) -> None:
+def test_semanlink_holds_7300_documents_of_which_7172_have_a_title_of_their_own(quickstart):
     """7,300 entries less 61 without a title less 67 whose title repeats; 4,166 labels less 1,816 of the wrong size."""
     found = counts(quickstart, "semanlink")
     assert (found["rows"], found["rejected"], found["documents"], found["judgements"]) == (7300, 0, 7172, 13569)
@@ -58,7 +58,7 @@ def test_semanlink_holds_7300_documents_of_which_7172_have_a_title_of_their_own(
 
 
 @pytest.mark.skipif(not CRANFIELD.exists(), reason=f"no Cranfield at {CRANFIELD}")
-def test_cranfield_keeps_its_own_splits(tmp_path: Path) -> None:
+def test_cranfield_keeps_its_own_splits(tmp_path):
     """225 queries as 135, 22 and 68; 906, 142 and 563 judgements; 1,398 documents: the set's own README."""
     out = ingest(tmp_path, beir_source(CRANFIELD))
     found = counts(out)
@@ -68,7 +68,7 @@ def test_cranfield_keeps_its_own_splits(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["../elsewhere", "a/b", "", ".hidden"])
-def test_a_source_name_that_is_no_folder_name_is_an_error(tmp_path: Path, name: str) -> None:
+def test_a_source_name_that_is_no_folder_name_is_an_error(tmp_path, name):
     with pytest.raises(InputError, match=r"params\.yaml: ingest: .*named like a folder"):
         ingest(tmp_path / "out", beir_source(tmp_path), name=name)
 
@@ -82,6 +82,6 @@ def test_a_source_name_that_is_no_folder_name_is_an_error(tmp_path: Path, name: 
         ({"documents_per_query": [3, 2]}, r"documents_per_query must be \[fewest, most\]"),
     ],
 )
-def test_parameters_that_contradict_each_other_are_errors(tmp_path: Path, changes: dict, expected: str) -> None:
+def test_parameters_that_contradict_each_other_are_errors(tmp_path, changes, expected):
     with pytest.raises(InputError, match=expected):
         ingest(tmp_path / "out", beir_source(tmp_path, **changes))

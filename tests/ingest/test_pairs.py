@@ -50,7 +50,7 @@ def words_source(path: Path, **changes: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("suffix", ["jsonl", "csv", "tsv", "parquet"])
-def test_gold_is_rescaled_from_the_declared_range_whatever_the_format(tmp_path: Path, suffix: str) -> None:
+def test_gold_is_rescaled_from_the_declared_range_whatever_the_format(tmp_path, suffix):
     """From [1, 5]: (1 - 1) / 4 = 0, (3 - 1) / 4 = 0.5, (5 - 1) / 4 = 1."""
     path = write_pairs(tmp_path / f"pairs.{suffix}")
     out = ingest(tmp_path / "out", pairs_source(path, score_range=[1, 5]))
@@ -58,7 +58,7 @@ def test_gold_is_rescaled_from_the_declared_range_whatever_the_format(tmp_path: 
     assert [row[1:4] for row in table(out, "pairs")] == expected
 
 
-def test_a_folder_keeps_the_splits_of_its_files_and_no_two_pairs_one_id(tmp_path: Path) -> None:
+def test_a_folder_keeps_the_splits_of_its_files_and_no_two_pairs_one_id(tmp_path):
     write_pairs(tmp_path / "set/train.parquet", ROWS[:2])
     write_pairs(tmp_path / "set/test.parquet", ROWS[2:])
     out = ingest(tmp_path / "out", pairs_source(tmp_path / "set", splits=None))
@@ -66,14 +66,14 @@ def test_a_folder_keeps_the_splits_of_its_files_and_no_two_pairs_one_id(tmp_path
     assert sorted(row[0] for row in table(out, "pairs")) == ["test-1", "train-1", "train-2"]
 
 
-def test_two_files_of_one_split_are_an_error(tmp_path: Path) -> None:
+def test_two_files_of_one_split_are_an_error(tmp_path):
     write_pairs(tmp_path / "set/train.csv")
     write_pairs(tmp_path / "set/train.jsonl")
     with pytest.raises(InputError, match=r"expected one file a split, found train\.csv and train\.jsonl"):
         ingest(tmp_path / "out", pairs_source(tmp_path / "set", splits=None))
 
 
-def test_a_pair_of_a_later_split_leaves_the_earlier_ones_in_either_order(tmp_path: Path) -> None:
+def test_a_pair_of_a_later_split_leaves_the_earlier_ones_in_either_order(tmp_path):
     write_pairs(tmp_path / "set/train.csv", [("a cat", "a dog", 1), ("Blue!", "RED", 2), ("a fish", "a bird", 3)])
     write_pairs(tmp_path / "set/dev.csv", [("a bird", "a fish", 3), ("one", "two", 1)])
     write_pairs(tmp_path / "set/test.csv", [("red", "blue", 5), ("two", "one", 1)])
@@ -84,7 +84,7 @@ def test_a_pair_of_a_later_split_leaves_the_earlier_ones_in_either_order(tmp_pat
     assert counts(out)["filtered"] == {"pairs in a later split too": 3}
 
 
-def test_word_lists_skip_comments_and_keep_the_first_of_a_repeated_pair(tmp_path: Path) -> None:
+def test_word_lists_skip_comments_and_keep_the_first_of_a_repeated_pair(tmp_path):
     lines = [
         "# a comment\tof three\tfields",
         "tiger\ttiger\t10",
@@ -101,7 +101,7 @@ def test_word_lists_skip_comments_and_keep_the_first_of_a_repeated_pair(tmp_path
     assert counts(out)["filtered"] == {"pairs that repeat": 1}
 
 
-def test_a_word_line_of_other_than_three_fields_is_a_bad_row(tmp_path: Path) -> None:
+def test_a_word_line_of_other_than_three_fields_is_a_bad_row(tmp_path):
     path = write_lines(tmp_path / "words.txt", ["a\tb\t1", "c d 2", "e\tf\t3"])
     out = ingest(tmp_path / "out", words_source(path), tolerance=0.5)
     found = [(entry["row"], entry["reason"]) for entry in rejects(out)]
@@ -115,26 +115,26 @@ def lee_source(folder: Path, documents: bytes, scores: bytes) -> dict[str, Any]:
     return words_source(folder, reader="lee", score_range=[0, 1])
 
 
-def test_lee_pairs_are_the_upper_triangle_without_the_diagonal(tmp_path: Path) -> None:
+def test_lee_pairs_are_the_upper_triangle_without_the_diagonal(tmp_path):
     source = lee_source(tmp_path / "lee", b"one \xa31\ntwo\nthree", b"1\t0.2\t0.3\n0\t1\t0.4\n0\t0\t1\n")
     out = ingest(tmp_path / "out", source)
     expected = [("1-2", "one £1", "two", 0.2), ("1-3", "one £1", "three", 0.3), ("2-3", "two", "three", 0.4)]
     assert [row[:4] for row in table(out, "pairs")] == expected
 
 
-def test_lee_scores_of_another_shape_are_an_error_that_names_the_file(tmp_path: Path) -> None:
+def test_lee_scores_of_another_shape_are_an_error_that_names_the_file(tmp_path):
     with pytest.raises(InputError, match=r"similarities0-1\.txt: expected 2 rows and columns"):
         ingest(tmp_path / "out", lee_source(tmp_path / "shape", b"one\ntwo", b"1\t0.2\t0.3\n0\t1\t0.4\n"))
 
 
 @pytest.mark.parametrize("score", [b"nan", b"\xff", b"2", b""])
-def test_a_bad_score_of_lee_is_named_by_row_and_column(tmp_path: Path, score: bytes) -> None:
+def test_a_bad_score_of_lee_is_named_by_row_and_column(tmp_path, score):
     source = lee_source(tmp_path / "lee", b"one\ntwo\nthree", b"1\t0.2\t%b\n0\t1\t0.4\n0\t0\t1\n" % score)
     out = ingest(tmp_path / "out", source, tolerance=0.5)
     assert [(entry["row"], entry["field"]) for entry in rejects(out)] == [(1, "column 3")]
 
 
-def test_the_rejects_name_a_file_as_the_params_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_rejects_name_a_file_as_the_params_do(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_pairs(tmp_path / "set/train.csv", [("a", "b", 1), ("c", "d", 9)])
     out = ingest(tmp_path / "out", pairs_source(Path("set"), splits=None), tolerance=0.5)
@@ -156,18 +156,18 @@ def rescaled(score: float, score_range: tuple) -> tuple[float, RejectLog]:
     ("score", "score_range", "gold"),
     [(7.2, (0, 10), 0.72), (0, (-1, 1), 0.5), (1, (1, 5), 0.0), (5, (1, 5), 1.0), (2, (1, 5), 0.25)],
 )
-def test_defect_11_gold_is_the_place_of_the_score_in_its_range(score: float, score_range: tuple, gold: float) -> None:
+def test_defect_11_gold_is_the_place_of_the_score_in_its_range(score, score_range, gold):
     assert rescaled(score, score_range)[0] == pytest.approx(gold, abs=1e-15)
 
 
 @pytest.mark.parametrize("score", [0.999, 5.001, -1.0, math.nan, math.inf])
-def test_a_score_outside_its_range_is_never_clipped(score: float) -> None:
+def test_a_score_outside_its_range_is_never_clipped(score):
     (found,) = rescaled(score, (1.0, 5.0))[1].rejects
     assert (found["row"], found["field"]) == (1, "gold")
 
 
 @given(NUMBERS, NUMBERS, NUMBERS)
-def test_gold_stays_within_0_and_1(a: float, b: float, c: float) -> None:
+def test_gold_stays_within_0_and_1(a, b, c):
     low, score, high = sorted((a, b, c))
     if low < high:
         assert 0.0 <= rescaled(score, (low, high))[0] <= 1.0
@@ -181,13 +181,13 @@ def pairs(out: Path) -> list[tuple]:
 
 
 @pytest.mark.parametrize("name", ["bq", "lcqmc", "pawsx", "afqmc", "atec"])
-def test_labels_of_two_classes_are_gold_as_they_are(tmp_path: Path, name: str) -> None:
+def test_labels_of_two_classes_are_gold_as_they_are(tmp_path, name):
     out = run_registered(tmp_path, name, write_cmteb(tmp_path / name, LABELLED))
     assert pairs(out) == [(*row, "train") for row in LABELLED]
     assert counts(out)["task"] == "sts"
 
 
-def test_stsb_is_rescaled_from_0_to_5(tmp_path: Path) -> None:
+def test_stsb_is_rescaled_from_0_to_5(tmp_path):
     """4 / 5 = 0.8; 5.5 lies outside."""
     rows = [("a", "b", 0.0), ("c", "d", 4.0), ("e", "f", 5.5)]
     out = run_registered(tmp_path, "stsb", write_cmteb(tmp_path / "stsb", rows), tolerance=0.5)
@@ -195,14 +195,14 @@ def test_stsb_is_rescaled_from_0_to_5(tmp_path: Path) -> None:
     assert [entry["reason"] for entry in rejects(out)] == ["expected a score within [0, 5] (score_range), found 5.5"]
 
 
-def test_shards_are_read_in_the_order_of_their_names_and_no_two_pairs_share_an_id(tmp_path: Path) -> None:
+def test_shards_are_read_in_the_order_of_their_names_and_no_two_pairs_share_an_id(tmp_path):
     rows = [(f"left {n}", f"right {n}", n % 2) for n in range(7)]
     out = run_registered(tmp_path, "lcqmc", write_cmteb(tmp_path / "lcqmc", rows, shards=3))
     assert [row[0] for row in pairs(out)] == [f"left {n}" for n in (0, 3, 6, 1, 4, 2, 5)]
     assert len({row[0] for row in table(out, "pairs")}) == 7
 
 
-def test_without_shares_the_validation_pairs_are_dev_and_with_shares_they_are_not_read(tmp_path: Path) -> None:
+def test_without_shares_the_validation_pairs_are_dev_and_with_shares_they_are_not_read(tmp_path):
     folder = write_cmteb(tmp_path / "lcqmc", LABELLED)
     write_cmteb(folder, [("held", "out", 1), ("BLUE", "red!", 1)], split="validation")
     out = run_registered(tmp_path, "lcqmc", folder)
@@ -212,13 +212,13 @@ def test_without_shares_the_validation_pairs_are_dev_and_with_shares_they_are_no
     assert counts(out)["splits"] == {"train": 3, "dev": 0, "test": 0}
 
 
-def test_validation_pairs_that_are_a_benchmark_are_never_read(tmp_path: Path) -> None:
+def test_validation_pairs_that_are_a_benchmark_are_never_read(tmp_path):
     folder = write_cmteb(tmp_path / "afqmc", LABELLED)
     write_cmteb(folder, [("held", "out", 1)], split="validation")
     assert counts(run_registered(tmp_path, "afqmc", folder))["splits"] == {"train": 3, "dev": 0, "test": 0}
 
 
-def test_a_dev_set_is_cut_from_training_pairs_and_no_spelling_of_one_is_in_both(tmp_path: Path) -> None:
+def test_a_dev_set_is_cut_from_training_pairs_and_no_spelling_of_one_is_in_both(tmp_path):
     rows = [(f"left {n % 60}", f"right {n % 60}" + "!" * (n % 3), 1) for n in range(120)]
     swapped = [(text_b.upper(), text_a, gold) for text_a, text_b, gold in rows[:60]]
     out = run_registered(tmp_path, "afqmc", write_cmteb(tmp_path / "afqmc", rows + swapped), splits=HALF)
@@ -238,9 +238,7 @@ CLUE_ROWS = [
 
 
 @pytest.mark.parametrize("name", ["cmnli", "ocnli"])
-def test_of_three_classes_only_entailment_is_similar_and_rows_without_a_label_are_counted(
-    tmp_path: Path, name: str
-) -> None:
+def test_of_three_classes_only_entailment_is_similar_and_rows_without_a_label_are_counted(tmp_path, name):
     write_lines(tmp_path / "clue/train.json", CLUE_ROWS)
     out = run_registered(tmp_path, name, tmp_path / "clue")
     assert [row[1:3] for row in pairs(out)] == [("it is wet", 1.0), ("he sings", 0.0), ("it is dry", 0.0)]
@@ -248,7 +246,7 @@ def test_of_three_classes_only_entailment_is_similar_and_rows_without_a_label_ar
     assert counts(out)["rejected"] == 0
 
 
-def test_classes_by_number_are_in_the_declared_order(tmp_path: Path) -> None:
+def test_classes_by_number_are_in_the_declared_order(tmp_path):
     """0 neutral, 1 entailment, 2 contradiction, -1 none, as the class labels of the hub's clue/clue are named."""
     rows = [{**row, "label": label} for row, label in zip(CLUE_ROWS, (1, 0, 2, -1), strict=True)]
     (tmp_path / "clue/cmnli").mkdir(parents=True)
@@ -259,7 +257,7 @@ def test_classes_by_number_are_in_the_declared_order(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("label", ["similar", 3, 1.5, True])
-def test_a_label_outside_the_mapping_is_a_bad_row(tmp_path: Path, label: Any) -> None:
+def test_a_label_outside_the_mapping_is_a_bad_row(tmp_path, label):
     path = write_lines(tmp_path / "train.jsonl", [CLUE_ROWS[0], CLUE_ROWS[1] | {"label": label}])
     out = run_registered(tmp_path, "ocnli", path, tolerance=0.5)
     (found,) = rejects(out)
@@ -267,7 +265,7 @@ def test_a_label_outside_the_mapping_is_a_bad_row(tmp_path: Path, label: Any) ->
     assert found["reason"].startswith("expected a label of neutral, entailment, contradiction, 0, 1, 2, found ")
 
 
-def test_qbqtc_has_its_labels_as_text_from_0_to_2(tmp_path: Path) -> None:
+def test_qbqtc_has_its_labels_as_text_from_0_to_2(tmp_path):
     rows = [{"id": n, "query": f"query {n}", "title": f"title {n}", "label": str(n)} for n in range(4)]
     write_lines(tmp_path / "clone/dataset/train.json", rows)
     write_lines(tmp_path / "clone/dataset/dev.json", [{"id": 9, "query": "q", "title": "t", "label": "1"}])
@@ -276,7 +274,7 @@ def test_qbqtc_has_its_labels_as_text_from_0_to_2(tmp_path: Path) -> None:
     assert [entry["reason"] for entry in rejects(out)] == ["expected a score within [0, 2] (score_range), found 3"]
 
 
-def test_a_missing_column_names_the_file_and_a_folder_without_training_pairs_what_is_expected(tmp_path: Path) -> None:
+def test_a_missing_column_names_the_file_and_a_folder_without_training_pairs_what_is_expected(tmp_path):
     pd.DataFrame([("a", "b")], columns=["sentence1", "sentence2"]).to_parquet(tmp_path / "train.parquet")
     with pytest.raises(InputError, match=r"train\.parquet: column 'score': missing"):
         run_registered(tmp_path, "lcqmc", tmp_path)
@@ -288,7 +286,7 @@ def test_a_missing_column_names_the_file_and_a_folder_without_training_pairs_wha
         run_registered(tmp_path, "lcqmc", tmp_path)
 
 
-def test_every_source_of_pairs_is_read_from_a_single_file(tmp_path: Path) -> None:
+def test_every_source_of_pairs_is_read_from_a_single_file(tmp_path):
     for name, declared in TRAINING_SOURCES.items():
         if declared.task == "sts":
             columns = declared.layout.columns

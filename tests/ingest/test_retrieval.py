@@ -34,7 +34,7 @@ from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.texts import text_key
 
 
-def test_a_beir_folder_keeps_ids_grades_and_its_own_splits(tmp_path: Path) -> None:
+def test_a_beir_folder_keeps_ids_grades_and_its_own_splits(tmp_path):
     out = ingest(tmp_path / "out", beir_source(write_beir(tmp_path / "beir")))
     assert table(out, "queries") == [("q1", "what lifts a wing", "train"), ("q2", "what is drag", "test")]
     assert table(out, "corpus")[0] == ("d1", "Wings", "lift of a wing")
@@ -43,21 +43,21 @@ def test_a_beir_folder_keeps_ids_grades_and_its_own_splits(tmp_path: Path) -> No
     assert table(out, "negatives") == []
 
 
-def test_judgements_of_no_relevance_and_repeated_ones_are_counted_and_not_kept(tmp_path: Path) -> None:
+def test_judgements_of_no_relevance_and_repeated_ones_are_counted_and_not_kept(tmp_path):
     qrels = QRELS | {"test": [("q2", "d2", 1), ("q2", "d1", 0), ("q2", "d3", -1), ("q2", "d2", 3)]}
     out = ingest(tmp_path / "out", beir_source(write_beir(tmp_path / "beir", qrels=qrels)))
     assert [row for row in table(out, "qrels") if row[0] == "q2"] == [("q2", "d2", 1)]
     assert counts(out)["filtered"] == {"judgements of no relevance": 2, "judgements that repeat": 1}
 
 
-def test_a_query_without_a_relevant_document_is_left_out_and_counted(tmp_path: Path) -> None:
+def test_a_query_without_a_relevant_document_is_left_out_and_counted(tmp_path):
     queries = [{"_id": "q1", "text": "what lifts a wing"}, {"_id": "q2", "text": "x"}, {"_id": "q3", "text": "y"}]
     out = ingest(tmp_path / "out", beir_source(write_beir(tmp_path / "beir", queries=queries)))
     assert [row[0] for row in table(out, "queries")] == ["q1", "q2"]
     assert counts(out)["filtered"] == {"queries without a relevant document": 1}
 
 
-def test_a_query_of_a_later_split_leaves_the_earlier_one(tmp_path: Path) -> None:
+def test_a_query_of_a_later_split_leaves_the_earlier_one(tmp_path):
     queries = [{"_id": "q1", "text": "What is drag?"}, {"_id": "q2", "text": "what is drag"}]
     out = ingest(tmp_path / "out", beir_source(write_beir(tmp_path / "beir", queries=queries)))
     assert table(out, "queries") == [("q2", "what is drag", "test")]
@@ -65,25 +65,25 @@ def test_a_query_of_a_later_split_leaves_the_earlier_one(tmp_path: Path) -> None
     assert counts(out)["filtered"] == {"queries in a later split too": 1}
 
 
-def test_whole_numbers_are_ids_too(tmp_path: Path) -> None:
+def test_whole_numbers_are_ids_too(tmp_path):
     corpus, queries = [{"_id": 1, "text": "a"}], [{"_id": 7, "text": "b"}]
     out = ingest(tmp_path / "out", beir_source(write_beir(tmp_path / "b", corpus, queries, {"train": [(7, 1, 1)]})))
     assert table(out, "qrels") == [("7", "1", 1)]
 
 
 @pytest.mark.parametrize("score", ["1.5", "1e300"])
-def test_a_relevance_that_is_no_grade_is_a_bad_row(tmp_path: Path, score: str) -> None:
+def test_a_relevance_that_is_no_grade_is_a_bad_row(tmp_path, score):
     folder = write_beir(tmp_path / "beir", qrels=QRELS | {"test": [("q2", "d2", 1), ("q2", "d1", score)]})
     out = ingest(tmp_path / "out", beir_source(folder), tolerance=0.5)
     assert [(entry["row"], entry["field"]) for entry in rejects(out)] == [(3, "score")]
 
 
-def test_a_folder_without_qrels_is_an_error(tmp_path: Path) -> None:
+def test_a_folder_without_qrels_is_an_error(tmp_path):
     with pytest.raises(InputError, match=r"qrels: expected train\.tsv, dev\.tsv or test\.tsv, found none"):
         ingest(tmp_path / "out", beir_source(write_beir(tmp_path / "beir", qrels={})))
 
 
-def test_flag_embedding_rows_become_documents_once_per_text(tmp_path: Path) -> None:
+def test_flag_embedding_rows_become_documents_once_per_text(tmp_path):
     rows = [{"query": "a", "pos": ["p", "shared"], "neg": ["n"]}, {"query": "b", "pos": ["shared"]}]
     out = ingest(tmp_path / "out", flag_source(write_lines(tmp_path / "f.jsonl", rows)))
     assert [row[2] for row in table(out, "corpus")] == ["p", "shared", "n"]
@@ -91,7 +91,7 @@ def test_flag_embedding_rows_become_documents_once_per_text(tmp_path: Path) -> N
     assert table(out, "negatives") == [("q1", "d2")]
 
 
-def test_a_repeated_query_gives_its_documents_to_the_first(tmp_path: Path) -> None:
+def test_a_repeated_query_gives_its_documents_to_the_first(tmp_path):
     """Dropping row 2 alone would leave "other" unjudged, and mining would take it for a negative of row 1."""
     rows = [{"query": "a query", "pos": ["one"], "neg": ["other", "far"]}, {"query": "A query!", "pos": ["other"]}]
     out = ingest(tmp_path / "out", flag_source(write_lines(tmp_path / "f.jsonl", rows)))
@@ -115,7 +115,7 @@ def semanlink_source(folder: Path, documents: Any, tags: Any, **changes: Any) ->
 TAGS = {"s/tag/rdf": {"prefLabel": ["RDF"]}, "s/tag/sw": {"prefLabel": ["Semantic Web", "Web sémantique"]}}
 
 
-def test_semanlink_merges_documents_of_one_title_and_asks_by_the_first_label(tmp_path: Path) -> None:
+def test_semanlink_merges_documents_of_one_title_and_asks_by_the_first_label(tmp_path):
     documents = [
         {"title": "Linked Data", "tag": ["s/tag/sw"]},
         {"title": "linked  data!", "tag": ["s/tag/rdf"]},
@@ -129,7 +129,7 @@ def test_semanlink_merges_documents_of_one_title_and_asks_by_the_first_label(tmp
     assert counts(out)["filtered"] == {"documents whose title repeats": 1, "documents without a title": 1}
 
 
-def test_queries_of_too_few_or_too_many_documents_are_left_out_and_counted(tmp_path: Path) -> None:
+def test_queries_of_too_few_or_too_many_documents_are_left_out_and_counted(tmp_path):
     documents = [{"title": f"t{n}", "tag": ["s/tag/rdf"] + ["s/tag/sw"] * (n == 0)} for n in range(3)]
     source = semanlink_source(tmp_path / "s", documents, TAGS, documents_per_query=[2, 3])
     out = ingest(tmp_path / "out", source)
@@ -147,14 +147,14 @@ def test_queries_of_too_few_or_too_many_documents_are_left_out_and_counted(tmp_p
         ({"title": "a", "tag": ["s/tag/none"]}, "tag"),
     ],
 )
-def test_a_bad_entry_of_semanlink_is_set_aside_once(tmp_path: Path, document: Any, field: str) -> None:
+def test_a_bad_entry_of_semanlink_is_set_aside_once(tmp_path, document, field):
     good = {"title": "Graphs", "tag": ["s/tag/rdf"]}
     out = ingest(tmp_path / "out", semanlink_source(tmp_path / "s", [good, document], TAGS), tolerance=0.5)
     assert [(entry["row"], entry["field"]) for entry in rejects(out)] == [(2, field)]
     assert [row[1] for row in table(out, "corpus")] == ["Graphs"]
 
 
-def test_a_broken_json_document_is_an_error_that_names_line_and_column(tmp_path: Path) -> None:
+def test_a_broken_json_document_is_an_error_that_names_line_and_column(tmp_path):
     source = semanlink_source(tmp_path / "s", [], TAGS)
     (tmp_path / "s/docs.json").write_text('[\n  {"title": }\n]')
     with pytest.raises(InputError, match=r"docs\.json: line 2, column 13: not JSON"):
@@ -167,7 +167,7 @@ def named(out: Path, which: str) -> list[tuple]:
     return [(query_id, texts[doc_id], *rest) for query_id, doc_id, *rest in table(out, which)]
 
 
-def test_t2ranking_takes_positives_from_its_retrieval_qrels_and_grades_from_the_others(tmp_path: Path) -> None:
+def test_t2ranking_takes_positives_from_its_retrieval_qrels_and_grades_from_the_others(tmp_path):
     out = run_registered(tmp_path, "t2ranking", write_t2ranking(tmp_path / "t2"))
     assert table(out, "corpus")[0] == ("1", "", "first passage")
     assert table(out, "queries") == [("1", "one question", "train"), ("2", "another question", "train")]
@@ -178,7 +178,7 @@ def test_t2ranking_takes_positives_from_its_retrieval_qrels_and_grades_from_the_
     assert (counts(out)["documents"], counts(out)["judgements"], counts(out)["task"]) == (4, 3, "ir")
 
 
-def test_a_relevant_pair_without_a_grade_counts_as_one(tmp_path: Path) -> None:
+def test_a_relevant_pair_without_a_grade_counts_as_one(tmp_path):
     folder = write_t2ranking(tmp_path / "t2", qrels_train=["qid\t-\tpid\trel", "1\t0\t1\t3", "2\t0\t4\t0"])
     out = run_registered(tmp_path, "t2ranking", folder)
     assert table(out, "qrels") == [("1", "1", 3), ("1", "2", 1), ("2", "4", 1)]
@@ -186,7 +186,7 @@ def test_a_relevant_pair_without_a_grade_counts_as_one(tmp_path: Path) -> None:
     assert counts(out)["filtered"]["negatives that are relevant"] == 1
 
 
-def test_the_files_are_found_where_the_hub_has_them_too(tmp_path: Path) -> None:
+def test_the_files_are_found_where_the_hub_has_them_too(tmp_path):
     write_t2ranking(tmp_path / "t2" / "data")
     assert counts(run_registered(tmp_path, "t2ranking", tmp_path / "t2"))["judgements"] == 3
 
@@ -212,9 +212,7 @@ RELEVANT, GRADED, CORPUS, QUERIES = (
         (QUERIES, "2\tc", "qid", "expected ids that differ, found '2' again"),
     ],
 )
-def test_a_bad_row_of_a_table_is_named(
-    tmp_path: Path, sound: tuple[str, ...], bad: str, field: str, reason: str
-) -> None:
+def test_a_bad_row_of_a_table_is_named(tmp_path, sound, bad, field, reason):
     folder = write_t2ranking(tmp_path / "t2")
     for file, *lines in (GRADED, sound):
         write_lines(folder / file, lines)
@@ -224,7 +222,7 @@ def test_a_bad_row_of_a_table_is_named(
     assert (found["field"], found["reason"]) == (field, reason)
 
 
-def test_a_passage_that_is_not_utf8_is_named_and_the_others_are_kept(tmp_path: Path) -> None:
+def test_a_passage_that_is_not_utf8_is_named_and_the_others_are_kept(tmp_path):
     folder = write_t2ranking(tmp_path / "t2", qrels_train=["qid\t-\tpid\trel", "1\t0\t1\t3"])
     (folder / "collection.tsv").write_bytes(b"pid\ttext\n1\ta\n2\tb\n3\tcaf\xe9\n4\tc\n")
     out = run_registered(tmp_path, "t2ranking", folder, tolerance=0.5)
@@ -232,7 +230,7 @@ def test_a_passage_that_is_not_utf8_is_named_and_the_others_are_kept(tmp_path: P
     assert [row[0] for row in table(out, "corpus")] == ["1", "2", "4"]
 
 
-def test_a_missing_column_and_a_missing_file_are_errors_that_say_what_is_expected(tmp_path: Path) -> None:
+def test_a_missing_column_and_a_missing_file_are_errors_that_say_what_is_expected(tmp_path):
     folder = write_t2ranking(tmp_path / "t2", collection=["pid\tpassage", "1\ta"])
     with pytest.raises(InputError, match=r"collection\.tsv: column 'text': missing"):
         run_registered(tmp_path, "t2ranking", folder)
@@ -241,7 +239,7 @@ def test_a_missing_column_and_a_missing_file_are_errors_that_say_what_is_expecte
         run_registered(tmp_path, "t2ranking", folder)
 
 
-def test_multi_cpr_names_no_columns_and_its_parts_are_one_file(tmp_path: Path) -> None:
+def test_multi_cpr_names_no_columns_and_its_parts_are_one_file(tmp_path):
     """The cut lies inside the second character of the second passage."""
     whole = "10\t苹果手机壳\n20\t红茶\n30\t碎花连衣裙\n".encode()
     cut = whole.index("茶".encode()) + 1
@@ -253,12 +251,12 @@ def test_multi_cpr_names_no_columns_and_its_parts_are_one_file(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("domain", ["ecom", "video"])
-def test_multi_cpr_of_one_corpus_file_is_found_in_a_clone(tmp_path: Path, domain: str) -> None:
+def test_multi_cpr_of_one_corpus_file_is_found_in_a_clone(tmp_path, domain):
     write_multi_cpr(tmp_path / "clone/data" / domain, {"corpus.tsv": "10\t壳\n30\t裙\n".encode()})
     assert counts(run_registered(tmp_path, f"multi_cpr_{domain}", tmp_path / "clone"))["documents"] == 2
 
 
-def test_cmedqa2_reads_its_zips_and_counts_no_repeats_of_its_triples(tmp_path: Path) -> None:
+def test_cmedqa2_reads_its_zips_and_counts_no_repeats_of_its_triples(tmp_path):
     out = run_registered(tmp_path, "cmedqa2", write_cmedqa2(tmp_path / "c"))
     assert table(out, "queries") == [("7", "a pain, in the back", "train")]
     assert table(out, "qrels") == [("7", "1", 1), ("7", "2", 1)]
@@ -266,7 +264,7 @@ def test_cmedqa2_reads_its_zips_and_counts_no_repeats_of_its_triples(tmp_path: P
     assert counts(out)["filtered"] == {"queries without a relevant document": 1}
 
 
-def test_a_zip_of_two_files_or_a_broken_one_is_an_error_that_names_it(tmp_path: Path) -> None:
+def test_a_zip_of_two_files_or_a_broken_one_is_an_error_that_names_it(tmp_path):
     folder = write_cmedqa2(tmp_path / "c")
     content = (folder / "answer.zip").read_bytes()
     (folder / "answer.zip").write_bytes(content[:60])
@@ -279,13 +277,13 @@ def test_a_zip_of_two_files_or_a_broken_one_is_an_error_that_names_it(tmp_path: 
         run_registered(tmp_path, "cmedqa2", folder)
 
 
-def test_mmarco_joins_texts_with_the_ids_in_lists(tmp_path: Path) -> None:
+def test_mmarco_joins_texts_with_the_ids_in_lists(tmp_path):
     out = run_registered(tmp_path, "mmarco_zh", write_mmarco(tmp_path / "m"))
     assert named(out, "qrels") == [("11", "零", 1), ("12", "三", 1), ("12", "二", 1)]
     assert named(out, "negatives") == [("11", "一"), ("11", "二"), ("12", "零")]
 
 
-def test_an_unknown_id_in_a_list_is_named_with_its_place_and_takes_the_row_with_it(tmp_path: Path) -> None:
+def test_an_unknown_id_in_a_list_is_named_with_its_place_and_takes_the_row_with_it(tmp_path):
     rows = [{"qid": 11, "pos": [0], "neg": [1, 77]}, {"qid": 12, "pos": [3], "neg": [0]}]
     out = run_registered(tmp_path, "mmarco_zh", write_mmarco(tmp_path / "m", rows), tolerance=0.5)
     (found,) = rejects(out)
@@ -302,7 +300,7 @@ DUREADER_TABLES = {
 }
 
 
-def test_dureader_is_read_from_its_gzip_by_the_texts_of_its_passages(tmp_path: Path) -> None:
+def test_dureader_is_read_from_its_gzip_by_the_texts_of_its_passages(tmp_path):
     write_gzip(tmp_path / "d/train.jsonl.gz", DUREADER)
     out = run_registered(tmp_path, "dureader", tmp_path / "d")
     assert {which: table(out, which) for which in DUREADER_TABLES} == DUREADER_TABLES
@@ -310,7 +308,7 @@ def test_dureader_is_read_from_its_gzip_by_the_texts_of_its_passages(tmp_path: P
 
 @pytest.mark.parametrize("name", ["t2ranking", "dureader", "mmarco_zh", "cmedqa2", "multi_cpr_ecom"])
 @pytest.mark.parametrize("suffix", ["jsonl", "jsonl.gz", "parquet"])
-def test_a_ready_made_copy_is_read_from_one_file(tmp_path: Path, name: str, suffix: str) -> None:
+def test_a_ready_made_copy_is_read_from_one_file(tmp_path, name, suffix):
     path = tmp_path / f"copy.{suffix}"
     if suffix == "parquet":
         pd.DataFrame(READY_MADE).to_parquet(path)
@@ -332,13 +330,13 @@ def test_a_ready_made_copy_is_read_from_one_file(tmp_path: Path, name: str, suff
         ({"query": ""}, "query", "expected text, found an empty one"),
     ],
 )
-def test_a_bad_row_of_dureader_is_named(tmp_path: Path, bad: dict, field: str, reason: str) -> None:
+def test_a_bad_row_of_dureader_is_named(tmp_path, bad, field, reason):
     write_gzip(tmp_path / "train.jsonl.gz", [DUREADER[0], DUREADER[1] | bad])
     out = run_registered(tmp_path, "dureader", tmp_path / "train.jsonl.gz", tolerance=0.5)
     assert [(entry["row"], entry["field"], entry["reason"]) for entry in rejects(out)] == [(2, field, reason)]
 
 
-def test_a_gzip_that_breaks_off_is_an_error_and_leaves_nothing_in_the_output(tmp_path: Path) -> None:
+def test_a_gzip_that_breaks_off_is_an_error_and_leaves_nothing_in_the_output(tmp_path):
     rows = [DUREADER[0] | {"query": f"query {number}"} for number in range(3000)]
     path = write_gzip(tmp_path / "train.jsonl.gz", rows)
     path.write_bytes(path.read_bytes()[:-2000])
@@ -347,14 +345,14 @@ def test_a_gzip_that_breaks_off_is_an_error_and_leaves_nothing_in_the_output(tmp
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_a_gzip_that_is_none_is_an_error_that_names_it(tmp_path: Path) -> None:
+def test_a_gzip_that_is_none_is_an_error_that_names_it(tmp_path):
     path = tmp_path / "train.jsonl.gz"
     path.write_text(json.dumps(DUREADER[0]))
     with pytest.raises(InputError, match=r"train\.jsonl\.gz: not readable"):
         run_registered(tmp_path, "dureader", path)
 
 
-def test_a_dev_set_is_cut_from_training_queries_and_no_spelling_of_one_is_in_both(tmp_path: Path) -> None:
+def test_a_dev_set_is_cut_from_training_queries_and_no_spelling_of_one_is_in_both(tmp_path):
     rows = [
         {"query": f"Query {n % 50}" + "?" * (n % 4), "positive": [f"document {n}"], "negative": []} for n in range(200)
     ]
@@ -366,7 +364,7 @@ def test_a_dev_set_is_cut_from_training_queries_and_no_spelling_of_one_is_in_bot
     assert len(table(out, "qrels")) == 200
 
 
-def test_named_negatives_keeps_the_first_and_counts_the_others(tmp_path: Path) -> None:
+def test_named_negatives_keeps_the_first_and_counts_the_others(tmp_path):
     out = run_registered(tmp_path, "mmarco_zh", write_mmarco(tmp_path / "m"), named_negatives=1)
     assert named(out, "negatives") == [("11", "一"), ("12", "零")]
     assert counts(out)["filtered"] == {"negatives over named_negatives": 1}
@@ -374,7 +372,7 @@ def test_named_negatives_keeps_the_first_and_counts_the_others(tmp_path: Path) -
     assert table(run_registered(tmp_path, "dureader", path, named_negatives=0), "negatives") == []
 
 
-def test_named_negatives_counts_a_document_beside_several_relevant_ones_once(tmp_path: Path) -> None:
+def test_named_negatives_counts_a_document_beside_several_relevant_ones_once(tmp_path):
     """Question 7 has rows of negatives 3, 4, 3, 4: two documents."""
     out = run_registered(tmp_path, "cmedqa2", write_cmedqa2(tmp_path / "c"), named_negatives=2)
     assert table(out, "negatives") == [("7", "3"), ("7", "4")]

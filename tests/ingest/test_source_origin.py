@@ -37,12 +37,12 @@ def message_of(tmp_path: Path, name: str, path: Path | None = None, **changes: A
     return str(caught.value)
 
 
-def test_params_and_registry_name_the_same_sources() -> None:
+def test_params_and_registry_name_the_same_sources():
     assert list(get_args(RegisteredName)) == list(TRAINING_SOURCES)
     assert sorted(UNCONFIRMED + ON_GITHUB + ON_THE_HUB) == sorted(TRAINING_SOURCES)
 
 
-def test_every_source_is_declared_whole() -> None:
+def test_every_source_is_declared_whole():
     for name, declared in TRAINING_SOURCES.items():
         assert (declared.hub_id is None) != (declared.github is None), name
         assert declared.instruction, name
@@ -56,9 +56,7 @@ def test_every_source_is_declared_whole() -> None:
 
 
 @pytest.mark.parametrize("name", UNCONFIRMED)
-def test_an_unconfirmed_source_is_not_fetched_and_says_how_to_give_a_file(
-    tmp_path: Path, name: str, no_hub: list
-) -> None:
+def test_an_unconfirmed_source_is_not_fetched_and_says_how_to_give_a_file(tmp_path, name, no_hub):
     message = message_of(tmp_path, name)
     assert message.startswith(f"params.yaml: ingest.sources.mine.path: {name!r} ({TRAINING_SOURCES[name].hub_id}")
     assert "is not confirmed, so null fetches nothing" in message
@@ -68,7 +66,7 @@ def test_an_unconfirmed_source_is_not_fetched_and_says_how_to_give_a_file(
 
 
 @pytest.mark.parametrize("name", ON_GITHUB)
-def test_a_source_on_github_says_which_commit_to_clone(tmp_path: Path, name: str, no_hub: list) -> None:
+def test_a_source_on_github_says_which_commit_to_clone(tmp_path, name, no_hub):
     declared = TRAINING_SOURCES[name]
     message = message_of(tmp_path, name)
     assert f"git clone https://github.com/{declared.github} and check out {declared.revision}" in message
@@ -76,7 +74,7 @@ def test_a_source_on_github_says_which_commit_to_clone(tmp_path: Path, name: str
 
 
 @pytest.mark.parametrize("name", ON_THE_HUB)
-def test_a_confirmed_source_is_asked_of_the_hub_at_its_revision(tmp_path: Path, name: str, no_hub: list) -> None:
+def test_a_confirmed_source_is_asked_of_the_hub_at_its_revision(tmp_path, name, no_hub):
     message = message_of(tmp_path, name)
     declared = TRAINING_SOURCES[name]
     assert message.startswith(
@@ -87,7 +85,7 @@ def test_a_confirmed_source_is_asked_of_the_hub_at_its_revision(tmp_path: Path, 
     assert no_hub == [{"repo_id": f"C-MTEB/{name.upper()}", **options}]
 
 
-def test_what_the_hub_gives_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_hub_gives_is_read(tmp_path, monkeypatch):
     snapshot = write_cmteb(tmp_path / "snapshot", [("a", "b", 1), ("c", "d", 0)])
     monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **__: str(snapshot))
     out = ingest(tmp_path / "out", registered_source("afqmc", None))
@@ -103,19 +101,19 @@ def test_what_the_hub_gives_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ("columns", {"text_a": "a", "text_b": "b", "score": "c"}),
     ],
 )
-def test_what_the_registry_knows_may_not_be_said_again(tmp_path: Path, field: str, value: Any) -> None:
+def test_what_the_registry_knows_may_not_be_said_again(tmp_path, field, value):
     message = message_of(tmp_path, "lcqmc", tmp_path, **{field: value})
     assert message.startswith(f"params.yaml: ingest.sources.mine: {field}: the registry describes 'lcqmc'")
 
 
 @pytest.mark.parametrize(("field", "value"), [("documents_per_query", [1, 2]), ("named_negatives", 3)])
-def test_a_parameter_of_retrieval_does_not_fit_pairs(tmp_path: Path, field: str, value: Any) -> None:
+def test_a_parameter_of_retrieval_does_not_fit_pairs(tmp_path, field, value):
     assert f"ingest.sources.mine: {field} is for task 'ir'" in message_of(tmp_path, "lcqmc", tmp_path, **{field: value})
     with pytest.raises(InputError, match=rf"ingest\.sources\.mine\.{field}: unknown parameter"):
         ingest(tmp_path / "out", pairs_source(tmp_path / "x.csv", **{field: value}))
 
 
-def test_contradictions_of_a_later_source_show_before_the_first_is_read(tmp_path: Path) -> None:
+def test_contradictions_of_a_later_source_show_before_the_first_is_read(tmp_path):
     sources = {
         "first": pairs_source(tmp_path / "nowhere.csv"),
         "second": registered_source("lcqmc", tmp_path, named_negatives=1),
@@ -125,22 +123,22 @@ def test_contradictions_of_a_later_source_show_before_the_first_is_read(tmp_path
         ingest_sources(IngestParams.parse(values, "ingest"), tmp_path)
 
 
-def test_an_unknown_name_is_an_error_of_the_params(tmp_path: Path) -> None:
+def test_an_unknown_name_is_an_error_of_the_params(tmp_path):
     message = message_of(tmp_path, "t2rank")
     assert message.startswith("params.yaml: ingest.sources.mine.registered: input should be 't2ranking', ")
 
 
-def test_a_source_that_is_not_registered_needs_a_path(tmp_path: Path) -> None:
+def test_a_source_that_is_not_registered_needs_a_path(tmp_path):
     with pytest.raises(InputError, match=r"sources\.mine\.path: "):
         ingest(tmp_path / "out", pairs_source(tmp_path) | {"path": None})
 
 
 @pytest.mark.parametrize("limit", [0, -1, 1.5, "10"])
-def test_a_limit_is_a_whole_number_from_1(tmp_path: Path, limit: Any) -> None:
+def test_a_limit_is_a_whole_number_from_1(tmp_path, limit):
     assert "ingest.sources.mine.limit: " in message_of(tmp_path, "lcqmc", tmp_path, limit=limit)
 
 
 @pytest.mark.parametrize("name", list(TRAINING_SOURCES))
-def test_params_and_registry_agree_on_the_task(name: str) -> None:
+def test_params_and_registry_agree_on_the_task(name):
     values = {"seed": 1, "tolerance": 0, "sources": {"mine": registered_source(name, Path("x"))}}
     assert IngestParams.parse(values, "ingest").sources["mine"].task == TRAINING_SOURCES[name].task

@@ -1,6 +1,5 @@
 """Streaming changes no row: against naive code in memory."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,7 +25,7 @@ def many_pairs() -> list[dict[str, Any]]:
     return [{"left": pair[n % 3 == 0], "right": pair[n % 3 != 0], "gold": n % 6} for n, pair in enumerate(pairs)]
 
 
-def test_pairs_equal_those_of_naive_code_in_memory(tmp_path: Path) -> None:
+def test_pairs_equal_those_of_naive_code_in_memory(tmp_path):
     rows, shares, seen = many_pairs(), SplitShares(**SHARES), set()
     expected = []
     for number, row in enumerate(rows, start=1):
@@ -82,9 +81,7 @@ def naive_beir(corpus: list, queries: list, qrels: dict) -> dict[str, list[tuple
 
 
 @pytest.mark.parametrize("group_rows", [1, 7, 50_000])
-def test_retrieval_equals_naive_code_in_memory_whatever_the_row_groups(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, group_rows: int
-) -> None:
+def test_retrieval_equals_naive_code_in_memory_whatever_the_row_groups(tmp_path, monkeypatch, group_rows):
     monkeypatch.setattr(source_tables, "GROUP_ROWS", group_rows)
     corpus, queries, qrels = beir_of_many()
     out = ingest(tmp_path / "out", beir_source(write_beir(tmp_path / "beir", corpus, queries, qrels)))
@@ -94,9 +91,7 @@ def test_retrieval_equals_naive_code_in_memory_whatever_the_row_groups(
 
 
 @pytest.mark.parametrize("limits", [{"GROUP_ROWS": 3}, {"GROUP_CHARACTERS": 40}])
-def test_row_groups_end_at_rows_or_characters_and_change_no_row(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limits: dict[str, int]
-) -> None:
+def test_row_groups_end_at_rows_or_characters_and_change_no_row(tmp_path, monkeypatch, limits):
     path = write_lines(tmp_path / "pairs.jsonl", many_pairs())
     whole = table(ingest(tmp_path / "whole", pairs_source(path)), "pairs")
     for name, value in limits.items():
@@ -106,7 +101,7 @@ def test_row_groups_end_at_rows_or_characters_and_change_no_row(
     assert pq.ParquetFile(parts / "mine/pairs.parquet").num_row_groups > 30
 
 
-def test_keep_rows_leaves_those_rows_in_their_order_and_a_readable_file_when_none_stay(tmp_path: Path) -> None:
+def test_keep_rows_leaves_those_rows_in_their_order_and_a_readable_file_when_none_stay(tmp_path):
     for name, keep in (("some", [True, False, False, True, True]), ("none", [False] * 5), ("all", [True] * 5)):
         path = tmp_path / f"{name}.parquet"
         with TableWriter(path, PAIR_SCHEMA) as writer:
@@ -120,7 +115,7 @@ def test_keep_rows_leaves_those_rows_in_their_order_and_a_readable_file_when_non
 
 @pytest.mark.parametrize("parts", [1, 3, 16])
 @pytest.mark.parametrize("rows", [0, 1, 2, 7, 300])
-def test_rows_are_kept_apart_by_digest_as_by_key(monkeypatch: pytest.MonkeyPatch, rows: int, parts: int) -> None:
+def test_rows_are_kept_apart_by_digest_as_by_key(monkeypatch, rows, parts):
     monkeypatch.setattr(hashing, "PARTS", parts)
     draw = np.random.default_rng(rows)
     keys, numbers = draw.integers(0, max(rows // 2, 1), rows), draw.integers(0, 3, rows).astype(np.int8)
@@ -136,7 +131,7 @@ def test_rows_are_kept_apart_by_digest_as_by_key(monkeypatch: pytest.MonkeyPatch
     assert leaked == sum(number < latest[key] for key, number in zip(keys, numbers, strict=True))
 
 
-def test_two_runs_write_the_same_bytes_and_the_readers_of_later_stages_read_them(tmp_path: Path) -> None:
+def test_two_runs_write_the_same_bytes_and_the_readers_of_later_stages_read_them(tmp_path):
     corpus, queries, qrels = beir_of_many()
     folder = write_beir(tmp_path / "beir", corpus, queries, qrels)
     path = write_lines(tmp_path / "pairs.jsonl", many_pairs())
@@ -152,9 +147,7 @@ def test_two_runs_write_the_same_bytes_and_the_readers_of_later_stages_read_them
     assert read_pairs(outs[0], "pairs").pairs["gold"].dtype == np.float64
 
 
-def test_an_interrupted_run_leaves_what_was_whole_and_nothing_half_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_run_leaves_what_was_whole_and_nothing_half_written(tmp_path, monkeypatch):
     path = write_lines(tmp_path / "f.jsonl", [{"query": f"query {n}", "pos": [f"document {n}"]} for n in range(50)])
     out = ingest(tmp_path / "out", flag_source(path))
     before = table(out, "corpus")
@@ -175,7 +168,7 @@ def test_an_interrupted_run_leaves_what_was_whole_and_nothing_half_written(
     assert table(out, "corpus") == before
 
 
-def test_a_partial_folder_of_a_killed_run_is_replaced(tmp_path: Path) -> None:
+def test_a_partial_folder_of_a_killed_run_is_replaced(tmp_path):
     left = tmp_path / "out/.mine.partial"
     left.mkdir(parents=True)
     (left / "corpus.parquet").write_text("half")
@@ -184,7 +177,7 @@ def test_a_partial_folder_of_a_killed_run_is_replaced(tmp_path: Path) -> None:
     assert [row[2] for row in table(out, "corpus")] == ["b"]
 
 
-def test_of_endless_bad_rows_some_are_kept_and_all_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_endless_bad_rows_some_are_kept_and_all_are_counted(monkeypatch):
     monkeypatch.setattr("codiemb_pipeline.ingest.validation.KEPT_REJECTS", 3)
     log = RejectLog("mine", rows=10)
     log.reject("file", [(number, "field", "reason") for number in range(5)])
