@@ -199,15 +199,19 @@ def _jsonl(paths: list[Path], name: str, columns: list[str], optional: tuple[str
 
 def _json_objects(text: str) -> list[dict[str, Any]]:
     """Return the objects of lines that hold one each; no objects where a line does not."""
-    text = text.removesuffix("\n")
-    lines = text.count("\n") + 1
-    if not text.startswith("{") or text.count("}\n{") != lines - 1:
-        return []
+    decode = json.JSONDecoder().raw_decode
+    rows, place = [], 0
     try:
-        rows = json.loads("[" + text.replace("\n", "\n,") + "]")
+        while text.startswith("{", place):
+            row, end = decode(text, place)
+            rows.append(row)
+            if not text.startswith("\n", end):
+                break
+            place = end + 1
     except (ValueError, RecursionError):
         return []
-    return rows if len(rows) == lines else []
+    lines = text.count("\n") + (not text.endswith("\n"))
+    return rows if len(rows) == lines and text[end:] in ("", "\n") else []
 
 
 def _json_rows(
