@@ -6,18 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 from evaluate_params import evaluate_params
 from mini_benchmarks import write_mini_benchmarks
+from source_tables import WORDS, write_pairs
 from tiny_encoder import make_tiny_encoder
 
-from codiemb_pipeline.artifacts.ingest import PairTables
 from codiemb_pipeline.benchmarks.registry import BENCHMARKS
 from codiemb_pipeline.errors import PipelineError
 from codiemb_pipeline.evaluate.evaluator import Evaluator
-from codiemb_pipeline.evaluate.parallel import longest_first
-from codiemb_pipeline.evaluate.run import evaluate_models
+from codiemb_pipeline.evaluate.run import evaluate_models, longest_first
 from codiemb_pipeline.params import EncoderParams
 
 HUB = ("STSB", "VideoRetrieval", "LCQMC")
@@ -35,11 +33,6 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def write_pairs(folder: Path, pairs: list[tuple[str, str, float]]) -> None:
-    rows = [(f"p{n}", *pair, "test") for n, pair in enumerate(pairs)]
-    PairTables(pd.DataFrame(rows, columns=["pair_id", "text_a", "text_b", "gold", "split"])).write(folder)
-
-
 def without_times(content: bytes) -> Any:
     """Return a JSON file's content without what mteb writes of the clock."""
     value = json.loads(content)
@@ -55,7 +48,7 @@ def evaluate(root: Path, tiny_encoder_params: EncoderParams) -> Callable[..., di
         entries: dict[str, Any] = {
             name: {"type": "mteb", "path": str(root / "hub" / BENCHMARKS[name].hub_id)} for name in HUB
         }
-        entries |= {"Words": {"type": "sts", "source": "words", "split": "test"}, **more}
+        entries |= {"Words": WORDS, **more}
         settings = evaluate_params(entries, processes=processes, geometry={"seed": 1, "texts": 20})
         models = {"base": root / "models/base", "copy": root / "models/copy"}
         evaluate_models(settings, tiny_encoder_params, models, root / "sources", place / "work", place / "out")
@@ -87,7 +80,7 @@ def test_a_benchmark_that_fails_in_a_process_is_named_and_the_others_are_kept(ev
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "prepared"))
     alike = [("one", "two", 0.5), ("three", "four", 0.5)]  # gold without spread has no correlation
     write_pairs(root / "sources/flat", alike)
-    flat = {"Flat": {"type": "sts", "source": "flat", "split": "test"}}
+    flat = {"Flat": {**WORDS, "source": "flat"}}
     with pytest.raises(PipelineError) as told:
         evaluate(tmp_path, 2, **flat)
     lines = str(told.value).splitlines()

@@ -1,13 +1,11 @@
 """An exported folder behind mteb's own wrapper of sentence-transformers: every text gets the prefix that ours gives."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import mteb
 import numpy as np
 import pytest
-from mini_benchmarks import block_sockets, keep_prepared_copies_in, write_mini_benchmarks
 from mteb_by_hand import task_at
 
 from codiemb_pipeline.encoder.checkpoint import load_encoder, save_encoder
@@ -17,16 +15,6 @@ from codiemb_pipeline.params import EncoderParams
 OWN = {"DuRetrieval": "river document", "STSB": "old music", "CovidRetrieval": "", "a-source": "cat"}
 NAMES = ("DuRetrieval", "EcomRetrieval", "CovidRetrieval", "STSB", "BQ")
 """Of each type one with an instruction of its own and one without; and one whose own is none."""
-
-
-@pytest.fixture(scope="module")
-def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    folder = tmp_path_factory.mktemp("exported")
-    with pytest.MonkeyPatch.context() as patch:
-        block_sockets(patch)
-        keep_prepared_copies_in(folder / "prepared", patch)
-        write_mini_benchmarks(folder, NAMES)
-        yield folder
 
 
 @pytest.fixture(scope="module")
@@ -60,14 +48,14 @@ def judge(model: Any, name: str, hub: Path) -> tuple[float, list[tuple[Any, np.n
 
 
 @pytest.mark.filterwarnings("ignore:.*a-source.*:UserWarning", "ignore:.*sts.*:UserWarning")
-def test_mteb_gives_an_exported_folder_the_prefixes_that_ours_has(hub, params, exported):
+def test_mteb_gives_an_exported_folder_the_prefixes_that_ours_has(root, params, exported):
     from mteb.models import SentenceTransformerEncoderWrapper
     from sentence_transformers import SentenceTransformer
 
     ours = MtebEncoder("ours", exported, params, revision="1", tokens_per_chunk=512)
     theirs = SentenceTransformerEncoderWrapper(SentenceTransformer(str(exported), device="cpu"))
     for name in NAMES:
-        (score, vectors), (their_score, their_vectors) = judge(ours, name, hub), judge(theirs, name, hub)
+        (score, vectors), (their_score, their_vectors) = (judge(model, name, root / "hub") for model in (ours, theirs))
         assert [kind for kind, _ in vectors] == [kind for kind, _ in their_vectors]
         for (kind, expected), (_, found) in zip(vectors, their_vectors, strict=True):
             np.testing.assert_allclose(found, expected, atol=1e-5, err_msg=f"{name}, prompt type {kind}")

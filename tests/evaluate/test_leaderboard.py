@@ -2,12 +2,10 @@
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from evaluate_params import evaluate_params
-from mini_benchmarks import block_sockets, keep_prepared_copies_in, write_mini_benchmarks
 
 from codiemb_pipeline.benchmarks.registry import BENCHMARKS
 from codiemb_pipeline.encoder.checkpoint import weights_digest
@@ -16,16 +14,6 @@ from codiemb_pipeline.jsonl import read_json
 from codiemb_pipeline.params import EncoderParams
 
 NAMES = ["EcomRetrieval", "ATEC", "AFQMC"]
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    folder = tmp_path_factory.mktemp("leaderboard")
-    with pytest.MonkeyPatch.context() as patch:
-        block_sockets(patch)
-        keep_prepared_copies_in(folder / "prepared", patch)
-        write_mini_benchmarks(folder / "hub", NAMES)
-        yield folder
 
 
 def evaluate(root: Path, name: str, params: EncoderParams, encoder: Path) -> Path:

@@ -50,13 +50,6 @@ def test_real_valued_scores_are_returned_bit_for_bit():
     assert torch.equal(indices, expected_indices)
 
 
-def test_all_scores_negative_come_in_falling_order():
-    documents = torch.tensor([[-3.0], [-1.0], [-2.0], [-0.5]])
-    scores, indices = top_k(torch.ones(1, 1), documents, 4, block_queries=1, block_documents=3)
-    assert scores.tolist() == [[-0.5, -1.0, -2.0, -3.0]]
-    assert indices.tolist() == [[3, 1, 2, 0]]
-
-
 def test_k_is_capped_at_the_number_of_documents():
     scores, indices = top_k(whole_numbers(2, 3, 0), whole_numbers(4, 3, 1), 50, block_queries=8, block_documents=3)
     assert scores.shape == indices.shape == (2, 4)

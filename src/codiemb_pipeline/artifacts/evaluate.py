@@ -21,13 +21,11 @@ class BenchmarkFacts(Artifact):
     """What the results record about a benchmark.
 
     Attributes:
-        type: ``retrieval`` or ``sts``.
         metric: mteb's name of the main score.
-        split: the split that is scored.
         source: the source it is made of; ``None`` for the paper's benchmarks.
-        hub_id: the hub's name of one of the paper's benchmarks; ``None`` for the others, as are the next two.
-        revision: the commit or digest of its data.
-        full: whether it has as many rows as the registry records.
+        hub_id: the hub's name of one of the paper's benchmarks.
+        revision: the commit or digest of the data of one of the paper's benchmarks.
+        full: whether one of the paper's benchmarks has as many rows as the registry records.
         size: numbers of queries and documents, or of pairs.
     """
 

@@ -30,6 +30,9 @@ class Benchmark(ABC):
         revision: changes whenever the data does.
         size: numbers of queries and documents, or of pairs.
         gold: the human scores of the pairs in [0, 1], in order; ``None`` for retrieval.
+        definition: what a result depends on besides the data and the model.
+        facts: what the results record about the benchmark, except its size: fields of ``BenchmarkFacts``.
+        rows: the data, opened on first use.
     """
 
     name: str
@@ -38,25 +41,9 @@ class Benchmark(ABC):
     revision: str
     size: dict[str, int]
     gold: list[float] | None
-
-    @cached_property
-    @abstractmethod
-    def rows(self) -> RetrievalRows | PairRows:
-        """The data. Opening it checks that it can be read; the hub's is downloaded if it is not in the cache.
-
-        Raises:
-            InputError: it can't be read; names the benchmark.
-        """
-
-    @property
-    @abstractmethod
-    def definition(self) -> dict[str, Any]:
-        """What a result depends on besides the data and the model."""
-
-    @property
-    @abstractmethod
-    def facts(self) -> dict[str, Any]:
-        """What the results record about the benchmark, except its size: fields of ``BenchmarkFacts``."""
+    definition: dict[str, Any]
+    facts: dict[str, Any]
+    rows: RetrievalRows | PairRows
 
     @abstractmethod
     def make_task(self) -> Any:
@@ -98,7 +85,9 @@ class SourceBenchmark(Benchmark):
     """
 
     def __init__(self, name: str, params: LocalRetrieval | LocalSTS, sources: Path) -> None:
-        self.name, self.kind, self.split, self._params = name, params.type, params.split, params
+        self.name, self.kind, self.split = name, params.type, params.split
+        self.definition = params.model_dump()
+        self.facts = {"type": self.kind, "metric": METRICS[self.kind], "source": params.source, "split": self.split}
         if isinstance(params, LocalSTS):
             self._tables = {"pairs": pairs_of(params, sources)}
         else:
@@ -111,22 +100,16 @@ class SourceBenchmark(Benchmark):
                 f"params.yaml: evaluate.benchmarks.{name}: source {params.source!r} has no rows in split "
                 f"{params.split!r}; give it a share in ingest.sources.{params.source}.splits"
             )
+        if self.kind == "sts":
+            self.gold = self._tables["pairs"]["gold"].tolist()
+            self.size = {"pairs": len(self.gold)}
+        else:
+            self.gold = None
+            self.size = {"queries": qrels["query_id"].nunique(), "documents": len(self._tables["corpus"])}
         digest = hashlib.sha256()
         for table_name, table in self._tables.items():
             digest.update(table_name.encode() + hash_pandas_object(table, index=False).to_numpy().tobytes())
         self.revision = digest.hexdigest()
-
-    @cached_property
-    def size(self) -> dict[str, int]:
-        """Numbers of scored queries and of documents, or of pairs."""
-        if self.kind == "sts":
-            return {"pairs": len(self._tables["pairs"])}
-        return {"queries": self._tables["qrels"]["query_id"].nunique(), "documents": len(self._tables["corpus"])}
-
-    @cached_property
-    def gold(self) -> list[float] | None:
-        """The human scores of the pairs in [0, 1]; ``None`` for retrieval."""
-        return self._tables["pairs"]["gold"].tolist() if self.kind == "sts" else None
 
     @cached_property
     def rows(self) -> RetrievalRows | PairRows:
@@ -145,23 +128,13 @@ class SourceBenchmark(Benchmark):
             qrels.setdefault(query_id, {})[doc_id] = int(relevance)
         return RetrievalRows(Dataset.from_dict(queries), Dataset.from_dict(corpus), qrels)
 
-    @property
-    def definition(self) -> dict[str, Any]:
-        """What a result depends on besides the data and the model."""
-        return self._params.model_dump()
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        """What the results record about the benchmark, except its size."""
-        return {"type": self.kind, "metric": METRICS[self.kind], "source": self._params.source, "split": self.split}
-
     def make_task(self) -> Any:
         """Return the benchmark as an mteb task with its data loaded."""
         from datasets import DatasetDict
         from mteb import TaskMetadata
         from mteb.abstasks import AbsTaskRetrieval, AbsTaskSTS
 
-        source, split, rows = self._params.source, self.split, self.rows
+        source, split, rows = self.facts["source"], self.split, self.rows
         if isinstance(rows, PairRows):
             base, kind, data = AbsTaskSTS, "STS", DatasetDict({split: rows.pairs})
         else:
@@ -203,11 +176,17 @@ class HubBenchmark(Benchmark):
         self.location: Location = location_of(name, entry.path, entry.revision)
         self.name, self.kind, self.split = name, self.location.spec.type, self.location.spec.split
         self.revision = self.location.revision
+        # The place of the data is left out: a moved folder gives the same results.
+        self.definition = {"type": "mteb", "split": self.split, "metric": self.location.spec.metric}
         self._cache = cache
 
     @cached_property
     def rows(self) -> RetrievalRows | PairRows:
-        """The data, mapped from disk."""
+        """The data, mapped from disk; the hub's is downloaded if it is not in the cache.
+
+        Raises:
+            InputError: it can't be read; names the benchmark.
+        """
         return open_rows(self.location)
 
     @cached_property
@@ -226,11 +205,6 @@ class HubBenchmark(Benchmark):
     def gold(self) -> list[float] | None:
         """The human scores of the pairs in [0, 1]; ``None`` for retrieval."""
         return self._known["gold"]
-
-    @property
-    def definition(self) -> dict[str, Any]:
-        """The definition leaves out the place of the data: a moved folder gives the same results."""
-        return {"type": "mteb", "split": self.split, "metric": self.location.spec.metric}
 
     @property
     def facts(self) -> dict[str, Any]:

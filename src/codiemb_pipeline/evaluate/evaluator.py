@@ -1,12 +1,12 @@
 """Evaluates one model on one benchmark, and measures its embedding space; both from the cache where possible."""
 
 import math
-from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from codiemb_pipeline.artifacts.evaluate import EmbeddingStats, Geometry
+from codiemb_pipeline.artifacts.evaluate import DIGITS, EmbeddingStats, Geometry
 from codiemb_pipeline.benchmarks.registry import METRICS
 from codiemb_pipeline.encoder.checkpoint import files_digest, load_encoder, weights_digest
 from codiemb_pipeline.encoder.compatibility import embedding_settings
@@ -22,26 +22,18 @@ SHOWN_SCORES = ("ndcg_at_1", "ndcg_at_3", "ndcg_at_5", "ndcg_at_10", "ndcg_at_10
                 "recall_at_1", "recall_at_10", "recall_at_100", "cosine_spearman", "cosine_pearson")  # fmt: skip
 
 
+@dataclass
 class Evaluator:
     """Returns results from the cache, or computes them; a model is loaded only then, and the last one stays loaded.
 
-    Args:
-        params: the ``evaluate`` section.
-        encoder_params: the ``encoder`` section.
-        cache: of finished results.
-        digests: known hashes of models' weights, by folder.
+    ``cache`` keeps finished results; ``digests`` are known hashes of models' weights, by folder.
     """
 
-    def __init__(
-        self,
-        params: EvaluateParams,
-        encoder_params: EncoderParams,
-        cache: ResultCache,
-        digests: Mapping[Path, str] | None = None,
-    ) -> None:
-        self._params, self._encoder_params, self._cache = params, encoder_params, cache
-        self._digests: dict[Path, str] = dict(digests or {})
-        self._loaded: tuple[str, Any] | None = None
+    params: EvaluateParams
+    encoder_params: EncoderParams
+    cache: ResultCache
+    digests: dict[Path, str] = field(default_factory=dict)
+    _loaded: tuple[str, Any] | None = None
 
     def evaluate(self, name: str, folder: Path, benchmark: Benchmark) -> dict[str, Any]:
         """Return the result of one model on one benchmark.
@@ -49,30 +41,28 @@ class Evaluator:
         Raises:
             PipelineError: the evaluation failed; names model and benchmark.
         """
-        return self._cache.get(self.key(folder, benchmark), lambda: self._run(name, folder, benchmark))
+        return self.cache.get(self.key(folder, benchmark), lambda: self._run(name, folder, benchmark))
 
     def holds(self, folder: Path, benchmark: Benchmark) -> bool:
         """Return whether the result is in the cache."""
-        return self._cache.holds(self.key(folder, benchmark))
+        return self.cache.holds(self.key(folder, benchmark))
 
     def digest(self, folder: Path) -> str:
         """Return the hash of a model's weights, computed once."""
-        if folder not in self._digests:
-            self._digests[folder] = weights_digest(folder)
-        return self._digests[folder]
+        if folder not in self.digests:
+            self.digests[folder] = weights_digest(folder)
+        return self.digests[folder]
 
     def geometry(self, models: dict[str, Path], benchmarks: list[Benchmark], params: GeometryParams) -> Geometry:
         """Return the measures of every model's embedding space."""
         settings = {"geometry": params.model_dump(), "data": [entry.revision for entry in benchmarks]}
-        probe = self._probe(benchmarks, params, settings)
-        measures = {
-            name: EmbeddingStats(
-                **self._cache.get(
-                    {**self._model_key(folder), **settings}, lambda folder=folder: self._measure(folder, probe)
-                )
-            )
-            for name, folder in models.items()
-        }
+        drawn = self.cache.get({"probe": POSITIVE_PAIRS, **settings}, lambda: asdict(make_probe(benchmarks, params)))
+        probe = Probe(**drawn)
+        measures = {}
+        for name, folder in models.items():
+            key = {**self._model_key(folder), **settings}
+            found = self.cache.get(key, lambda folder=folder: self._measure(folder, probe))
+            measures[name] = EmbeddingStats(**found)
         return Geometry(
             texts=len(probe.texts),
             token_texts=min(TOKEN_TEXTS, len(probe.texts)),
@@ -81,35 +71,27 @@ class Evaluator:
             models=measures,
         )
 
-    def _probe(self, benchmarks: list[Benchmark], params: GeometryParams, settings: dict[str, Any]) -> Probe:
-        def draw() -> dict[str, Any]:
-            drawn = make_probe(benchmarks, params)
-            return {"texts": drawn.texts, "pairs": [list(pair) for pair in drawn.pairs]}
-
-        found = self._cache.get({"probe": POSITIVE_PAIRS, **settings}, draw)
-        return Probe(found["texts"], [(first, second) for first, second in found["pairs"]])
-
     def key(self, folder: Path, benchmark: Benchmark) -> dict[str, Any]:
         """Return everything that the result of a model on a benchmark depends on."""
         key = {**self._model_key(folder), "benchmark": benchmark.name, "definition": benchmark.definition}
-        return key | {"precision": self._params.precision, "data": benchmark.revision, "mteb": version("mteb")}
+        return key | {"precision": self.params.precision, "data": benchmark.revision, "mteb": version("mteb")}
 
     def _model_key(self, folder: Path) -> dict[str, Any]:
-        settings = embedding_settings(self._encoder_params)
+        settings = embedding_settings(self.encoder_params)
         return {**settings, "weights": self.digest(folder), "files": files_digest(folder)}
 
     def _measure(self, folder: Path, probe: Probe) -> dict[str, Any]:
-        encoder = load_encoder(self._encoder_params, folder)
-        measures = measure_embeddings(encoder, probe, tokens_per_chunk=self._params.tokens_per_chunk)
-        rounded = {name: round(value, 6) if isinstance(value, float) else value for name, value in measures.items()}
+        encoder = load_encoder(self.encoder_params, folder)
+        measures = measure_embeddings(encoder, probe, tokens_per_chunk=self.params.tokens_per_chunk)
+        rounded = {key: round(value, DIGITS) if isinstance(value, float) else value for key, value in measures.items()}
         return {**rounded, "dimension": encoder.model.output_width}
 
     def _run(self, name: str, folder: Path, benchmark: Benchmark) -> dict[str, Any]:
         from codiemb_pipeline.evaluate.mteb_encoder import MtebEncoder, score_items  # seconds; the cache needs no mteb
 
         if self._loaded is None or self._loaded[0] != name:
-            options = {"tokens_per_chunk": self._params.tokens_per_chunk, "bf16": self._params.precision == "bf16"}
-            encoder = MtebEncoder(name, folder, self._encoder_params, revision=self.digest(folder), **options)
+            options = {"tokens_per_chunk": self.params.tokens_per_chunk, "bf16": self.params.precision == "bf16"}
+            encoder = MtebEncoder(name, folder, self.encoder_params, revision=self.digest(folder), **options)
             self._loaded = (name, encoder)
         model = self._loaded[1]
         try:
@@ -124,16 +106,15 @@ class Evaluator:
         result = {
             "benchmark": benchmark.name,
             **benchmark.facts,
-            "main_score": round(float(scores[metric]), 6),
-            "scores": {key: round(float(scores[key]), 6) for key in SHOWN_SCORES if key in scores},
+            "main_score": round(float(scores[metric]), DIGITS),
+            "scores": {key: round(float(scores[key]), DIGITS) for key in SHOWN_SCORES if key in scores},
             "size": benchmark.size,
             "data_revision": benchmark.revision,
             "weights_sha256": self.digest(folder),
             "mteb": version("mteb"),
-            "precision": self._params.precision,
+            "precision": self.params.precision,
             "items": items,
         }
         if isinstance(benchmark, HubBenchmark):
-            meta = model_entry(model, model.encoder, self._encoder_params)
-            result["mteb_format"] = {"task": task_entry(found), "model": meta}
+            result["mteb_format"] = {"task": task_entry(found), "model": model_entry(model, self.encoder_params)}
         return result

@@ -5,6 +5,7 @@ keep the benchmark's order.
 """
 
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -48,16 +49,13 @@ class MtebEncoder(AbsEncoder):
     ) -> None:
         self._name, self._folder, self._params = name, folder, params
         self._how = {"tokens_per_chunk": tokens_per_chunk, "bf16": bf16}
-        self._encoder: Encoder | None = None
         overwrites = {"name": name_for_mteb(name), "revision": revision, "loader": None}
         self.mteb_model_meta = ModelMeta.create_empty(overwrites=overwrites)
 
-    @property
+    @cached_property
     def encoder(self) -> Encoder:
         """The encoder, loaded on first use."""
-        if self._encoder is None:
-            self._encoder = load_encoder(self._params, self._folder)
-        return self._encoder
+        return load_encoder(self._params, self._folder)
 
     def encode(
         self,
@@ -71,17 +69,11 @@ class MtebEncoder(AbsEncoder):
     ) -> np.ndarray:
         """Return the embeddings of all texts of a loader, float32 (n, D), with the benchmark's prompts."""
         texts = [text for batch in inputs for text in batch["text"]]
-        prefix = self._prefix(task_metadata, prompt_type)
-        label = f"{self._name} {task_metadata.name}"
-        embeddings = encode_texts(self.encoder, texts, prefix=prefix, **self._how, progress=label)
-        return embeddings.numpy()
-
-    def _prefix(self, task_metadata: Any, prompt_type: PromptType | None) -> str:
-        prompts = self.encoder.prompts
-        if task_metadata.type == "STS":
-            return prompts.prefix("sts", "query", task_metadata.name)
-        role = "document" if prompt_type == PromptType.document else "query"
-        return prompts.prefix("ir", role, task_metadata.name)
+        task, benchmark = "sts" if task_metadata.type == "STS" else "ir", task_metadata.name
+        role = "document" if task == "ir" and prompt_type == PromptType.document else "query"
+        prefix = self.encoder.prompts.prefix(task, role, benchmark)
+        label = f"{self._name} {benchmark}"
+        return encode_texts(self.encoder, texts, prefix=prefix, **self._how, progress=label).numpy()
 
 
 def score_items(model: MtebEncoder, benchmark: Benchmark) -> tuple[Any, list[float]]:

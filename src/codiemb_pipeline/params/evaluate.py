@@ -11,13 +11,7 @@ from codiemb_pipeline.schema import Split
 
 
 class LocalRetrieval(Section):
-    """A retrieval benchmark made of a source's own split: its queries against its whole corpus, nDCG@10.
-
-    Attributes:
-        type: ``retrieval``.
-        source: name of an ``ir`` source in section ``ingest``.
-        split: the split of the queries.
-    """
+    """A retrieval benchmark made of an ``ir`` source: the queries of a split against the whole corpus, nDCG@10."""
 
     type: Literal["retrieval"]
     source: str
@@ -25,13 +19,9 @@ class LocalRetrieval(Section):
 
 
 class LocalSTS(Section):
-    """A similarity benchmark made of a source's own split: Spearman of cosine against gold.
+    """A similarity benchmark made of a split of an ``sts`` source: Spearman of cosine against gold.
 
-    Attributes:
-        type: ``sts``.
-        source: name of an ``sts`` source in section ``ingest``.
-        split: the split of the pairs.
-        without_pairs_of: names of ``sts`` sources whose pairs (of any split, in either order) are left out.
+    Pairs of the sources ``without_pairs_of`` (of any split, in either order) are left out.
     """
 
     type: Literal["sts"]
@@ -44,7 +34,6 @@ class MtebBenchmark(Section):
     """One of the paper's 15 benchmarks; its key is the name of the mteb task. The rest is in ``benchmarks.registry``.
 
     Attributes:
-        type: ``mteb``.
         path: a folder in the layout of the hub's data set; ``null`` for the hub itself, at the pinned revision.
         revision: the commit a folder is known to be a copy of, as a bundle proves it by its manifest; left out, its
             results bear a digest of its files instead.
@@ -59,28 +48,17 @@ Benchmark = Annotated[LocalRetrieval | LocalSTS | MtebBenchmark, Field(discrimin
 
 
 class GeometryParams(Section):
-    """Measurements of the embedding space.
-
-    Attributes:
-        seed: of the choice of texts.
-        texts: how many texts are measured.
-    """
+    """Measurements of the embedding space on ``texts`` texts, chosen by ``seed``."""
 
     seed: int
     texts: int = Field(ge=2)
 
 
 class EvaluateParams(Section):
-    """Evaluation with mteb.
+    """Evaluation with mteb; ``conf/profiles/base.yaml`` describes the keys.
 
-    Attributes:
-        models: ``base``, ``last`` (checkpoint), ``checkpoints`` (all), ``merged`` (all), or a model's own name.
-        tokens_per_chunk: padded tokens per forward pass.
-        precision: ``fp32`` or ``bf16`` (autocast) of the encoder; cosines are of float32 vectors, and geometry
-            is always measured in ``fp32``.
-        processes: processes that evaluate, each one model on one benchmark at a time; see ``params.launch``.
-        benchmarks: by name; the name is mteb's task name.
-        geometry: measurements of the embedding space; ``null`` for none.
+    ``precision`` is that of the encoder: cosines are of float32 vectors, and geometry is always measured in ``fp32``.
+    A benchmark's name is its mteb task name. Each process evaluates one model on one benchmark at a time.
     """
 
     models: list[str] = Field(min_length=1)

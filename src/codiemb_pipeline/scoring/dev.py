@@ -48,16 +48,12 @@ def score_dev(sets: list[DevRetrieval | DevPairs], encode: Encode) -> dict[str, 
         scores[f"{held_out.name}/{metric}"] = score
         by_task[task].append(score)
     means = {task: sum(values) / len(values) for task, values in by_task.items() if values}
-    scores.update(means)
-    if means:
-        scores["mean"] = sum(means.values()) / len(means)
-    return scores
+    return {**scores, **means, **({"mean": sum(means.values()) / len(means)} if means else {})}
 
 
 def _retrieval(held_out: DevRetrieval, encode: Encode) -> float:
     queries, documents = encode(held_out.queries), encode(held_out.documents)
-    blocks = {"block_queries": BLOCK_QUERIES, "block_documents": BLOCK_DOCUMENTS}
-    _, ranked = top_k(queries, documents, 10, **blocks)
+    _, ranked = top_k(queries, documents, 10, block_queries=BLOCK_QUERIES, block_documents=BLOCK_DOCUMENTS)
     qrels: dict[int, dict[int, int]] = {}
     for query, document, relevance in held_out.qrels.tolist():
         qrels.setdefault(query, {})[document] = relevance

@@ -1,6 +1,7 @@
 """nDCG and Spearman's correlation on tensors, for dev scores; benchmarks are scored by mteb."""
 
 import torch
+from scipy.stats import rankdata
 
 
 def ndcg_at_k(ranked: torch.Tensor, qrels: dict[int, dict[int, int]], k: int = 10) -> float:
@@ -27,20 +28,8 @@ def ndcg_at_k(ranked: torch.Tensor, qrels: dict[int, dict[int, int]], k: int = 1
 
 
 def spearman(predicted: torch.Tensor, gold: torch.Tensor) -> float:
-    """Return Spearman's rank correlation, ties sharing their mean rank; 0 when either side is constant.
-
-    Args:
-        predicted: (n,).
-        gold: (n,).
-    """
-    a, b = (_centred_ranks(values.double()) for values in (predicted, gold))
+    """Return Spearman's rank correlation of two (n,), ties sharing their mean rank; 0 when either is constant."""
+    a, b = (torch.from_numpy(rankdata(values.double().cpu())) for values in (predicted, gold))
+    a, b = a - a.mean(), b - b.mean()
     norm = a.norm() * b.norm()
     return float((a @ b) / norm) if norm > 0 else 0.0
-
-
-def _centred_ranks(values: torch.Tensor) -> torch.Tensor:
-    _, inverse, counts = values.unique(sorted=True, return_inverse=True, return_counts=True)
-    last = counts.cumsum(0).double()
-    mean_rank = last - (counts.double() - 1) / 2
-    ranks = mean_rank[inverse]
-    return ranks - ranks.mean()

@@ -44,8 +44,10 @@ def best_of(parts: Sequence[torch.Tensor], k: int) -> torch.Tensor:
 
 
 def scores_and_indices(keys: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the scores, float32, and the indices, int64, that ``keys`` stand for."""
-    return _scores_of(keys), _INDEX_MASK - (keys & _INDEX_MASK)
+    """Return the scores, float32 bit for bit, and the indices, int64, that ``keys`` stand for."""
+    ordered = (keys >> _INDEX_BITS).to(torch.int32)
+    scores = torch.where(ordered < 0, ordered ^ _SIGN_FLIP, ordered).view(torch.float32)
+    return scores, _INDEX_MASK - (keys & _INDEX_MASK)
 
 
 def top_k(
@@ -60,8 +62,7 @@ def top_k(
         queries: (Q, D), any floating type; scored in float32 on their device.
         documents: (N, D).
         k: number of documents; all N if there are fewer.
-        block_queries: queries scored at a time.
-        block_documents: documents scored at a time.
+        block_queries, block_documents: how many are scored at a time.
 
     Returns:
         Scores (Q, min(k, N)) float32, and indices (Q, min(k, N)) int64.
@@ -106,12 +107,6 @@ def _keys_of(scores: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
     bits = (scores + 0.0).view(torch.int32)  # + 0.0 turns -0.0 into 0.0, since both are the same score
     ordered = torch.where(bits < 0, bits ^ _SIGN_FLIP, bits).to(torch.int64)
     return (ordered << _INDEX_BITS) + (_INDEX_MASK - index)
-
-
-def _scores_of(keys: torch.Tensor) -> torch.Tensor:
-    """Return the float32 scores of ``keys``, bit for bit."""
-    ordered = (keys >> _INDEX_BITS).to(torch.int32)
-    return torch.where(ordered < 0, ordered ^ _SIGN_FLIP, ordered).view(torch.float32)
 
 
 def _check(queries: torch.Tensor, documents: torch.Tensor, k: int, block_queries: int, block_documents: int) -> None:
