@@ -32,4 +32,4 @@ def spearman(predicted: torch.Tensor, gold: torch.Tensor) -> float:
     a, b = (torch.from_numpy(rankdata(values.double().cpu())) for values in (predicted, gold))
     a, b = a - a.mean(), b - b.mean()
     norm = a.norm() * b.norm()
-    return float((a @ b) / norm) if norm > 0 else 0.0
+    return float((a @ b) / norm) if norm != 0 else 0.0  # NaN stays NaN
