@@ -10,6 +10,7 @@ from codiemb_pipeline.params.ingest import SplitShares
 from codiemb_pipeline.schema import SPLITS
 
 KEYS = ["hash_0", "hash_1"]  # 128 bits: no two of any realistic number of texts share them
+KEY_TYPES = dict.fromkeys(KEYS, pl.UInt64)
 PARTS = 16  # rows are compared one part at a time, to bound memory
 SPLIT_TYPE = pl.Enum(SPLITS)  # ordered: train < dev < test
 
@@ -18,7 +19,7 @@ class TextIndex:
     """Numbers from 0 of distinct texts in the order of their first appearance, in 20 bytes for each."""
 
     def __init__(self) -> None:
-        self._known = pl.DataFrame(schema={KEYS[0]: pl.UInt64, KEYS[1]: pl.UInt64, "number": pl.Int32})
+        self._known = pl.DataFrame(schema={**KEY_TYPES, "number": pl.Int32})
 
     def __len__(self) -> int:
         return len(self._known)
@@ -48,27 +49,32 @@ def _hashes(texts: pl.Series) -> pl.DataFrame:
     return pl.DataFrame([texts.hash(seed).alias(name) for seed, name in enumerate(KEYS)])
 
 
-def hashes_of(keys: Iterable[object], *parts: object) -> np.ndarray:
-    """Return the first 128 bits of the SHA-256 of ``parts`` and each key, uint64 (N, 2); see ``texts.hash_share``."""
+def hashes_of(keys: Iterable[object], *parts: object) -> pl.DataFrame:
+    """Return the first 128 bits of the SHA-256 of ``parts`` and each key, as columns ``KEYS``; see ``hash_share``."""
     start = "\x1f".join([*map(str, parts), ""])
     digests = [hashlib.sha256(f"{start}{key}".encode()).digest()[:16] for key in keys]
-    return np.frombuffer(b"".join(digests), dtype=">u8").astype(np.uint64).reshape(-1, 2)
+    first, second = np.frombuffer(b"".join(digests), dtype=">u8").astype(np.uint64).reshape(-1, 2).T
+    return pl.DataFrame(dict(zip(KEYS, (first, second), strict=True)))
 
 
-def splits_of(hashes: np.ndarray, shares: SplitShares) -> pl.Series:
-    """Return the split of each row by the hash of seed, source and key, (N, 2): the same input, the same split."""
-    place = hashes[:, 0] / 2**64
+def place_of(hashes: pl.DataFrame) -> np.ndarray:
+    """Return a number in [0, 1) for each hash, float64 (N,)."""
+    return hashes[KEYS[0]].to_numpy() / 2**64
+
+
+def splits_of(hashes: pl.DataFrame, shares: SplitShares) -> pl.Series:
+    """Return the split of each row by the hash of seed, source and key: the same input, the same split."""
+    place = place_of(hashes)
     numbers = np.where(place < shares.test, 2, np.where(place < shares.test + shares.dev, 1, 0))
     return pl.Series(SPLITS, dtype=SPLIT_TYPE).gather(numbers)
 
 
-def rows_apart(hashes: np.ndarray, splits: pl.Series) -> tuple[np.ndarray, int]:
+def rows_apart(hashes: pl.DataFrame, splits: pl.Series) -> tuple[np.ndarray, int]:
     """Return which rows stay, bool (N,), when a key may occur in one split, the latest, and there once.
 
-    The other value is the number of rows that go because their key, uint64 (N, 2), is in a later split too.
+    The other value is the number of rows that go because their key is in a later split too.
     """
-    rows = pl.DataFrame({KEYS[0]: hashes[:, 0], KEYS[1]: hashes[:, 1], "split": splits.to_physical()})
-    rows = rows.with_row_index("row")
+    rows = hashes.with_columns(splits.to_physical().alias("split")).with_row_index("row")
     keep, leaked = np.zeros(len(rows), dtype=bool), 0
     for part in range(PARTS):
         found = rows.filter(pl.col(KEYS[1]) % PARTS == part)

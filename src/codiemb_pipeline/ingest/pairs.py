@@ -10,7 +10,15 @@ import polars as pl
 from codiemb_pipeline.artifacts.ingest import PAIR_SCHEMA, SourceCounts, TableWriter, keep_rows
 from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.ingest.files import check_filled, read_batches, read_lines
-from codiemb_pipeline.ingest.hashing import SPLIT_TYPE, hashes_of, rows_apart, splits_of, within_limit
+from codiemb_pipeline.ingest.hashing import (
+    KEY_TYPES,
+    SPLIT_TYPE,
+    hashes_of,
+    place_of,
+    rows_apart,
+    splits_of,
+    within_limit,
+)
 from codiemb_pipeline.ingest.registry import Pairs
 from codiemb_pipeline.ingest.sources import SourceFiles, expected_files
 from codiemb_pipeline.ingest.validation import Batch, RejectLog, shown
@@ -30,7 +38,7 @@ def read_pairs_source(source: SourceFiles, seed: int, log: RejectLog, folder: Pa
     """
     reader = {"word_pairs": _word_pairs, "lee": _lee}.get(source.params.reader, _pairs)
     shares, limit = source.params.splits, source.params.limit
-    hashes, splits, places = [np.empty((0, 2), np.uint64)], [pl.Series(dtype=SPLIT_TYPE)], [np.empty(0)]
+    hashes, splits, places = [pl.DataFrame(schema=KEY_TYPES)], [pl.Series(dtype=SPLIT_TYPE)], [np.empty(0)]
     with TableWriter(folder / "pairs.parquet", PAIR_SCHEMA) as table:
         for batch, split, ids in reader(source, log):
             sound = _sound(batch, source.layout, pl.Series(ids, dtype=pl.String), log)
@@ -39,10 +47,10 @@ def read_pairs_source(source: SourceFiles, seed: int, log: RejectLog, folder: Pa
             own = pl.repeat(split, len(sound), dtype=SPLIT_TYPE, eager=True)
             splits.append(own if shares is None else splits_of(hashes[-1], shares))
             if limit is not None:
-                places.append(hashes_of(keys, seed, log.source, "limit")[:, 0] / 2**64)
+                places.append(place_of(hashes_of(keys, seed, log.source, "limit")))
             table.write(sound.with_columns(splits[-1].cast(pl.String).alias("split")))
     split = pl.concat(splits)
-    keep, leaked = rows_apart(np.concatenate(hashes), split)
+    keep, leaked = rows_apart(pl.concat(hashes, rechunk=False), split)
     log.filter("pairs in a later split too", leaked)
     log.filter("pairs that repeat", len(keep) - leaked - keep.sum())
     if limit is not None:

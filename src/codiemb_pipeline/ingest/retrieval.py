@@ -24,7 +24,15 @@ from codiemb_pipeline.artifacts.ingest import (
 )
 from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.ingest.files import read_batches, read_document
-from codiemb_pipeline.ingest.hashing import SPLIT_TYPE, TextIndex, hashes_of, rows_apart, splits_of, within_limit
+from codiemb_pipeline.ingest.hashing import (
+    SPLIT_TYPE,
+    TextIndex,
+    hashes_of,
+    place_of,
+    rows_apart,
+    splits_of,
+    within_limit,
+)
 from codiemb_pipeline.ingest.registry import Rows, Table, Tables
 from codiemb_pipeline.ingest.sources import SourceFiles
 from codiemb_pipeline.ingest.validation import Batch, RejectLog, list_fault, shown, unknown_id
@@ -344,11 +352,11 @@ def write_relevance(
         fewest, most = params.documents_per_query
         why = f"queries with relevant documents outside {fewest} to {most}"
         queries = log.narrow(why, queries, queries.filter(pl.col("size").is_between(fewest, most)))
-    keep, leaked = rows_apart(hashes[queries["query"].to_numpy()], queries["split"])
+    keep, leaked = rows_apart(hashes[queries["query"]], queries["split"])
     log.filter("queries in a later split too", leaked)
     queries = queries.filter(keep)
     if params.limit is not None:
-        places = hashes_of(queries["key"], seed, log.source, "limit")[:, 0] / 2**64
+        places = place_of(hashes_of(queries["key"], seed, log.source, "limit"))
         queries = log.narrow("queries over the limit", queries, queries.filter(within_limit(places, params.limit)))
     negatives = negatives.unique(PAIR, keep="first", maintain_order=True)
     others = negatives.join(qrels, on=PAIR, how="anti", maintain_order="left")

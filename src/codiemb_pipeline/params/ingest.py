@@ -137,7 +137,7 @@ class PairsSource(_Similarity):
 
 
 class RegisteredSource(_Retrieval):
-    """A source whose task, columns and scores the registry (``codiemb_pipeline/ingest/registry.py``) describes.
+    """A source whose task, columns and scores the registry (``codiemb_pipeline/ingest/registry.yaml``) describes.
 
     ``path: null`` fetches its files from the hub at the revision of the registry; ``splits: null`` keeps its dev files.
     """
