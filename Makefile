@@ -27,14 +27,14 @@ check: .venv/ready
 	@ruff check src tests perf
 	@ruff format --check src tests perf
 	@echo "== fast tests"
-	@python -m pytest -n auto --maxprocesses 8 --dist loadfile -m "not slow and not dist"
+	@python -m pytest -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder -m "not slow and not dist"
 
 test: .venv/ready
 	@echo "== lint"
 	@ruff check src tests perf
 	@ruff format --check src tests perf
 	@echo "== test"
-	@python -m pytest --cov -n auto --maxprocesses 8 --dist loadfile
+	@python -m pytest --cov -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/ready
 	@ruff check --fix src tests perf
