@@ -120,7 +120,7 @@ def load_as_mine(name: str, out: Path) -> dict[str, float]:
     tables, folder = read_retrieval(out, name), out / "mine"
     lay_out(tables, name, MineParams.parse(values, "mine"), folder)
     source, texts = laid_out(tables, name, folder), MinedTexts(folder, "document")
-    read = sum(len(texts.block(number)) for number in range(texts.blocks))
+    read = sum(len(texts.block(rows)) for rows in texts.blocks)
     return {"documents": len(source.document_ids), "different": read, "gib": _peak_gib()}
 
 

@@ -5,8 +5,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from mining_inputs import make_params, make_tables
 
-from codiemb_pipeline.artifacts.ingest import PairTables, RetrievalTables
+from codiemb_pipeline.artifacts.ingest import PairTables
 from codiemb_pipeline.encoder.checkpoint import load_encoder, load_tokenizer, weights_digest
 from codiemb_pipeline.encoder.compatibility import settings_fingerprint
 from codiemb_pipeline.encoder.encode import encode_texts
@@ -20,36 +21,21 @@ THINGS = ["dog", "cat", "bird", "fish", "river", "mountain", "house", "paper"]
 
 @pytest.fixture
 def params() -> MineParams:
-    values = {"seed": 1, "negatives_per_query": 3, "rank_from": 1, "rank_to": 6, "absolute_margin": None}
-    blocks = {
-        "block_queries": 3,
-        "block_documents": 5,
-        "tokens_per_chunk": 64,
-        "audit_samples": 2,
-        "precision": "fp32",
-        "processes": 1,
-    }
-    return MineParams.parse({**values, **blocks, "relative_margin": None}, "mine")
+    sizes = {"negatives_per_query": 3, "rank_to": 6, "block_queries": 3, "block_documents": 5, "tokens_per_chunk": 64}
+    return make_params(seed=1, **sizes)
 
 
 @pytest.fixture
 def sources(tmp_path: Path) -> Path:
     corpus = [(f"{colour} {thing}", colour, f"the {thing}") for thing in THINGS for colour in ("red", "blue")]
-    RetrievalTables(
-        pd.DataFrame(
-            [(thing, f"a {thing}", "train" if number < 6 else "dev") for number, thing in enumerate(THINGS)],
-            columns=["query_id", "text", "split"],
-        ),
-        pd.DataFrame(corpus, columns=["doc_id", "title", "text"]),
-        pd.DataFrame(
-            [(thing, f"{colour} {thing}", 1) for thing in THINGS for colour in ("red", "blue")],
-            columns=["query_id", "doc_id", "relevance"],
-        ),
-        pd.DataFrame([("cat", "red paper")], columns=["query_id", "doc_id"]),
-    ).write(tmp_path / "sources" / "things")
+    queries = [(thing, f"a {thing}", "train" if number < 6 else "dev") for number, thing in enumerate(THINGS)]
+    qrels = [(thing, f"{colour} {thing}", 1) for thing in THINGS for colour in ("red", "blue")]
+    folder = tmp_path / "sources"
+    make_tables(queries, corpus, qrels, [("cat", "red paper")]).write(folder / "things")
+    make_tables([("q", "a dog", "test")], corpus, []).write(folder / "untrained")
     pairs = pd.DataFrame([("p", "a", "b", 0.5, "train")], columns=["pair_id", "text_a", "text_b", "gold", "split"])
-    PairTables(pairs).write(tmp_path / "sources" / "pairs")
-    return tmp_path / "sources"
+    PairTables(pairs).write(folder / "pairs")
+    return folder
 
 
 def test_every_training_query_gets_a_row_in_order_and_no_positive(tiny_encoder_params, params, sources, tmp_path):
@@ -68,25 +54,23 @@ def test_every_training_query_gets_a_row_in_order_and_no_positive(tiny_encoder_p
     assert len(audit["samples"]) == 2
 
 
-def test_two_runs_write_the_same_bytes(tiny_encoder_params, params, sources, tmp_path):
+def test_two_runs_write_the_same_bytes_and_what_they_depend_on(
+    tiny_encoder_params, tiny_encoder_folder, params, sources, tmp_path
+):
     for run in ("first", "second"):
         mine_hard_negatives(params, tiny_encoder_params, sources, ["things"], tmp_path / run, tmp_path / "work")
     files = sorted(path.name for path in (tmp_path / "first").iterdir())
     assert files == ["audit.json", "made_under.json", "things.jsonl"]
     for name in files:
         assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
+    settings = settings_fingerprint(load_tokenizer(tiny_encoder_params), weights_digest(tiny_encoder_folder))
+    assert read_json(tmp_path / "first" / "made_under.json") == settings
 
 
 def test_no_sources_leave_an_empty_audit(tiny_encoder_params, params, sources, tmp_path):
     mine_hard_negatives(params, tiny_encoder_params, sources, [], tmp_path / "out", tmp_path / "work")
     assert read_json(tmp_path / "out" / "audit.json") == {"sources": {}}
     assert not (tmp_path / "out" / "made_under.json").exists()
-
-
-def test_what_the_negatives_depend_on_is_told(tiny_encoder_params, tiny_encoder_folder, params, sources, tmp_path):
-    mine_hard_negatives(params, tiny_encoder_params, sources, ["things"], tmp_path / "out", tmp_path / "work")
-    stamp = settings_fingerprint(load_tokenizer(tiny_encoder_params), weights_digest(tiny_encoder_folder))
-    assert read_json(tmp_path / "out" / "made_under.json") == stamp
 
 
 def test_mining_compares_the_dimensions_that_are_asked_for(tiny_encoder_params, params, sources, tmp_path):
@@ -111,7 +95,7 @@ def test_bfloat16_finds_nearly_the_same_cosines(tiny_encoder_params, params, sou
     assert scores[0] == pytest.approx(scores[1], abs=0.05)
 
 
-@pytest.mark.parametrize("name", ["pairs", "nothing"])
+@pytest.mark.parametrize("name", ["pairs", "nothing", "untrained"])
 def test_a_source_that_cannot_be_mined_is_named_before_any_is_encoded(
     name, tiny_encoder_params, params, sources, tmp_path
 ):

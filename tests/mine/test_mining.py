@@ -1,41 +1,25 @@
 """Mining on embeddings made by hand: neighbours, blocks, sampling, and counts that add up."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
 
+import mining_inputs
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from torch.nn.functional import normalize
 
-from codiemb_pipeline.artifacts.ingest import RetrievalTables
+from codiemb_pipeline.artifacts.mine import SourceAudit
 from codiemb_pipeline.mine.audit import EDGES, AuditCollector, histogram
-from codiemb_pipeline.mine.negatives import mine_source
+from codiemb_pipeline.mine.negatives import MinedQuery, mine_source
 from codiemb_pipeline.mine.relevance import MiningSource
-from codiemb_pipeline.mine.work_files import Texts, laid_out, lay_out, query_blocks, share_of, wanted
+from codiemb_pipeline.mine.work_files import Texts, laid_out, lay_out, share_of, wanted
 from codiemb_pipeline.params import MineParams
 from codiemb_pipeline.scoring.search import TopKeys, best_of, scores_and_indices
 
-
-def make_params(**changes) -> MineParams:
-    values = {
-        "seed": 49,
-        "negatives_per_query": 2,
-        "rank_from": 1,
-        "rank_to": 6,
-        "absolute_margin": None,
-        "relative_margin": None,
-        "block_queries": 1024,
-        "block_documents": 1024,
-        "tokens_per_chunk": 512,
-        "precision": "fp32",
-        "processes": 1,
-        "audit_samples": 2,
-    }
-    return MineParams.parse({**values, **changes}, "mine")
+make_params = partial(mining_inputs.make_params, negatives_per_query=2, rank_to=6)
 
 
 @pytest.fixture
@@ -46,42 +30,38 @@ def make_source(tmp_path: Path) -> Callable[..., MiningSource]:
     """
     numbers = itertools.count()
 
-    def make(*sizes: int, **options: Any) -> MiningSource:
-        tables, folder = make_tables(*sizes, **options), tmp_path / str(next(numbers))
+    def make(
+        queries: int, documents: int, *, positives: int = 2, first: int = 0, named: dict[int, list[int]] | None = None
+    ) -> MiningSource:
+        texts = [f"text {number}" for number in range(documents - 1)] + ["Text 0."]
+        tables = mining_inputs.make_tables(
+            [(f"q{i}", f"question {i}", "train") for i in range(first, queries)],
+            [(f"d{i}", "", text) for i, text in enumerate(texts)],
+            [(f"q{i}", f"d{i + j}", 1) for i in range(first, queries) for j in range(positives)],
+            [(f"q{i}", f"d{j}") for i, rows in (named or {}).items() for j in rows],
+        )
+        folder = tmp_path / str(next(numbers))
         lay_out(tables, "s", make_params(), folder)
         return laid_out(tables, "s", folder)
 
     return make
 
 
-def make_tables(
-    queries: int, documents: int, *, positives: int = 2, first: int = 0, named: dict[int, list[int]] | None = None
-) -> RetrievalTables:
-    texts = [f"text {number}" for number in range(documents - 1)] + ["Text 0."]
-    return RetrievalTables(
-        pd.DataFrame(
-            [(f"q{i}", f"question {i}", "train") for i in range(first, queries)], columns=["query_id", "text", "split"]
-        ),
-        pd.DataFrame([(f"d{i}", "", text) for i, text in enumerate(texts)], columns=["doc_id", "title", "text"]),
-        pd.DataFrame(
-            [(f"q{i}", f"d{i + j}", 1) for i in range(first, queries) for j in range(positives)],
-            columns=["query_id", "doc_id", "relevance"],
-        ),
-        pd.DataFrame(
-            [(f"q{i}", f"d{j}") for i, rows in (named or {}).items() for j in rows], columns=["query_id", "doc_id"]
-        ),
-    )
+def embeddings(rows: int, seed: int) -> torch.Tensor:
+    return torch.randn(rows, 6, generator=torch.Generator().manual_seed(seed))
 
 
-def mine(source: MiningSource, queries: torch.Tensor, documents: torch.Tensor, params: MineParams, shares: int = 1):
+def mine(
+    source: MiningSource, params: MineParams, queries=None, documents=None, shares: int = 1
+) -> Iterator[MinedQuery]:
     """Mine as the stage does, from vectors of any length; ``shares`` of the corpus are searched apart."""
-    queries, documents = normalize(queries, dim=-1), normalize(documents, dim=-1)
-    asked = [queries[block.start : block.stop] for block in query_blocks(len(queries), params)]
+    queries = normalize(embeddings(len(source.query_ids), 1) if queries is None else queries, dim=-1)
+    documents = normalize(embeddings(len(source.document_ids), 2) if documents is None else documents, dim=-1)
     found = []
     for share in range(shares):
         rows = share_of(len(documents), params.block_documents, share, shares)
-        keys = TopKeys(asked, wanted(source, params))
-        for first in range(rows.start, rows.stop, params.block_documents):
+        keys = TopKeys(queries.split(params.block_queries), wanted(source, params))
+        for first in rows[:: params.block_documents]:
             keys.add(documents[first : min(first + params.block_documents, rows.stop)], first)
         found.append(keys.keys)
     merged = [best_of(keys, k) for *keys, k in zip(*found, wanted(source, params), strict=True)]
@@ -89,28 +69,26 @@ def mine(source: MiningSource, queries: torch.Tensor, documents: torch.Tensor, p
     return mine_source(source, queries, documents, neighbours, params)
 
 
-def audit_of(source: MiningSource, params: MineParams, root: Path) -> AuditCollector:
-    """Return the collector for the one source that was made."""
-    return AuditCollector(source, Texts(root / "0", "query"), Texts(root / "0", "document"), params)
-
-
-def embeddings(rows: int, seed: int) -> torch.Tensor:
-    return torch.randn(rows, 6, generator=torch.Generator().manual_seed(seed))
-
-
-def negatives(source: MiningSource, params: MineParams, queries=None, documents=None) -> dict[str, list[str]]:
-    queries = embeddings(len(source.query_ids), 1) if queries is None else queries
-    documents = embeddings(len(source.document_ids), 2) if documents is None else documents
+def negatives(source: MiningSource, params: MineParams, **vectors: torch.Tensor) -> dict[str, list[str]]:
     return {
         source.query_ids[mined.query]: [source.document_ids[row] for row, _ in mined.negatives()]
-        for mined in mine(source, queries, documents, params)
+        for mined in mine(source, params, **vectors)
     }
+
+
+def audited(source: MiningSource, params: MineParams, root: Path) -> tuple[list[MinedQuery], SourceAudit]:
+    """Mine the one source that was made; return all its queries and their audit."""
+    collector = AuditCollector(source, Texts(root / "0", "query"), Texts(root / "0", "document"), params)
+    found = list(mine(source, params))
+    for mined in found:
+        collector.add(mined)
+    return found, collector.audit()
 
 
 def test_the_nearest_documents_that_are_no_positives_are_taken_with_their_cosine(make_source):
     source = make_source(1, 5, positives=1)  # d0 is the positive, d4 its twin in text
     documents = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.8, 0.6], [0.0, 1.0], [1.0, 0.0]])
-    (mined,) = mine(source, torch.tensor([[2.0, 0.0]]), documents * 3, make_params(rank_to=2))
+    (mined,) = mine(source, make_params(rank_to=2), torch.tensor([[2.0, 0.0]]), documents * 3)
     assert [row for row, _ in mined.negatives()] == [2, 1]
     assert [score for _, score in mined.negatives()] == pytest.approx([0.8, 0.6])
     assert mined.positive_scores.tolist() == pytest.approx([1.0])
@@ -130,8 +108,8 @@ def test_shares_of_the_corpus_searched_apart_give_the_same(make_source, shares):
     source, params = make_source(7, 40), make_params(rank_to=12, negatives_per_query=4, block_documents=6)
     queries, documents = embeddings(7, 1), embeddings(40, 2)
     documents[30] = documents[3]  # a tie across two shares
-    whole = list(mine(source, queries, documents, params))
-    for one, other in zip(whole, mine(source, queries, documents, params, shares), strict=True):
+    whole = list(mine(source, params, queries, documents))
+    for one, other in zip(whole, mine(source, params, queries, documents, shares), strict=True):
         assert one.negatives() == other.negatives()
         assert one.neighbours.rows.tolist() == other.neighbours.rows.tolist()
 
@@ -180,7 +158,7 @@ def test_named_negatives_come_first_beyond_window_and_margin(make_source):
     source = make_source(1, 6, positives=1, named={0: [3, 0, 5]})  # d0 is its positive, d5 the positive's twin
     documents = torch.tensor([[1.0, 0.0], [0.9, 0.1], [0.8, 0.2], [-1.0, 0.0], [0.7, 0.3], [1.0, 0.0]])
     params = make_params(negatives_per_query=3, rank_to=2)
-    (mined,) = mine(source, torch.tensor([[1.0, 0.0]]), documents, params)
+    (mined,) = mine(source, params, torch.tensor([[1.0, 0.0]]), documents)
     assert [row for row, _ in mined.negatives()] == [3, 1, 2]
     assert mined.negatives()[0][1] == pytest.approx(-1.0)
 
@@ -199,29 +177,24 @@ def test_a_query_without_positives_gets_no_negatives(make_source):
 
 def test_margins_keep_negatives_below_the_best_positive_s_bound(make_source):
     source, params = make_source(20, 60), make_params(negatives_per_query=60, rank_to=60, relative_margin=0.8)
-    seen = 0
-    for mined in mine(source, embeddings(20, 1), embeddings(60, 2), params):
+    found = list(mine(source, params))
+    assert any(mined.negatives() for mined in found)
+    for mined in found:
         best = float(mined.positive_scores.max())
-        seen += len(mined.negatives())
         assert all(score < best - 0.2 * abs(best) for _, score in mined.negatives())
-    assert seen > 0
 
 
 def test_the_counts_of_the_audit_add_up(make_source, tmp_path):
     source = make_source(20, 60, named={3: [3, 30, 31, 32, 59], 4: [40]})
     params = make_params(negatives_per_query=3, rank_from=3, rank_to=15, absolute_margin=0.05, relative_margin=0.9)
-    audit, kept, weighed = audit_of(source, params, tmp_path), 0, 0
-    for mined in mine(source, embeddings(20, 1), embeddings(60, 2), params):
-        audit.add(mined)
-        kept += len(mined.negatives())
-        weighed += len(mined.neighbours.rows)
-    result = audit.audit()
-    counts, neighbours, named, bins = result.counts, result.neighbours, result.named, result.histogram
+    found, audit = audited(source, params, tmp_path)
+    counts, neighbours, named, bins = audit.counts, audit.neighbours, audit.named, audit.histogram
     assert counts["queries"] == 20
     assert counts["documents"] == 60
     assert counts["positives"] == sum(bins.positives) == 40
-    assert counts["negatives"] == neighbours["kept"] + named["kept"] == sum(bins.kept) == kept
-    assert sum(neighbours.values()) == weighed
+    assert counts["negatives"] == neighbours["kept"] + named["kept"] == sum(bins.kept)
+    assert counts["negatives"] == sum(len(mined.negatives()) for mined in found)
+    assert sum(neighbours.values()) == sum(len(mined.neighbours.rows) for mined in found)
     assert sum(named.values()) == 6
     assert named["own_positive"] == 1
     assert neighbours["outside_window"] == 20 * 2
@@ -233,24 +206,17 @@ def test_the_counts_of_the_audit_add_up(make_source, tmp_path):
 
 
 def test_queries_that_got_fewer_negatives_than_asked_are_counted(make_source, tmp_path):
-    source, params = make_source(4, 10), make_params(negatives_per_query=3, rank_to=2)
-    audit = audit_of(source, params, tmp_path)
-    for mined in mine(source, embeddings(4, 1), embeddings(10, 2), params):
-        audit.add(mined)
-    counts = audit.audit().counts
+    _, audit = audited(make_source(4, 10), make_params(negatives_per_query=3, rank_to=2), tmp_path)
+    counts = audit.counts
     assert (counts["queries_with_fewer"], counts["queries_without_negatives"]) == (4, 0)
 
 
 def test_samples_show_texts_and_scores_in_the_order_of_the_queries(make_source, tmp_path):
-    source, params = make_source(9, 30), make_params(audit_samples=4)
-    audit = audit_of(source, params, tmp_path)
-    for mined in mine(source, embeddings(9, 1), embeddings(30, 2), params):
-        audit.add(mined)
-    samples = audit.audit().samples
-    ids = [sample.query_id for sample in samples]
+    _, audit = audited(make_source(9, 30), make_params(audit_samples=4), tmp_path)
+    ids = [sample.query_id for sample in audit.samples]
     assert len(ids) == 4
     assert ids == sorted(ids)
-    for sample in samples:
+    for sample in audit.samples:
         scores = [document.score for document in sample.positives]
         assert scores == sorted(scores, reverse=True)
         assert len(sample.negatives) == 2

@@ -1,30 +1,17 @@
 """The rules by which neighbours qualify, each by hand on a handful of documents."""
 
-import frozen_params
 import numpy as np
 import pytest
+from mining_inputs import make_params
 
-from codiemb_pipeline.mine.negatives import (
-    Outcome,
-    filter_named,
-    filter_neighbours,
-    sample,
-    score_bounds,
-)
+from codiemb_pipeline.mine.negatives import Outcome, filter_named, filter_neighbours, sample, score_bounds
 from codiemb_pipeline.mine.relevance import Known
-from codiemb_pipeline.params import MineParams
-
-
-def limits_of(**changes) -> MineParams:
-    values = frozen_params.params()["mine"] | {"rank_from": 1, "absolute_margin": None, "relative_margin": None}
-    return MineParams.parse(values | changes, "mine")
-
 
 OWN, EQUAL, WINDOW, ABSOLUTE, RELATIVE, REPEATED, UNSAMPLED, KEPT = Outcome
 
 
 def outcomes_of(scores, *, positives=(), groups=None, known_groups=(), taken=(), best=1.0, **limits) -> list[Outcome]:
-    """Judge documents 0, 1, 2, ... which the search returned in this order, each a text of its own unless said."""
+    """Filter documents 0, 1, 2, ..., best first; each has a text of its own unless ``groups`` are given."""
     rows = np.arange(len(scores))
     groups = rows if groups is None else np.array(groups)
     known = Known(
@@ -38,72 +25,52 @@ def outcomes_of(scores, *, positives=(), groups=None, known_groups=(), taken=(),
         known=known,
         taken=np.array(taken, dtype=np.int64),
         best_positive=best,
-        limits=limits_of(**{"rank_to": len(scores), **limits}),
+        limits=make_params(**{"rank_to": len(scores), **limits}),
     )
     return [Outcome(outcome) for outcome in outcomes]
 
 
-def test_without_limits_every_document_but_the_positives_qualifies():
-    assert outcomes_of([0.9, 0.8, 0.7], positives=[1]) == [KEPT, OWN, KEPT]
-
-
-def test_a_document_with_the_text_of_a_positive_is_no_negative():
-    assert outcomes_of([0.9, 0.8, 0.7], positives=[0], groups=[5, 5, 6]) == [OWN, EQUAL, KEPT]
-
-
-def test_a_document_with_the_text_of_the_query_is_no_negative():
-    assert outcomes_of([0.9, 0.8], groups=[3, 4], known_groups=[3]) == [EQUAL, KEPT]
-
-
-def test_ranks_count_only_documents_that_are_neither_positive_nor_equal_in_text():
-    outcomes = outcomes_of(
-        [0.9, 0.8, 0.7, 0.6, 0.5, 0.4], positives=[0, 2], groups=[0, 1, 2, 0, 4, 5], rank_from=2, rank_to=3
-    )
-    assert outcomes == [OWN, WINDOW, OWN, EQUAL, KEPT, KEPT]
-
-
-def test_the_outcomes_end_at_the_last_rank_of_the_window():
-    assert outcomes_of([0.9, 0.8, 0.7, 0.6], positives=[0], rank_to=2) == [OWN, KEPT, KEPT]
-
-
-def test_a_window_beyond_all_documents_leaves_none():
-    assert outcomes_of([0.9, 0.8], rank_from=3, rank_to=9) == [WINDOW, WINDOW]
-
-
-def test_the_absolute_margin_is_measured_down_from_the_best_positive_and_excludes_the_bound():
-    assert outcomes_of([0.75, 0.5, 0.25], best=0.75, absolute_margin=0.25) == [ABSOLUTE, ABSOLUTE, KEPT]
-
-
-def test_the_relative_margin_is_a_share_of_the_best_positive_and_excludes_the_bound():
-    assert outcomes_of([0.5, 0.375, 0.25], best=0.5, relative_margin=0.75) == [RELATIVE, RELATIVE, KEPT]
+@pytest.mark.parametrize(
+    ("scores", "options", "expected"),
+    [
+        # Without limits every document but the positives qualifies.
+        ([0.9, 0.8, 0.7], {"positives": [1]}, [KEPT, OWN, KEPT]),
+        ([], {"rank_to": 5}, []),
+        # A document with the text of a positive, or of the query, is no negative.
+        ([0.9, 0.8, 0.7], {"positives": [0], "groups": [5, 5, 6]}, [OWN, EQUAL, KEPT]),
+        ([0.9, 0.8], {"groups": [3, 4], "known_groups": [3]}, [EQUAL, KEPT]),
+        # Ranks count only documents that are neither positive nor equal in text; outcomes end at the last rank.
+        (
+            [0.9, 0.8, 0.7, 0.6, 0.5, 0.4],
+            {"positives": [0, 2], "groups": [0, 1, 2, 0, 4, 5], "rank_from": 2, "rank_to": 3},
+            [OWN, WINDOW, OWN, EQUAL, KEPT, KEPT],
+        ),
+        ([0.9, 0.8, 0.7, 0.6], {"positives": [0], "rank_to": 2}, [OWN, KEPT, KEPT]),
+        ([0.9, 0.8], {"rank_from": 3, "rank_to": 9}, [WINDOW, WINDOW]),
+        # Margins are measured from the best positive and exclude the bound.
+        ([0.75, 0.5, 0.25], {"best": 0.75, "absolute_margin": 0.25}, [ABSOLUTE, ABSOLUTE, KEPT]),
+        ([0.5, 0.375, 0.25], {"best": 0.5, "relative_margin": 0.75}, [RELATIVE, RELATIVE, KEPT]),
+        # The first filter that fails is the reason.
+        (
+            [0.99, 0.9, 0.6, 0.5, 0.5],
+            {"rank_from": 2, "absolute_margin": 0.2, "relative_margin": 0.55, "groups": [0, 1, 2, 3, 3]},
+            [WINDOW, ABSOLUTE, RELATIVE, KEPT, REPEATED],
+        ),
+        # Of equal texts the nearest that qualifies is taken, unless the source has named it.
+        ([0.9, 0.8, 0.7], {"groups": [4, 4, 4], "rank_from": 2}, [WINDOW, KEPT, REPEATED]),
+        ([0.9, 0.8], {"taken": [0]}, [REPEATED, KEPT]),
+    ],
+)
+def test_the_outcome_of_each_neighbour(scores, options, expected):
+    assert outcomes_of(scores, **options) == expected
 
 
 @pytest.mark.parametrize(
     ("best", "share", "bound"), [(0.8, 0.95, 0.76), (-0.1, 0.95, -0.105), (0.0, 0.5, 0.0), (0.5, 1.0, 0.5)]
 )
 def test_the_relative_bound_is_never_above_the_best_positive(best, share, bound):
-    limits = limits_of(rank_to=1, relative_margin=share)
+    limits = make_params(rank_to=1, relative_margin=share)
     assert score_bounds(best, limits) == (np.inf, pytest.approx(bound))
-
-
-def test_the_first_filter_that_fails_is_the_reason():
-    scores = [0.99, 0.9, 0.6, 0.5, 0.5]
-    outcomes = outcomes_of(
-        scores, best=1.0, rank_from=2, absolute_margin=0.2, relative_margin=0.55, groups=[0, 1, 2, 3, 3]
-    )
-    assert outcomes == [WINDOW, ABSOLUTE, RELATIVE, KEPT, REPEATED]
-
-
-def test_of_equal_texts_the_nearest_that_qualifies_is_taken_once():
-    assert outcomes_of([0.9, 0.8, 0.7], groups=[4, 4, 4], rank_from=2) == [WINDOW, KEPT, REPEATED]
-
-
-def test_a_text_the_source_already_named_is_not_taken_again():
-    assert outcomes_of([0.9, 0.8], taken=[0]) == [REPEATED, KEPT]
-
-
-def test_no_neighbours_give_no_outcomes():
-    assert outcomes_of([], rank_to=5) == []
 
 
 def test_sampling_keeps_the_lowest_draws_among_those_that_qualify():

@@ -43,8 +43,6 @@ class SourceAudit(Artifact):
             than asked for, ``queries_without_negatives`` and ``queries_without_positives``.
         neighbours: documents by outcome, of those the search found up to ``rank_to``.
         named: the same of the negatives that the source names.
-        histogram: of cosines.
-        samples: queries to look at.
     """
 
     counts: dict[str, int]

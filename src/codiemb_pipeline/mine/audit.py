@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 
 from codiemb_pipeline.artifacts.mine import CosineHistogram, MiningSample, ScoredDocument, SourceAudit
-from codiemb_pipeline.mine.negatives import Filtered, MinedQuery, Outcome
+from codiemb_pipeline.mine.negatives import MinedQuery, Outcome
 from codiemb_pipeline.mine.relevance import MiningSource
 from codiemb_pipeline.mine.work_files import Texts
 from codiemb_pipeline.params.mine import MineParams
@@ -13,26 +13,22 @@ from codiemb_pipeline.texts import hash_share
 
 EDGES = np.linspace(-0.2, 1.0, 61)
 SHOWN_CHARACTERS = 300
-_DROPPED = (Outcome.OUTSIDE_WINDOW, Outcome.ABSOLUTE_MARGIN, Outcome.RELATIVE_MARGIN, Outcome.REPEATED_TEXT)
-_HISTOGRAMS = ("positives", "kept", "dropped", "not_sampled")
+_HISTOGRAMS = {
+    "kept": [Outcome.KEPT],
+    "dropped": [Outcome.OUTSIDE_WINDOW, Outcome.ABSOLUTE_MARGIN, Outcome.RELATIVE_MARGIN, Outcome.REPEATED_TEXT],
+    "not_sampled": [Outcome.NOT_SAMPLED],
+}
 
 
 class AuditCollector:
-    """Collects the audit of one source, query by query.
-
-    Args:
-        source: of the queries.
-        queries: the texts of the training queries, by index.
-        documents: the texts of the documents, by row.
-        params: how many samples, and the seed that chooses them.
-    """
+    """Collects the audit of one source, query by query; ``params.seed`` chooses the samples."""
 
     def __init__(self, source: MiningSource, queries: Texts, documents: Texts, params: MineParams) -> None:
         self._source, self._params = source, params
         self._queries, self._documents = queries, documents
         self._counts: Counter[str] = Counter()
         self._neighbours, self._named = (np.zeros(len(Outcome), dtype=np.int64) for _ in range(2))
-        self._histograms = {name: np.zeros(len(EDGES) - 1, dtype=np.int64) for name in _HISTOGRAMS}
+        self._histograms = {name: np.zeros(len(EDGES) - 1, dtype=np.int64) for name in ("positives", *_HISTOGRAMS)}
         order = sorted(source.query_ids, key=lambda query_id: hash_share(params.seed, "audit", query_id))
         self._sampled = set(order[: params.audit_samples])
         self._samples: list[MiningSample] = []
@@ -49,9 +45,8 @@ class AuditCollector:
         self._named += np.bincount(mined.named.outcomes, minlength=len(Outcome))
         self._histograms["positives"] += histogram(mined.positive_scores)
         for filtered in (mined.named, mined.neighbours):
-            self._histograms["kept"] += histogram(_scores(filtered, Outcome.KEPT))
-            self._histograms["not_sampled"] += histogram(_scores(filtered, Outcome.NOT_SAMPLED))
-            self._histograms["dropped"] += histogram(_scores(filtered, *_DROPPED))
+            for name, outcomes in _HISTOGRAMS.items():
+                self._histograms[name] += histogram(filtered.scores[np.isin(filtered.outcomes, outcomes)])
         if self._source.query_ids[mined.query] in self._sampled:
             self._samples.append(self._sample(mined))
 
@@ -86,10 +81,6 @@ def histogram(scores: np.ndarray) -> np.ndarray:
     """Return how many ``scores`` lie in each bin of ``EDGES``, int64; the outer bins hold all beyond."""
     inside = np.clip(scores.astype(np.float64), EDGES[0], EDGES[-1])
     return np.histogram(inside, bins=EDGES)[0].astype(np.int64)
-
-
-def _scores(filtered: Filtered, *outcomes: Outcome) -> np.ndarray:
-    return filtered.scores[np.isin(filtered.outcomes, outcomes)]
 
 
 def _by_name(counts: np.ndarray) -> dict[str, int]:

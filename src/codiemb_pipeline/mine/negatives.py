@@ -27,20 +27,6 @@ class Outcome(IntEnum):
     KEPT = 7
 
 
-def filter_known(rows: np.ndarray, groups: np.ndarray, known: Known) -> np.ndarray:
-    """Return an outcome for each document, int8 (n,): ``OWN_POSITIVE``, ``EQUAL_TEXT``, or ``KEPT`` for all others.
-
-    Args:
-        rows: documents by row in the corpus, int64 (n,).
-        groups: their text groups, int64 (n,).
-        known: of the query.
-    """
-    outcomes = np.full(len(rows), Outcome.KEPT, dtype=np.int8)
-    outcomes[np.isin(groups, known.groups)] = Outcome.EQUAL_TEXT
-    outcomes[np.isin(rows, known.positives)] = Outcome.OWN_POSITIVE
-    return outcomes
-
-
 def filter_neighbours(
     rows: np.ndarray,
     groups: np.ndarray,
@@ -53,10 +39,8 @@ def filter_neighbours(
 ) -> np.ndarray:
     """Return an outcome for each neighbour up to ``limits.rank_to``; those that qualify are ``KEPT``.
 
-    Ranks count from 1 over the neighbours that are neither own positives nor equal in text to one or to the query. The
-    outcomes end with the neighbour of rank ``rank_to``, so they do not depend on how many neighbours were searched.
-    Margins are measured from the *best* positive. From the weakest they would be stricter, but among dozens of
-    positives the weakest is often one the encoder fails on (or a wrong judgement), and then nothing would qualify.
+    Ranks count the neighbours that are neither own positives nor equal in text to one or to the query, from 1. The
+    outcomes end with rank ``rank_to``, so they do not depend on how many neighbours were searched.
 
     Args:
         rows: neighbours by row in the corpus, best first, int64 (n,).
@@ -70,7 +54,7 @@ def filter_neighbours(
     Returns:
         Outcomes, int8 (m,), m at most n.
     """
-    outcomes = filter_known(rows, groups, known)
+    outcomes = _filter_known(rows, groups, known)
     ranks = np.cumsum(outcomes == Outcome.KEPT)
     end = int(np.searchsorted(ranks, limits.rank_to)) + 1
     outcomes, ranks, scores, groups = outcomes[:end], ranks[:end], scores[:end], groups[:end]
@@ -109,8 +93,16 @@ def sample(outcomes: np.ndarray, draws: np.ndarray, count: int) -> np.ndarray:
 
 def filter_named(rows: np.ndarray, groups: np.ndarray, known: Known) -> np.ndarray:
     """Return an outcome, int8 (n,), for each negative that the source names: no window, no margin, each text once."""
-    outcomes = filter_known(rows, groups, known)
+    outcomes = _filter_known(rows, groups, known)
     _drop_repeats(outcomes, groups)
+    return outcomes
+
+
+def _filter_known(rows: np.ndarray, groups: np.ndarray, known: Known) -> np.ndarray:
+    """Return ``OWN_POSITIVE``, ``EQUAL_TEXT`` or else ``KEPT`` for each document, int8 (n,)."""
+    outcomes = np.full(len(rows), Outcome.KEPT, dtype=np.int8)
+    outcomes[np.isin(groups, known.groups)] = Outcome.EQUAL_TEXT
+    outcomes[np.isin(rows, known.positives)] = Outcome.OWN_POSITIVE
     return outcomes
 
 
@@ -126,7 +118,7 @@ def _drop_repeats(outcomes: np.ndarray, groups: np.ndarray) -> None:
     outcomes[np.delete(kept, first)] = Outcome.REPEATED_TEXT
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Filtered:
     """Documents considered for one query: row in the corpus, cosine and outcome of each, arrays of one length."""
 
@@ -140,7 +132,7 @@ class Filtered:
         return list(zip(self.rows[keep].tolist(), self.scores[keep].tolist(), strict=True))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class MinedQuery:
     """What mining found for one query.
 
@@ -148,7 +140,7 @@ class MinedQuery:
         query: its index among the training queries.
         positives: rows of its positives, int64 (P,).
         positive_scores: their cosines, float32 (P,).
-        named: the negatives that the source names; they come first and pass no window or margin.
+        named: the negatives that the source names.
         neighbours: what the search found, up to ``rank_to``.
     """
 
@@ -176,17 +168,14 @@ def mine_source(
         source: relevance of the Q training queries and N documents.
         queries: embeddings (Q, D) of length one.
         documents: embeddings (N, D) of length one.
-        neighbours: cosines and rows (B, k) of the documents nearest to the queries of each block, best first; so many
-            that ``rank_to`` remain after the positives of any query of the block, and texts equal to them, are gone.
+        neighbours: cosines and rows (B, k) of the documents nearest to the queries of each block, best first; k as
+            ``work_files.wanted`` gives it.
         params: window, margins and seed.
     """
-    with tqdm(total=len(queries), desc=f"mine {source.name}", unit="query", disable=None, leave=False) as bar:
-        query = 0
-        for scores, rows in neighbours:
-            for its_scores, its_rows in zip(scores, rows, strict=True):
-                yield _mine_query(source, query, its_scores, its_rows, queries[query], documents, params)
-                query += 1
-                bar.update()
+    each = (found for block in neighbours for found in zip(*block, strict=True))
+    bar = tqdm(each, total=len(queries), desc=f"mine {source.name}", unit="query", disable=None, leave=False)
+    for query, (scores, rows) in enumerate(bar):
+        yield _mine_query(source, query, scores, rows, queries[query], documents, params)
 
 
 def _mine_query(
@@ -206,8 +195,8 @@ def _mine_query(
     named_scores = (documents[named_rows] @ embedding).numpy()
     outcomes = filter_named(named_rows, source.groups[named_rows], known)
     outcomes = sample(outcomes, _draws(source, query, named_rows, params.seed), params.negatives_per_query)
-    named = Filtered(rows=named_rows, scores=named_scores, outcomes=outcomes)
-    taken = np.array([row for row, _ in named.kept()], dtype=np.int64)
+    named = Filtered(named_rows, named_scores, outcomes)
+    taken = named_rows[outcomes == Outcome.KEPT]
     outcomes = filter_neighbours(
         rows,
         source.groups[rows],
@@ -218,12 +207,8 @@ def _mine_query(
         limits=params,
     )
     rows, scores = rows[: len(outcomes)], scores[: len(outcomes)]
-    draws = _draws(source, query, rows, params.seed)
-    outcomes = sample(outcomes, draws, params.negatives_per_query - len(taken))
-    neighbours = Filtered(rows=rows, scores=scores, outcomes=outcomes)
-    return MinedQuery(
-        query=query, positives=known.positives, positive_scores=positive_scores, named=named, neighbours=neighbours
-    )
+    outcomes = sample(outcomes, _draws(source, query, rows, params.seed), params.negatives_per_query - len(taken))
+    return MinedQuery(query, known.positives, positive_scores, named, Filtered(rows, scores, outcomes))
 
 
 def _draws(source: MiningSource, query: int, rows: np.ndarray, seed: int) -> np.ndarray:

@@ -4,7 +4,6 @@ Documents whose texts are the same (``texts.text_key``) form a text group. Queri
 positives, whatever their split: what answers the one answers the other.
 """
 
-from collections import defaultdict
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +16,7 @@ from codiemb_pipeline.texts import text_key
 _NONE = np.empty(0, dtype=np.int64)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Known:
     """What cannot be a negative of a query.
 
@@ -39,8 +38,8 @@ class MiningSource:
         query_ids: of the training queries, in the order of the table.
         document_ids: of the whole corpus, by row.
         groups: text group of each document, int64 (N,).
-        group_sizes: documents in each group, int64.
         known: of each training query, what cannot be a negative of it.
+        excluded: number of documents in those text groups, int64 (Q,).
         named: rows of the negatives the source names, for each training query, int64.
     """
 
@@ -48,21 +47,16 @@ class MiningSource:
     query_ids: list[str]
     document_ids: list[str]
     groups: np.ndarray
-    group_sizes: np.ndarray
     known: list[Known]
+    excluded: np.ndarray
     named: list[np.ndarray]
-
-    def most_excluded(self, queries: range) -> int:
-        """Return how many documents at most are positives of, or equal in text to one or to, one of ``queries``."""
-        return max((int(self.group_sizes[self.known[query].groups].sum()) for query in queries), default=0)
 
 
 def check_minable(tables: RetrievalTables, name: str) -> None:
     """Raise InputError when source ``name`` has no training queries or no documents."""
-    for what, count in (("training queries", len(tables.of_split("train"))), ("documents", len(tables.document_ids))):
-        if not count:
-            where = f"params.yaml, ingest.sources.{name}"
-            raise InputError(f"source {name!r}: expected {what} to mine, found none; see {where}")
+    for what, rows in (("training queries", tables.of_split("train")), ("documents", tables.document_ids)):
+        if not len(rows):
+            raise InputError(f"source {name!r}: expected {what}, found none; see params.yaml, ingest.sources.{name}")
 
 
 def read_relevance(tables: RetrievalTables, name: str, groups: np.ndarray) -> MiningSource:
@@ -79,36 +73,34 @@ def read_relevance(tables: RetrievalTables, name: str, groups: np.ndarray) -> Mi
     train, document_ids = tables.of_split("train"), tables.document_ids
     row_of = pd.Index(document_ids)
     query_keys = dict(zip(tables.queries["query_id"], map(text_key, tables.queries["text"]), strict=True))
-    positives = _rows_by_key(tables.qrels, row_of, query_keys, name, "qrels")
-    named = _rows_by_key(tables.negatives, row_of, query_keys, name, "negatives")
+    positives = _rows_by_key(tables.qrels, row_of, query_keys, f"source {name!r}: qrels")
+    named = _rows_by_key(tables.negatives, row_of, query_keys, f"source {name!r}: negatives")
     keys = [query_keys[query_id] for query_id in train["query_id"]]
-    documents, queries = groups[: len(document_ids)], groups[len(document_ids) :]
+    documents, own = groups[: len(document_ids)], groups[len(document_ids) :]
+    sizes = np.bincount(documents, minlength=int(groups.max()) + 1)
+    rows = [positives.get(key, _NONE) for key in keys]
+    known = [Known(one, np.unique(np.append(documents[one], group))) for one, group in zip(rows, own, strict=True)]
     return MiningSource(
         name=name,
         query_ids=train["query_id"].tolist(),
         document_ids=document_ids,
         groups=documents,
-        group_sizes=np.bincount(documents, minlength=int(groups.max()) + 1),
-        known=[_known(positives.get(key, _NONE), documents, own) for key, own in zip(keys, queries, strict=True)],
+        known=known,
+        excluded=np.array([sizes[one.groups].sum() for one in known]),
         named=[named.get(key, _NONE) for key in keys],
     )
 
 
-def _known(positives: np.ndarray, groups: np.ndarray, own_group: int) -> Known:
-    return Known(positives=positives, groups=np.unique(np.append(groups[positives], own_group)))
-
-
 def _rows_by_key(
-    table: pd.DataFrame, row_of: pd.Index, query_keys: dict[str, str], source: str, name: str
+    table: pd.DataFrame, row_of: pd.Index, query_keys: dict[str, str], where: str
 ) -> dict[str, np.ndarray]:
     """Return the corpus rows ``table`` gives each query text, each once, in the order of the table."""
-    rows = row_of.get_indexer(pd.Index(table["doc_id"]))
-    collected: dict[str, list[int]] = defaultdict(list)
-    for number, (query_id, document_id, row) in enumerate(zip(table["query_id"], table["doc_id"], rows, strict=True)):
-        if row < 0 or query_id not in query_keys:
-            field, found = ("doc_id", document_id) if row < 0 else ("query_id", query_id)
-            raise InputError(
-                f"source {source!r}: {name}, row {number + 1}: {field}: expected a known id, found {found!r}"
-            )
-        collected[query_keys[query_id]].append(int(row))
-    return {key: np.array(list(dict.fromkeys(values)), dtype=np.int64) for key, values in collected.items()}
+    found = pd.DataFrame({"key": table["query_id"].map(query_keys), "row": row_of.get_indexer(table["doc_id"])})
+    unknown = {"doc_id": found["row"] < 0, "query_id": found["key"].isna()}
+    if (bad := unknown["doc_id"] | unknown["query_id"]).any():
+        row = int(bad.argmax())
+        field = next(field for field, rows in unknown.items() if rows.iloc[row])
+        raise InputError(f"{where}, row {row + 1}: {field}: expected a known id, found {table[field].iloc[row]!r}")
+    found = found.drop_duplicates()
+    rows = found["row"].to_numpy()
+    return {key: rows[indices] for key, indices in found.groupby("key", sort=False).indices.items()}

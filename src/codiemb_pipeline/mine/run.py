@@ -11,7 +11,6 @@ the queries' embeddings and blocks.
 import logging
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -37,12 +36,12 @@ from codiemb_pipeline.mine.negatives import MinedQuery, mine_source
 from codiemb_pipeline.mine.relevance import MiningSource, check_minable
 from codiemb_pipeline.mine.work_files import (
     Texts,
+    Vectors,
     encode_source,
     finished_blocks,
     laid_out,
     lay_out,
     read_neighbours,
-    read_vectors,
     search_source,
 )
 from codiemb_pipeline.params.encoder import EncoderParams
@@ -57,8 +56,7 @@ def mine_hard_negatives(
     """Mine hard negatives for the training queries of retrieval sources, with the base encoder.
 
     Args:
-        params: the ``mine`` section.
-        encoder_params: the ``encoder`` section.
+        params, encoder_params: the sections ``mine`` and ``encoder``.
         sources: the folder ``ingest`` wrote.
         names: retrieval sources to mine; none is allowed, and leaves an empty audit.
         out: folder to write into.
@@ -72,30 +70,50 @@ def mine_hard_negatives(
         check_minable(read_retrieval(sources, name), name)
     audits: dict[str, SourceAudit] = {}
     if names:
-        with prepared(params, encoder_params, sources, names, work) as folder:
+        processes = count_processes(params.processes, "mine.processes")
+        folder = work_folder(params, encoder_params, sources, names, work)
+        with locked(folder, "mining") as lock:
+            for name in names:
+                lay_out(read_retrieval(sources, name), name, params, folder / name)
+            if processes == 1:
+                search_all(params, load_encoder(encoder_params), names, folder)
+            else:
+                _search_in(processes, params, encoder_params, names, folder, lock)
             for name in names:
                 audits[name] = _mine_source(read_retrieval(sources, name), name, folder / name, params, out)
+            shutil.rmtree(folder)
         base = weights_digest(base_folder(encoder_params))
         write_json(out / SETTINGS_FINGERPRINT, settings_fingerprint(load_tokenizer(encoder_params), base))
     MiningAudit(sources=audits).write(out / "audit.json")
+
+
+def work_folder(params: MineParams, encoder_params: EncoderParams, sources: Path, names: list[str], work: Path) -> Path:
+    """Return the folder of a mining's working files, named by a hash of what embeddings depend on.
+
+    Windows, margins, blocks and processes may change between two attempts.
+    """
+    base = base_folder(encoder_params)
+    key = fingerprint(
+        encoder=encoder_params.model_dump(mode="json"),
+        precision=params.precision,
+        base=[weights_digest(base), files_digest(base)],
+        data={name: folder_digest(sources / name) for name in names},
+    )
+    return work / "mine" / key
 
 
 def _mine_source(tables: RetrievalTables, name: str, folder: Path, params: MineParams, out: Path) -> SourceAudit:
     """Write the hard negatives of one source and return its audit."""
     source = laid_out(tables, name, folder)
     collector = AuditCollector(source, Texts(folder, "query"), Texts(folder, "document"), params)
-    queries, documents = read_vectors(folder)
+    queries, documents = Vectors(folder, "query"), Vectors(folder, "document")
     mined = mine_source(source, queries, documents, read_neighbours(folder), params)
     write_jsonl(out / f"{name}.jsonl", _rows(source, mined, collector))
     audit = collector.audit()
     logger.info(
-        "mined %s: %d negatives for %d queries from %d documents; %d queries got fewer than %d",
-        name,
-        audit.counts["negatives"],
-        audit.counts["queries"],
-        audit.counts["documents"],
-        audit.counts["queries_with_fewer"],
-        params.negatives_per_query,
+        "mined %(source)s: %(negatives)d negatives for %(queries)d queries from %(documents)d documents; "
+        "%(queries_with_fewer)d queries got fewer than %(limit)d",
+        {**audit.counts, "source": name, "limit": params.negatives_per_query},
     )
     return audit
 
@@ -112,46 +130,6 @@ def _rows(source: MiningSource, found: Iterable[MinedQuery], collector: AuditCol
         }
 
 
-@contextmanager
-def prepared(
-    params: MineParams, encoder_params: EncoderParams, sources: Path, names: list[str], work: Path
-) -> Iterator[Path]:
-    """Yield a folder with the working files of each source, in a folder of its name; deleted at the end.
-
-    Args:
-        params: the ``mine`` section.
-        encoder_params: the ``encoder`` section.
-        sources: the folder ``ingest`` wrote.
-        names: retrieval sources.
-        work: folder of work in progress.
-
-    Raises:
-        PipelineError: a process failed, or the same mining is already running.
-    """
-    processes = count_processes(params.processes, "mine.processes")
-    values = {"mine": params.model_dump(mode="json"), "encoder": encoder_params.model_dump(mode="json")}
-    base = base_folder(encoder_params)
-    # What embeddings depend on: windows, margins and blocks may change between two attempts.
-    key = fingerprint(
-        encoder=values["encoder"],
-        precision=params.precision,
-        base=[weights_digest(base), files_digest(base)],
-        data={name: folder_digest(sources / name) for name in names},
-    )
-    folder = work / "mine" / key
-    with locked(folder, "mining") as lock:
-        for name in names:
-            lay_out(read_retrieval(sources, name), name, params, folder / name)
-        if processes == 1:
-            search_all(params, load_encoder(encoder_params), names, folder)
-        else:
-            config = folder / "resolved.json"
-            write_json(config, {**values, "folder": str(folder.absolute()), "names": names})
-            run_here(processes, _work(config, folder), _progress(folder, names), lock)
-        yield folder
-        shutil.rmtree(folder)
-
-
 def search_all(params: MineParams, encoder: Encoder, names: list[str], folder: Path) -> None:
     """Encode and search each source, laid out in its folder; called by all processes together."""
     for name in names:
@@ -160,7 +138,7 @@ def search_all(params: MineParams, encoder: Encoder, names: list[str], folder: P
 
 
 def mine_share(config: dict[str, Any]) -> None:
-    """Encode and search this process's part of what :func:`prepared` resolved."""
+    """Encode and search this process's share of the sources of ``config``."""
     take_own_gpu()
     params = MineParams.parse(config["mine"], "mine")
     # The processes only wait for each other: vectors and keys go through files. A block may take long on a CPU.
@@ -169,8 +147,14 @@ def mine_share(config: dict[str, Any]) -> None:
         search_all(params, encoder, config["names"], Path(config["folder"]))
 
 
-def _work(config: Path, folder: Path) -> Work:
-    return Work(
+def _search_in(
+    processes: int, params: MineParams, encoder_params: EncoderParams, names: list[str], folder: Path, lock: int
+) -> None:
+    """Run :func:`mine_share` in several processes of this machine."""
+    config = folder / "resolved.json"
+    sections = {"mine": params.model_dump(mode="json"), "encoder": encoder_params.model_dump(mode="json")}
+    write_json(config, {**sections, "folder": str(folder.absolute()), "names": names})
+    work = Work(
         name="mining",
         function="codiemb_pipeline.mine.run:mine_share",
         config=config,
@@ -179,10 +163,8 @@ def _work(config: Path, folder: Path) -> Work:
         kept="finished embeddings are kept; the next run resumes from them",
     )
 
-
-def _progress(folder: Path, names: list[str]) -> Progress:
     def count() -> tuple[int, int]:
         counts = [finished_blocks(folder / name) for name in names]
         return sum(done for done, _ in counts), sum(total for _, total in counts)
 
-    return Progress(count, "block")
+    run_here(processes, work, Progress(count, "block"), lock)

@@ -41,6 +41,7 @@ from codiemb_pipeline.texts import text_key
 
 GROUPS, WANTED, DONE, CLAIMS, KEYS = "groups.npy", "wanted.json", "done.npy", "claims", "keys-{}.npz"
 ROLES = ("query", "document")
+DIGEST = "S16"  # numpy ignores trailing zero bytes, which keeps digests of one length apart
 
 
 class Texts:
@@ -51,21 +52,15 @@ class Texts:
         role: ``query`` or ``document``.
 
     Attributes:
-        row: the row of each text's embedding, int64 (n,).
-        bounds: the row each block begins with, and the number of rows, int64 (blocks + 1,).
+        blocks: the rows of the embeddings that are encoded together.
     """
 
     def __init__(self, folder: Path, role: str) -> None:
         self._file = (folder / f"{role}.txt").open("rb")
         self._ends = np.load(folder / f"{role}.ends.npy", mmap_mode="r")
         self._order = np.load(folder / f"{role}.order.npy")
-        self.row = np.load(folder / f"{role}.row.npy")
-        self.bounds = np.append(np.arange(0, len(self._order), TEXTS_PER_BLOCK), len(self._order))
-
-    @property
-    def blocks(self) -> int:
-        """Number of blocks."""
-        return len(self.bounds) - 1
+        count = len(self._order)
+        self.blocks = [range(row, min(row + TEXTS_PER_BLOCK, count)) for row in range(0, count, TEXTS_PER_BLOCK)]
 
     def __getitem__(self, number: int) -> str:
         """Return one text."""
@@ -73,9 +68,9 @@ class Texts:
         self._file.seek(start)
         return self._file.read(int(self._ends[number]) - start).decode()
 
-    def block(self, number: int) -> list[str]:
-        """Return the different texts of a block."""
-        return [self[int(text)] for text in self._order[self.bounds[number] : self.bounds[number + 1]]]
+    def block(self, rows: range) -> list[str]:
+        """Return the texts of a block."""
+        return [self[int(text)] for text in self._order[rows.start : rows.stop]]
 
 
 def lay_out(tables: RetrievalTables, name: str, params: MineParams, folder: Path) -> None:
@@ -84,7 +79,8 @@ def lay_out(tables: RetrievalTables, name: str, params: MineParams, folder: Path
     if not (folder / GROUPS).exists():
         keys = _write_texts(folder, "document", tables.document_texts())
         keys += _write_texts(folder, "query", tables.of_split("train")["text"])
-        np.save(folder / f".{GROUPS}", number_digests(keys)[1])
+        _, groups = np.unique(np.frombuffer(keys, dtype=DIGEST), return_inverse=True)
+        np.save(folder / f".{GROUPS}", groups)
         (folder / f".{GROUPS}").rename(folder / GROUPS)
     write_json(folder / WANTED, wanted(laid_out(tables, name, folder), params))
 
@@ -94,38 +90,13 @@ def laid_out(tables: RetrievalTables, name: str, folder: Path) -> MiningSource:
     return read_relevance(tables, name, np.load(folder / GROUPS))
 
 
-def query_blocks(queries: int, params: MineParams) -> list[range]:
-    """Return the training queries of each block of the search."""
-    size = params.block_queries
-    return [range(start, min(start + size, queries)) for start in range(0, queries, size)]
-
-
 def wanted(source: MiningSource, params: MineParams) -> list[int]:
     """Return the number of neighbours to search for, by block of queries.
 
     It leaves ``rank_to`` neighbours when the positives of any query of the block, and texts equal to them, are removed.
     """
-    blocks = query_blocks(len(source.query_ids), params)
-    return [params.rank_to + source.most_excluded(block) for block in blocks]
-
-
-def digest(text: str) -> bytes:
-    """Return a hash of 16 bytes."""
-    return hashlib.blake2b(text.encode(), digest_size=16).digest()
-
-
-def number_digests(digests: bytes) -> tuple[np.ndarray, np.ndarray]:
-    """Number n joined digests of 16 bytes in the order of their first occurrence.
-
-    Returns:
-        The first index of each different digest, int64 (u,), and the number of each digest, int64 (n,).
-    """
-    values = np.frombuffer(digests, dtype=np.uint64).reshape(-1, 2)
-    _, first, inverse = np.unique(values, axis=0, return_index=True, return_inverse=True)
-    order = np.argsort(first)
-    number = np.empty_like(order)
-    number[order] = np.arange(len(order))
-    return first[order], number[inverse]
+    first = np.arange(0, len(source.excluded), params.block_queries)
+    return (params.rank_to + np.maximum.reduceat(source.excluded, first)).tolist()
 
 
 def _write_texts(folder: Path, role: str, texts: Iterable[str]) -> bytearray:
@@ -137,10 +108,10 @@ def _write_texts(folder: Path, role: str, texts: Iterable[str]) -> bytearray:
             position += file.write(text.encode())
             ends.append(position)
             lengths.append(len(text))
-            digests += digest(text)
-            keys += digest(text_key(text))
-    first, number = number_digests(digests)
-    by_length = np.argsort(np.frombuffer(lengths, dtype=np.int64)[first], kind="stable")  # as in encode_texts
+            digests += _digest(text)
+            keys += _digest(text_key(text))
+    _, first, number = np.unique(np.frombuffer(digests, dtype=DIGEST), return_index=True, return_inverse=True)
+    by_length = np.lexsort((first, np.frombuffer(lengths, dtype=np.int64)[first]))  # as in encode_texts
     row = np.empty_like(by_length)
     row[by_length] = np.arange(len(by_length))
     for name, values in (("ends", ends), ("order", first[by_length]), ("row", row[number])):
@@ -148,29 +119,23 @@ def _write_texts(folder: Path, role: str, texts: Iterable[str]) -> bytearray:
     return keys
 
 
+def _digest(text: str) -> bytes:
+    return hashlib.blake2b(text.encode(), digest_size=16).digest()
+
+
 class Vectors:
-    """Embeddings by query or document, read from disk on demand.
+    """The embeddings of the queries or documents of an encoded source, read from disk on demand."""
 
-    Args:
-        path: of the file, a row for each different text.
-        row: the row of each query or document, int64 (n,).
-    """
-
-    def __init__(self, path: Path, row: np.ndarray) -> None:
-        self._vectors, self._row = np.load(path, mmap_mode="r"), row
+    def __init__(self, folder: Path, role: str) -> None:
+        self._vectors = np.load(folder / f"{role}.npy", mmap_mode="r")
+        self._row = np.load(folder / f"{role}.row.npy")
 
     def __len__(self) -> int:
-        """Return n."""
         return len(self._row)
 
     def __getitem__(self, index: slice | np.ndarray | int) -> torch.Tensor:
         """Return the embeddings at ``index``, copied: (m, D), or (D,) for one."""
         return torch.from_numpy(np.array(self._vectors[self._row[index]]))
-
-    def blocks(self, rows: range, size: int) -> Iterator[tuple[int, torch.Tensor]]:
-        """Yield the embeddings of ``rows``, ``size`` at a time, and the first row of each block."""
-        for first in range(rows.start, rows.stop, size):
-            yield first, self[first : min(first + size, rows.stop)]
 
 
 def encode_source(folder: Path, name: str, encoder: Encoder, params: MineParams) -> None:
@@ -179,7 +144,7 @@ def encode_source(folder: Path, name: str, encoder: Encoder, params: MineParams)
     The folder must be laid out; finished blocks are kept. The encoder is the same on every process, in evaluation mode.
     """
     texts = {role: Texts(folder, role) for role in ROLES}
-    jobs = [(role, number) for role in reversed(ROLES) for number in reversed(range(texts[role].blocks))]
+    jobs = [(role, rows) for role in reversed(ROLES) for rows in reversed(texts[role].blocks)]
     if process_rank() == 0:
         _make_files(folder, texts, encoder.model.output_width, len(jobs))
     barrier()
@@ -188,31 +153,24 @@ def encode_source(folder: Path, name: str, encoder: Encoder, params: MineParams)
     barrier()  # so that all see the same list
     to_do = [jobs[index] for index in open_jobs]
     files = {role: np.load(folder / f"{role}.npy", mmap_mode="r+") for role in ROLES}
-    count = sum(int(texts[role].bounds[number + 1] - texts[role].bounds[number]) for role, number in to_do)
-    with tqdm(total=count, desc=f"encode {name}", unit="text", disable=None, leave=False) as bar:
+    total = sum(len(rows) for _, rows in to_do)
+    with tqdm(total=total, desc=f"encode {name}", unit="text", disable=None, leave=False) as bar:
         for claimed in Claims(folder / CLAIMS).take(len(to_do)):
-            role, number = to_do[claimed]
+            role, rows = to_do[claimed]
             vectors = encode_block(
                 encoder,
-                texts[role].block(number),
+                texts[role].block(rows),
                 prefix=encoder.prompts.prefix("ir", role, name),
                 tokens_per_chunk=params.tokens_per_chunk,
                 bf16=params.precision == "bf16",
                 done=bar.update,
             )
-            start, stop = texts[role].bounds[number : number + 2]
-            files[role][start:stop] = normalize(vectors, dim=-1).numpy()
+            files[role][rows.start : rows.stop] = normalize(vectors, dim=-1).numpy()
             files[role].flush()  # before it counts as done, in case the machine goes down
             done[open_jobs[claimed]] = 1
     barrier()
     if not done.all():
         raise PipelineError(f"{folder}: {int((done == 0).sum())} of {len(done)} blocks of texts were never encoded")
-
-
-def read_vectors(folder: Path) -> tuple[Vectors, Vectors]:
-    """Return the finished vectors of a source's training queries and of its documents."""
-    queries, documents = (Vectors(folder / f"{role}.npy", Texts(folder, role).row) for role in ROLES)
-    return queries, documents
 
 
 def finished_blocks(folder: Path) -> tuple[int, int]:
@@ -225,32 +183,26 @@ def finished_blocks(folder: Path) -> tuple[int, int]:
 
 
 def _make_files(folder: Path, texts: dict[str, Texts], width: int, jobs: int) -> None:
-    """Make the files of a source, unless an interrupted mining has left them."""
+    """Make the files of a source, unless an interrupted mining has left them.
+
+    Disk space is reserved: a full disk would kill the process that writes a row.
+    """
     (folder / CLAIMS).unlink(missing_ok=True)
     if (folder / DONE).exists():
         return
     for role in ROLES:
-        _make_file(folder / f"{role}.npy", int(texts[role].bounds[-1]), width)
+        path, rows = folder / f"{role}.npy", texts[role].blocks[-1].stop
+        size = open_memmap(path, mode="w+", dtype=np.float32, shape=(rows, width)).nbytes / 2**30
+        try:
+            with path.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+        except OSError as error:
+            path.unlink()
+            what = f"{size:.1f} GiB of disk for {rows:,} embeddings"
+            raise PipelineError(f"{path}: expected {what}: {error.strerror}") from error
     # Written last and renamed: if it exists, so do the others.
     np.save(folder / f".{DONE}", np.zeros(jobs, dtype=np.uint8))
     (folder / f".{DONE}").rename(folder / DONE)
-
-
-def _make_file(path: Path, rows: int, width: int) -> None:
-    """Make an array of zeros with its disk space reserved: a full disk would kill the process that writes a row.
-
-    Raises:
-        PipelineError: the disk has no room for it.
-    """
-    array = open_memmap(path, mode="w+", dtype=np.float32, shape=(rows, width))
-    try:
-        with path.open("r+b") as file:
-            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
-    except OSError as error:
-        size = array.nbytes / 2**30
-        path.unlink()
-        what = f"{size:.1f} GiB of disk for {rows:,} embeddings"
-        raise PipelineError(f"{path}: expected {what}: {error.strerror}") from error
 
 
 def search_source(folder: Path, params: MineParams, device: torch.device) -> None:
@@ -259,12 +211,11 @@ def search_source(folder: Path, params: MineParams, device: torch.device) -> Non
         for stale in folder.glob(KEYS.format("*")):  # of an attempt with more processes
             stale.unlink()
     barrier()
-    queries, documents = read_vectors(folder)
+    queries, documents = Vectors(folder, "query"), Vectors(folder, "document")
     share = share_of(len(documents), params.block_documents, process_rank(), world_size())
-    asked = [queries[block.start : block.stop].to(device) for block in query_blocks(len(queries), params)]
-    found = TopKeys(asked, read_json(folder / WANTED))
-    for first, block in documents.blocks(share, params.block_documents):
-        found.add(block, first)
+    found = TopKeys(queries[:].to(device).split(params.block_queries), read_json(folder / WANTED))
+    for first in share[:: params.block_documents]:
+        found.add(documents[first : min(first + params.block_documents, share.stop)], first)
     np.savez(folder / KEYS.format(process_rank()), *(keys.cpu().numpy() for keys in found.keys))
     barrier()
 
@@ -281,5 +232,5 @@ def read_neighbours(folder: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 def share_of(documents: int, block: int, process: int, processes: int) -> range:
     """Return the rows of the corpus that a process searches: whole blocks, shared out evenly."""
     blocks = -(-documents // block)
-    start, stop = (process + step for step in (0, 1))
-    return range(*(min(blocks * bound // processes * block, documents) for bound in (start, stop)))
+    start, stop = (min(blocks * number // processes * block, documents) for number in (process, process + 1))
+    return range(start, stop)

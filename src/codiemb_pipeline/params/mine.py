@@ -12,9 +12,9 @@ class MineParams(Section):
     """Hard-negative mining, with the encoder of section ``encoder``.
 
     Rank 1 is the nearest document that is neither a positive of the query nor equal in text to one or to the query.
-    Negatives that a source names itself come first, and need pass no window or margin. Margins are measured from the
-    best positive (NV-Retriever's TopK-PercPos), not from the weakest, which is often one the encoder fails on; where
-    its similarity is negative, the relative bound lies ``1 - relative_margin`` of its size below it.
+    Negatives that a source names itself come first, and pass no window or margin. Margins are measured from the best
+    positive: among dozens, the weakest is often a wrong judgement or one the encoder fails on, and nothing would
+    qualify.
     """
 
     seed: int
