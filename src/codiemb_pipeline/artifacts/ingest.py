@@ -176,7 +176,8 @@ class StoredRetrieval(RetrievalTables):
         return pd.read_parquet(self._folder / "corpus.parquet", columns=["doc_id"])["doc_id"].tolist()
 
     def document_texts(self) -> Iterator[str]:  # noqa: D102
-        with pq.ParquetFile(self._folder / "corpus.parquet") as file:
+        # By default pyarrow buffers the whole file ahead of the batches.
+        with pq.ParquetFile(self._folder / "corpus.parquet", pre_buffer=False) as file:
             for batch in file.iter_batches(BATCH_ROWS, columns=["title", "text"]):
                 yield from _document_texts(batch.to_pandas())
 
