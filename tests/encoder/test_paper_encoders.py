@@ -181,8 +181,9 @@ def test_under_bf16_autocast_vectors_are_nearly_the_same_and_gradients_reach_the
     assert torch.isfinite(gradient).all()
 
 
-def test_a_saved_encoder_gives_the_same_vectors_and_bytes(kind, folder, encoder, tmp_path):
+def test_a_saved_encoder_gives_the_same_vectors_and_bytes_however_much_it_has_encoded(kind, folder, tmp_path):
     params = settings(kind, folder)
+    encoder = load_encoder(params)
     prompt = encoder.prompts.prefix("sts", "query", "stsb")
     save_encoder(encoder, tmp_path / "first")
     again = load_encoder(params, tmp_path / "first")
@@ -195,7 +196,7 @@ def test_a_saved_encoder_gives_the_same_vectors_and_bytes(kind, folder, encoder,
     assert first == second
     assert ("modeling_tiny.py" in first) == ("own code" in kind)
     for name, content in first.items():
-        assert str(folder.parent).encode() not in content, name
+        assert not any(str(place).encode() in content for place in (folder.parent, tmp_path)), name
 
 
 DIFFERS = "with a prompt: sentence-transformers skips as many tokens"
