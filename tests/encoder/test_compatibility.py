@@ -7,11 +7,7 @@ from typing import Any
 import pytest
 
 from codiemb_pipeline.encoder.checkpoint import load_tokenizer
-from codiemb_pipeline.encoder.compatibility import (
-    check_compatible,
-    settings_fingerprint,
-    token_fingerprint,
-)
+from codiemb_pipeline.encoder.compatibility import check_compatible, settings_fingerprint, token_fingerprint
 from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.jsonl import read_json, write_json
 
