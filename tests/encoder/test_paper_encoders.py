@@ -30,7 +30,6 @@ OTHERS = {
 KINDS = {**MAKERS, "own code, youtu": make_own_code}
 SET_BY = {"bert": "bge-large-zh", "xlm-r": "e5-large-instruct", "own code, youtu": "youtu"}
 
-
 pytestmark = pytest.mark.usefixtures("own_code_cache")
 
 
@@ -44,12 +43,12 @@ def settings(kind: str, folder: Path, **changes: Any) -> EncoderParams:
 
 
 @pytest.fixture(scope="module", params=KINDS)
-def kind(request: pytest.FixtureRequest) -> str:
+def kind(request) -> str:
     return request.param
 
 
 @pytest.fixture(scope="module")
-def folder(kind: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(kind: str, tmp_path_factory) -> Path:
     return KINDS[kind](tmp_path_factory.mktemp("base") / "tiny-model")
 
 
