@@ -19,7 +19,7 @@ from mini_benchmarks import (
     write_retrieval_folder,
 )
 
-from codiemb_pipeline.artifacts.ingest import PairTables, RetrievalTables
+from codiemb_pipeline.artifacts.ingest import COLUMNS, PairTables, RetrievalTables
 from codiemb_pipeline.benchmarks.data import BenchmarkText, benchmark_texts, location_of, open_rows
 from codiemb_pipeline.benchmarks.registry import BENCHMARKS
 from codiemb_pipeline.errors import InputError
@@ -43,8 +43,7 @@ def test_a_folder_holds_what_was_written(folders):
     queries, corpus, qrels = mini_retrieval(0)
     assert rows.size == MINI_SIZES["retrieval"]
     assert rows.scored_queries == queries[:-1]  # the last one has no judgement
-    joined = [(document, f"{title} {text}".strip()) for document, title, text in corpus]
-    assert list(rows.documents()) == joined
+    assert list(rows.documents()) == [(document, f"{title} {text}".strip()) for document, title, text in corpus]
     assert {(q, d, score) for q, row in rows.qrels.items() for d, score in row.items()} == set(qrels)
 
 
@@ -125,14 +124,12 @@ def no_scored_query(folder: Path) -> None:
     write_retrieval_folder(folder, BENCHMARKS["DuRetrieval"], queries, corpus, [("q99", "d1", 1)])
 
 
-def no_score(folder: Path) -> None:
-    folder.mkdir()
-    (folder / "test.jsonl").write_text('{"sentence1": "a", "sentence2": "b", "label": 1}\n')
+def file(name: str, content: bytes) -> Callable[[Path], None]:
+    def write(folder: Path) -> None:
+        folder.mkdir()
+        (folder / name).write_bytes(content)
 
-
-def no_parquet(folder: Path) -> None:
-    folder.mkdir()
-    (folder / "test-00000-of-00001.parquet").write_bytes(b"no parquet")
+    return write
 
 
 def pairs(second: tuple[str, str | None, int], split: str = "test") -> Callable[[Path], None]:
@@ -146,8 +143,8 @@ def pairs(second: tuple[str, str | None, int], split: str = "test") -> Callable[
         ("BQ", pairs(("c", "d", 0), "validation"), "expected columns.*the data set has splits validation"),
         ("DuRetrieval", other_split, "default has splits train"),
         ("DuRetrieval", no_scored_query, "'queries': 0, 'documents': 40"),
-        ("BQ", no_score, "lacks score; found columns sentence1, sentence2, label"),
-        ("BQ", no_parquet, "Parquet magic bytes not found"),
+        ("BQ", file("test.jsonl", b'{"sentence1": "a", "sentence2": "b", "label": 1}'), "lacks score.*label"),
+        ("BQ", file("test-00000-of-00001.parquet", b"no parquet"), "Parquet magic bytes not found"),
         ("BQ", pairs(("c", "d", -1)), "row 2: score: expected 0 to 1, found -1"),  # as in AFQMC's public test set
         ("BQ", pairs(("c", None, 0)), "no sentence2 in 1 of 2 rows"),
     ],
@@ -179,28 +176,25 @@ def test_the_revision_of_a_folder_is_that_of_its_files_wherever_it_lies(folders,
 
 
 @pytest.fixture
-def sources(tmp_path: Path) -> Path:
-    queries = pd.DataFrame(
-        [("q1", "dog", "test"), ("q2", "river", "test"), ("q3", "paper", "train")],
-        columns=["query_id", "text", "split"],
-    )
-    corpus = pd.DataFrame([("d1", "the", "dog"), ("d2", "", "a cat"), ("d3", "", "old paper")],
-                          columns=["doc_id", "title", "text"])  # fmt: skip
-    qrels = pd.DataFrame([("q1", "d1", 1), ("q3", "d3", 2)], columns=["query_id", "doc_id", "relevance"])
-    none = pd.DataFrame({"query_id": [], "doc_id": []}, dtype=str)
-    RetrievalTables(queries, corpus, qrels, none).write(tmp_path / "sources" / "tags")
-    for name, rows in {
-        "words": [("p1", "dog", "cat", 0.7, "test"), ("p2", "old", "new", 0.2, "test"), ("p3", "a", "b", 1.0, "dev")],
-        "seen": [("s1", "NEW", "old", 0.2, "train")],
-    }.items():
-        table = pd.DataFrame(rows, columns=["pair_id", "text_a", "text_b", "gold", "split"])
-        PairTables(table).write(tmp_path / "sources" / name)
+def sources(tmp_path) -> Path:
+    def table(name: str, *rows: tuple) -> pd.DataFrame:
+        return pd.DataFrame(list(rows), columns=COLUMNS[name])
+
+    RetrievalTables(
+        table("queries", ("q1", "dog", "test"), ("q2", "river", "test"), ("q3", "paper", "train")),
+        table("corpus", ("d1", "the", "dog"), ("d2", "", "a cat"), ("d3", "", "old paper")),
+        table("qrels", ("q1", "d1", 1), ("q3", "d3", 2)),
+        table("negatives"),
+    ).write(tmp_path / "sources" / "tags")
+    words = [("p1", "dog", "cat", 0.7, "test"), ("p2", "old", "new", 0.2, "test"), ("p3", "a", "b", 1.0, "dev")]
+    PairTables(table("pairs", *words)).write(tmp_path / "sources" / "words")
+    PairTables(table("pairs", ("s1", "NEW", "old", 0.2, "train"))).write(tmp_path / "sources" / "seen")
     return tmp_path / "sources"
 
 
 def test_of_mteb_s_retrieval_judged_queries_and_relevant_documents(tmp_path):
     queries, corpus, qrels = mini_retrieval(1)
-    qrels = [*qrels, ("q0", "d30", 0)]  # judged not relevant
+    qrels.append(("q0", "d30", 0))  # judged not relevant
     write_retrieval_folder(tmp_path / "mmarco", BENCHMARKS["MMarcoRetrieval"], queries, corpus, qrels)
     entry = MtebBenchmark(type="mteb", path=str(tmp_path / "mmarco"))
     found = list(benchmark_texts("MMarcoRetrieval", entry, Path("nowhere")))
@@ -246,10 +240,9 @@ def test_a_missing_source_is_named(sources):
 def test_the_corpus_passes_through_and_is_not_held(tmp_path):
     """20,000 documents of 1,000 letters are 20 MB; the peak of what Python holds is a twentieth."""
     corpus = [(f"d{number}", "", f"{number:06d} " + "a" * 993) for number in range(20_000)]
+    queries = [(f"q{number}", f"query {number}") for number in range(50)]
     qrels = [(f"q{number}", f"d{100 * number}", 1) for number in range(50)]
-    write_retrieval_folder(
-        tmp_path / "t2", BENCHMARKS["T2Retrieval"], [(f"q{n}", f"query {n}") for n in range(50)], corpus, qrels
-    )
+    write_retrieval_folder(tmp_path / "t2", BENCHMARKS["T2Retrieval"], queries, corpus, qrels)
     del corpus
     entry = MtebBenchmark(type="mteb", path=str(tmp_path / "t2"))
     assert sum(1 for _ in benchmark_texts("T2Retrieval", entry, tmp_path)) == 100  # prepared now

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from mini_benchmarks import write_mini_benchmarks
@@ -99,10 +100,7 @@ def test_a_manifest_of_another_format_is_refused(bundle):
 
 
 def test_resources_that_are_not_available_are_all_named_and_nothing_is_left_behind(values, tmp_path, monkeypatch):
-    def refuse(repo_id: str, **_: Any) -> str:
-        raise ConnectionError(f"no way to {repo_id}")
-
-    monkeypatch.setattr("huggingface_hub.snapshot_download", refuse)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", Mock(side_effect=ConnectionError("no route")))
     with pytest.raises(InputError) as caught:
         gather(values, "test", tmp_path / "bundle")
     assert all(name in str(caught.value) for name in BENCHMARKS)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -66,10 +67,6 @@ def params_of(kind: str, sources: Path) -> dict[str, Any]:
     return values
 
 
-def no_hub(repo_id: str, **_: Any) -> str:
-    raise AssertionError(f"{repo_id} was asked of the hub")
-
-
 def train_here(launch: Any, config: Path, *_: Any) -> None:
     """Do in this process what torchrun's one process would do."""
     from codiemb_pipeline.train import entry
@@ -109,7 +106,7 @@ def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         gather(values, "test", root / "bundle")
         shutil.rmtree(root / "hub")
         shutil.rmtree(root / "raw")
-        patch.setattr("huggingface_hub.snapshot_download", no_hub)
+        patch.setattr("huggingface_hub.snapshot_download", Mock(side_effect=AssertionError("the hub was asked")))
         block_sockets(patch)
         patch.setattr("codiemb_pipeline.train.run.launch_training", train_here)
         alone = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}

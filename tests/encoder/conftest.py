@@ -10,12 +10,9 @@ from tiny_encoder import make_tiny_decoder
 
 from codiemb_pipeline.params import EncoderParams
 
-Change = Callable[..., EncoderParams]
-Embed = Callable[..., torch.Tensor]
-
 
 @pytest.fixture(scope="session")
-def changed(tiny_encoder_params: EncoderParams) -> Change:
+def changed(tiny_encoder_params) -> Callable[..., EncoderParams]:
     """Return the tiny encoder's settings with some replaced; ``prompts`` is merged, not replaced."""
 
     def change(prompts: dict[str, Any] | None = None, **values: Any) -> EncoderParams:
@@ -26,12 +23,12 @@ def changed(tiny_encoder_params: EncoderParams) -> Change:
 
 
 @pytest.fixture(scope="session")
-def tiny_decoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_decoder_folder(tmp_path_factory) -> Path:
     return make_tiny_decoder(tmp_path_factory.mktemp("tiny-decoder"))
 
 
 @pytest.fixture(scope="session")
-def sentence_transformers() -> Embed:
+def sentence_transformers() -> Callable[..., torch.Tensor]:
     """Return a function that encodes texts by sentence-transformers, from a folder."""
 
     def embed(folder: Path, texts: list[str], **options: Any) -> torch.Tensor:
@@ -44,7 +41,7 @@ def sentence_transformers() -> Embed:
 
 
 @pytest.fixture(scope="module")
-def own_code_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def own_code_cache(tmp_path_factory) -> Iterator[Path]:
     """Keep the copies that transformers makes of a model's code out of the home folder."""
     with pytest.MonkeyPatch.context() as patch:
         cache = tmp_path_factory.mktemp("modules")

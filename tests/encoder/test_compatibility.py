@@ -7,11 +7,7 @@ from typing import Any
 import pytest
 
 from codiemb_pipeline.encoder.checkpoint import load_tokenizer
-from codiemb_pipeline.encoder.compatibility import (
-    check_compatible,
-    settings_fingerprint,
-    token_fingerprint,
-)
+from codiemb_pipeline.encoder.compatibility import check_compatible, settings_fingerprint, token_fingerprint
 from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.jsonl import read_json, write_json
 
@@ -84,9 +80,7 @@ def test_a_key_that_is_newer_than_a_stamp_counts_as_its_default_and_hashes_are_s
         check(tmp_path / "s.json", {**stamp, "weights": "fedcba987654" + "0" * 52})
 
 
-def test_the_hash_of_a_tokenizer_is_of_what_it_does_to_a_text(
-    changed, tiny_encoder_folder, tiny_decoder_folder, tmp_path
-):
+def test_the_hash_of_a_tokenizer_is_of_its_effect(changed, tiny_encoder_folder, tiny_decoder_folder, tmp_path):
     def digest(**change: Any) -> str:
         return token_fingerprint(load_tokenizer(changed(**change)))["tokenizer"]
 

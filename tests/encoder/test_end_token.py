@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -14,7 +13,7 @@ from codiemb_pipeline.errors import InputError
 
 TEXTS = ["the red dog", "cat", "", "dog " * 60, "the </s> dog"]
 # What a tokenizer puts around a text, and how it is told to.
-KINDS: dict[str, dict[str, Any]] = {
+KINDS = {
     "start": {},
     "nothing": {"template": ""},
     "as Qwen 2": {"template": "", "byte_level": True},
@@ -24,7 +23,7 @@ KINDS: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(params=KINDS)
-def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+def folder(request, tmp_path) -> Path:
     return make_tiny_decoder(tmp_path / "base", **KINDS[request.param])
 
 
@@ -39,49 +38,43 @@ def test_defect_9_every_text_ends_with_it_also_one_that_is_cut(folder, changed):
     assert prompts == [0] * len(TEXTS)
 
 
-def test_it_counts_as_prompt_only_where_there_is_nothing_else(tiny_decoder_folder, changed):
+def test_the_end_token_is_prompt_only_where_there_is_nothing_else(tiny_decoder_folder, changed):
     ended = load_tokenizer(changed(path=str(tiny_decoder_folder), append_eos=True))
     ids, prompts = ended.tokenize(["dog", "", "dog " * 60], "query: ")
     assert prompts == [3, 4, 3]
     assert [len(row) for row in ids] == [5, 4, 32]
 
 
-def test_a_tokenizer_that_puts_it_there_itself_is_left_alone(tmp_path, changed):
+def test_a_tokenizer_that_appends_the_end_token_itself_is_left_alone(tmp_path, changed):
     make_tiny_decoder(tmp_path, template="<s> $A </s>")
     plain, ended = (load_tokenizer(changed(path=str(tmp_path), append_eos=value)) for value in (False, True))
     assert ended.tokenize(TEXTS) == plain.tokenize(TEXTS)
     assert [row.count(3) for row in ended.tokenize(TEXTS)[0]] == [1, 1, 1, 1, 2]
 
 
-def test_a_tokenizer_without_one_is_refused(changed, tiny_encoder_folder):
+def test_a_tokenizer_without_an_end_token_is_refused(changed, tiny_encoder_folder):
     with pytest.raises(InputError, match=r"encoder\.append_eos: .* has no end-of-sequence token") as caught:
         load_tokenizer(changed(append_eos=True))
     assert str(tiny_encoder_folder) in str(caught.value)
 
 
 @pytest.mark.parametrize("pooling", ["last", "mean"])
-def test_sentence_transformers_puts_it_there_too(folder, changed, tmp_path, pooling, sentence_transformers):
+def test_sentence_transformers_appends_the_end_token_too(folder, changed, tmp_path, pooling, sentence_transformers):
     params = changed(path=str(folder), append_eos=True, pooling=pooling)
     encoder = load_encoder(params)
+    ids = encoder.tokenizer.tokenize(TEXTS, "query: ")
     save_encoder(encoder, tmp_path / "saved")
     assert json.loads((tmp_path / "saved" / "codiemb.json").read_text())["sentence_transformers_differs"] == []
     ours = encode_texts(encoder, TEXTS, tokens_per_chunk=64)
     torch.testing.assert_close(sentence_transformers(tmp_path / "saved", TEXTS), ours, atol=1e-5, rtol=0)
     again = load_encoder(params, tmp_path / "saved")
-    assert again.tokenizer.tokenize(TEXTS, "query: ") == encoder.tokenizer.tokenize(TEXTS, "query: ")
+    assert again.tokenizer.tokenize(TEXTS, "query: ") == encoder.tokenizer.tokenize(TEXTS, "query: ") == ids
     save_encoder(again, tmp_path / "again")
     for name in ("tokenizer.json", "tokenizer_config.json", "codiemb.json"):
         assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "saved" / name).read_bytes()
 
 
-def test_saving_leaves_the_tokenizer_in_use_as_it_was(tiny_decoder_folder, changed, tmp_path):
-    encoder = load_encoder(changed(path=str(tiny_decoder_folder), append_eos=True))
-    before = encoder.tokenizer.tokenize(TEXTS)
-    save_encoder(encoder, tmp_path)
-    assert encoder.tokenizer.tokenize(TEXTS) == before
-
-
-def test_what_the_export_cannot_say_is_said_in_words(tiny_decoder_folder, changed, tmp_path):
+def test_an_end_token_that_the_export_cannot_append_is_reported(tiny_decoder_folder, changed, tmp_path):
     from tokenizers import processors
 
     encoder = load_encoder(changed(path=str(tiny_decoder_folder), append_eos=True))
@@ -89,6 +82,6 @@ def test_what_the_export_cannot_say_is_said_in_words(tiny_decoder_folder, change
     encoder.tokenizer.backend.backend_tokenizer.post_processor = processors.BertProcessing(("<unk>", 1), ("<s>", 2))
     save_encoder(encoder, tmp_path)
     (said,) = json.loads((tmp_path / "codiemb.json").read_text())["sentence_transformers_differs"]
-    assert said == "append '</s>' yourself, as the last token after truncation"
+    assert "'</s>'" in said
     again = load_encoder(encoder.params, tmp_path)
     assert again.tokenizer.tokenize(TEXTS) == encoder.tokenizer.tokenize(TEXTS)

@@ -13,19 +13,14 @@ import torch
 from tiny_architectures import make_own_code
 
 from codiemb_pipeline.encoder.backbone import own_classes, prepare_own_code
-from codiemb_pipeline.encoder.checkpoint import (
-    base_folder,
-    load_encoder,
-    load_tokenizer,
-    save_encoder,
-)
+from codiemb_pipeline.encoder.checkpoint import base_folder, load_encoder, load_tokenizer, save_encoder
 from codiemb_pipeline.errors import InputError
 
 pytestmark = pytest.mark.usefixtures("own_code_cache")
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory) -> Path:
     return make_own_code(tmp_path_factory.mktemp("base") / "tiny")
 
 
@@ -94,9 +89,8 @@ def test_code_of_another_repository_is_refused(changed, tmp_path):
 )
 def test_code_for_another_version_is_named_with_its_reason(changed, folder, tmp_path, code, reason):
     """MiniCPM-Embedding's was written for transformers 4.37, and version 5 took some names away."""
-    code = code or (folder / "modeling_tiny.py").read_text().replace(
-        "all_states = [states]", "all_states = states.gone"
-    )
+    whole = (folder / "modeling_tiny.py").read_text()
+    code = code or whole.replace("all_states = [states]", "all_states = states.gone")
     place = make_own_code(tmp_path / "tiny", code=code)
     with pytest.raises(InputError, match=r"transformers 5\.\d+") as caught:
         load_encoder(changed(path=str(place), trust_remote_code=True, bidirectional=True))

@@ -30,7 +30,6 @@ OTHERS = {
 KINDS = {**MAKERS, "own code, youtu": make_own_code}
 SET_BY = {"bert": "bge-large-zh", "xlm-r": "e5-large-instruct", "own code, youtu": "youtu"}
 
-
 pytestmark = pytest.mark.usefixtures("own_code_cache")
 
 
@@ -44,12 +43,12 @@ def settings(kind: str, folder: Path, **changes: Any) -> EncoderParams:
 
 
 @pytest.fixture(scope="module", params=KINDS)
-def kind(request: pytest.FixtureRequest) -> str:
+def kind(request) -> str:
     return request.param
 
 
 @pytest.fixture(scope="module")
-def folder(kind: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(kind: str, tmp_path_factory) -> Path:
     return KINDS[kind](tmp_path_factory.mktemp("base") / "tiny-model")
 
 
@@ -181,8 +180,9 @@ def test_under_bf16_autocast_vectors_are_nearly_the_same_and_gradients_reach_the
     assert torch.isfinite(gradient).all()
 
 
-def test_a_saved_encoder_gives_the_same_vectors_and_bytes(kind, folder, encoder, tmp_path):
+def test_a_saved_encoder_gives_the_same_vectors_and_bytes_however_much_it_has_encoded(kind, folder, tmp_path):
     params = settings(kind, folder)
+    encoder = load_encoder(params)
     prompt = encoder.prompts.prefix("sts", "query", "stsb")
     save_encoder(encoder, tmp_path / "first")
     again = load_encoder(params, tmp_path / "first")
@@ -195,7 +195,7 @@ def test_a_saved_encoder_gives_the_same_vectors_and_bytes(kind, folder, encoder,
     assert first == second
     assert ("modeling_tiny.py" in first) == ("own code" in kind)
     for name, content in first.items():
-        assert str(folder.parent).encode() not in content, name
+        assert not any(str(place).encode() in content for place in (folder.parent, tmp_path)), name
 
 
 DIFFERS = "with a prompt: sentence-transformers skips as many tokens"

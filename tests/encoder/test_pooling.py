@@ -11,61 +11,39 @@ FULL = torch.ones(1, 5, dtype=torch.long)
 
 
 @pytest.mark.parametrize(
-    ("pooling", "mask", "expected"),
+    ("pooling", "mask", "skipped", "expected"),
     [
-        ("cls", RIGHT, 1.0),
-        ("cls", LEFT, 4.0),
-        ("last", RIGHT, 4.0),
-        ("last", LEFT, 16.0),
-        ("last", FULL, 16.0),
-        ("mean", RIGHT, 7 / 3),
-        ("mean", LEFT, 28 / 3),
-        ("mean", FULL, 31 / 5),
-        ("weighted_mean", RIGHT, (1 * 1 + 2 * 2 + 3 * 4) / 6),
-        ("weighted_mean", LEFT, (1 * 4 + 2 * 8 + 3 * 16) / 6),
-        ("weighted_mean", FULL, (1 * 1 + 2 * 2 + 3 * 4 + 4 * 8 + 5 * 16) / 15),
+        ("cls", RIGHT, None, 1.0),
+        ("cls", RIGHT, 2, 1.0),  # the prompt is no matter here
+        ("cls", LEFT, None, 4.0),
+        ("last", RIGHT, None, 4.0),
+        ("last", RIGHT, 2, 4.0),
+        ("last", LEFT, None, 16.0),
+        ("last", FULL, None, 16.0),
+        ("mean", RIGHT, None, 7 / 3),
+        ("mean", LEFT, None, 28 / 3),
+        ("mean", FULL, None, 31 / 5),
+        ("mean", RIGHT, 0, 7 / 3),
+        ("mean", RIGHT, 1, 3.0),
+        ("mean", RIGHT, 2, 4.0),
+        ("mean", RIGHT, 3, 4.0),  # all prompt: the last token is kept
+        ("mean", RIGHT, 9, 4.0),
+        ("mean", LEFT, 1, 12.0),
+        ("mean", LEFT, 3, 16.0),
+        ("weighted_mean", RIGHT, None, (1 * 1 + 2 * 2 + 3 * 4) / 6),
+        ("weighted_mean", LEFT, None, (1 * 4 + 2 * 8 + 3 * 16) / 6),
+        ("weighted_mean", FULL, None, (1 * 1 + 2 * 2 + 3 * 4 + 4 * 8 + 5 * 16) / 15),
+        ("weighted_mean", RIGHT, 0, 17 / 6),
+        ("weighted_mean", RIGHT, 1, (1 * 2 + 2 * 4) / 3),  # the first token that counts weighs 1
+        ("weighted_mean", RIGHT, 2, 4.0),
+        ("weighted_mean", RIGHT, 9, 4.0),
+        ("weighted_mean", LEFT, 1, (1 * 8 + 2 * 16) / 3),
+        ("weighted_mean", FULL, 2, (1 * 4 + 2 * 8 + 3 * 16) / 6),
     ],
 )
-def test_padding_counts_nowhere(pooling, mask, expected):
-    torch.testing.assert_close(pool(STATES, mask, pooling), torch.tensor([[expected, -expected]]))
-
-
-@pytest.mark.parametrize(
-    ("mask", "skipped", "expected"),
-    [
-        (RIGHT, 0, 7 / 3),
-        (RIGHT, 1, 3.0),
-        (RIGHT, 2, 4.0),
-        (RIGHT, 3, 4.0),  # all prompt: the last token is kept
-        (RIGHT, 9, 4.0),
-        (LEFT, 1, 12.0),
-        (LEFT, 3, 16.0),
-    ],
-)
-def test_mean_leaves_out_the_prompt_but_never_every_token(mask, skipped, expected):
-    pooled = pool(STATES, mask, "mean", torch.tensor([skipped]))
+def test_neither_padding_nor_a_prompt_that_is_skipped_counts(pooling, mask, skipped, expected):
+    pooled = pool(STATES, mask, pooling, None if skipped is None else torch.tensor([skipped]))
     torch.testing.assert_close(pooled, torch.tensor([[expected, -expected]]))
-
-
-@pytest.mark.parametrize(
-    ("mask", "skipped", "expected"),
-    [
-        (RIGHT, 0, 17 / 6),
-        (RIGHT, 1, (1 * 2 + 2 * 4) / 3),  # the first token that counts weighs 1
-        (RIGHT, 2, 4.0),
-        (RIGHT, 9, 4.0),
-        (LEFT, 1, (1 * 8 + 2 * 16) / 3),
-        (FULL, 2, (1 * 4 + 2 * 8 + 3 * 16) / 6),
-    ],
-)
-def test_the_weighted_mean_counts_from_the_first_token_after_the_prompt(mask, skipped, expected):
-    pooled = pool(STATES, mask, "weighted_mean", torch.tensor([skipped]))
-    torch.testing.assert_close(pooled, torch.tensor([[expected, -expected]]))
-
-
-@pytest.mark.parametrize("pooling", ["cls", "last"])
-def test_cls_and_last_do_not_care_for_the_prompt(pooling):
-    assert torch.equal(pool(STATES, RIGHT, pooling, torch.tensor([2])), pool(STATES, RIGHT, pooling))
 
 
 def test_every_row_has_its_own_mask_and_prompt():

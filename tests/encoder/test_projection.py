@@ -19,13 +19,13 @@ from codiemb_pipeline.encoder.checkpoint import (
     weights_digest,
 )
 from codiemb_pipeline.encoder.encode import encode_ids, encode_texts
+from codiemb_pipeline.encoder.text_encoder import pool
 from codiemb_pipeline.encoder.tokens import pad
 from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.params.encoder import ProjectionParams
 
 TEXTS = ["the red dog", "cat", "a small bird of the river and a big fish of the mountain", "old news paper", ""]
 LAYER = {"dimensions": 6, "seed": 7}
-POOLINGS = ["cls", "mean", "weighted_mean", "last"]
 
 
 def full(encoder: Any, mid_layer: int | None = None) -> tuple[torch.Tensor, torch.Tensor | None]:
@@ -44,7 +44,7 @@ def trained(params: Any, folder: Path) -> Any:
     return encoder
 
 
-@pytest.mark.parametrize("pooling", POOLINGS)
+@pytest.mark.parametrize("pooling", ["cls", "mean", "weighted_mean", "last"])
 def test_projecting_token_states_and_then_pooling_is_the_same(changed, pooling):
     """As released: the layer stands before pooling. Last and middle layer go through the same one."""
     encoder = load_encoder(changed(pooling=pooling, projection=LAYER, normalize=False))
@@ -54,11 +54,7 @@ def test_projecting_token_states_and_then_pooling_is_the_same(changed, pooling):
         with torch.inference_mode():
             output = encoder.model.backbone(input_ids=torch.tensor([row]), output_hidden_states=True)
             for states, found in ((output.last_hidden_state, last), (output.hidden_states[1], middle)):
-                projected = encoder.model.projection(states)[0]
-                counts = torch.arange(1.0, len(row) + 1).unsqueeze(1)
-                weighted = (projected * counts).sum(dim=0) / counts.sum()
-                ways = {"cls": projected[0], "last": projected[-1], "mean": projected.mean(dim=0)}
-                expected = (ways | {"weighted_mean": weighted})[pooling]
+                (expected,) = pool(encoder.model.projection(states), torch.ones(1, len(row), dtype=torch.long), pooling)
                 torch.testing.assert_close(found[number], expected, atol=1e-5, rtol=0)
 
 
@@ -158,11 +154,8 @@ def test_the_projection_is_weights_like_the_others(changed, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (
-            {"activation_function": "torch.nn.modules.activation.Tanh"},
-            r"activation_function: expected .*Identity, found",
-        ),
-        ({}, r"expected tensors .*\[6, 16\].*found .*\[3, 16\]"),
+        ({"activation_function": "torch.nn.modules.activation.Tanh"}, "activation_function: .*Identity.*Tanh"),
+        ({}, r"\[6, 16\].*\[3, 16\]"),
     ],
 )
 def test_a_layer_of_another_kind_is_refused(changed, tmp_path, change, message):

@@ -5,51 +5,30 @@ from hypothesis import strategies as st
 
 from codiemb_pipeline.encoder.checkpoint import load_tokenizer
 from codiemb_pipeline.encoder.tokens import TextTokenizer, pad, plan_chunks
-from codiemb_pipeline.params import EncoderParams
 
 
 @pytest.fixture(scope="module")
-def tokenizer(tiny_encoder_params: EncoderParams) -> TextTokenizer:
+def tokenizer(tiny_encoder_params) -> TextTokenizer:
     return load_tokenizer(tiny_encoder_params)
 
 
-def words(tokenizer: TextTokenizer, ids: list[int]) -> list[str]:
-    return tokenizer.backend.convert_ids_to_tokens(ids)
-
-
-def test_a_text_becomes_its_tokens_between_special_ones(tokenizer):
-    ids, prompts = tokenizer.tokenize(["red dog", "cat"])
-    assert [words(tokenizer, row) for row in ids] == [["[CLS]", "red", "dog", "[SEP]"], ["[CLS]", "cat", "[SEP]"]]
-    assert prompts == [0, 0]
-
-
-def test_a_long_text_is_cut_to_max_length_and_keeps_its_last_special_token(tokenizer):
-    (row,), (prompt,) = tokenizer.tokenize(["dog " * 100], "query: ")
-    assert len(row) == 32
-    assert words(tokenizer, row)[:4] == ["[CLS]", "query", ":", "dog"]
-    assert words(tokenizer, row)[-2:] == ["dog", "[SEP]"]
-    assert prompt == 3
-
-
-def test_the_prompt_length_counts_tokens_wholly_within_the_prefix(tokenizer):
-    ids, prompts = tokenizer.tokenize(["red dog", "cat"], "query: ")
-    assert words(tokenizer, ids[0]) == ["[CLS]", "query", ":", "red", "dog", "[SEP]"]
-    assert prompts == [3, 3]
-
-
-def test_a_token_that_reaches_beyond_the_prefix_is_no_prompt(tokenizer):
-    (row,), (prompt,) = tokenizer.tokenize(["dog"], "the red")  # "the reddog": letters, as no such word is known
-    tokens = words(tokenizer, row)
-    assert tokens[:4] == ["[CLS]", "the", "red", "##d"]
-    assert prompt == 3
-    (row,), (prompt,) = tokenizer.tokenize(["ument"], "the doc")  # one token, half prefix and half text
-    assert words(tokenizer, row) == ["[CLS]", "the", "document", "[SEP]"]
-    assert prompt == 2
-
-
-def test_a_text_that_is_all_prompt_is_counted_whole(tokenizer):
-    (row,), (prompt,) = tokenizer.tokenize([""], "query: ")
-    assert (len(row), prompt) == (4, 4)
+@pytest.mark.parametrize(
+    ("prefix", "text", "tokens", "prompt"),
+    [
+        ("", "red dog", "[CLS] red dog [SEP]", 0),
+        ("query: ", "red dog", "[CLS] query : red dog [SEP]", 3),
+        ("query: ", "dog " * 100, f"[CLS] query : {'dog ' * 28} [SEP]", 3),  # cut, with its last special token
+        ("the red", "dog", "[CLS] the red ##d ##o ##g [SEP]", 3),
+        ("the doc", "ument", "[CLS] the document [SEP]", 2),  # one token, half prefix and half text
+        ("query: ", "", "[CLS] query : [SEP]", 4),  # all prompt: counted whole
+    ],
+)
+def test_a_text_becomes_tokens_and_those_wholly_within_the_prefix_are_its_prompt(
+    tokenizer, prefix, text, tokens, prompt
+):
+    ids, prompts = tokenizer.tokenize(["a cat", text], prefix)
+    assert tokenizer.backend.convert_ids_to_tokens(ids[1]) == tokens.split()
+    assert prompts[1] == prompt
 
 
 @pytest.mark.parametrize(("side", "row", "mask"), [("right", [8, 9, 9], [1, 0, 0]), ("left", [9, 9, 8], [0, 0, 1])])

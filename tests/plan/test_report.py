@@ -4,6 +4,7 @@ import re
 import shutil
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import yaml
@@ -25,10 +26,9 @@ ROOT = Path(__file__).parents[2]
 def project(tmp_path, tiny_encoder_folder, monkeypatch) -> dict[str, Any]:
     """Work in a project in which assemble has run; returns its parameters."""
     values = tiny_params(write_sources(tmp_path / "raw"), tiny_encoder_folder)
-    (tmp_path / "made").mkdir()
-    made = make_model_input(values, tmp_path / "made")
-    (tmp_path / "data/05_model_input").mkdir(parents=True)
-    made.rename(tmp_path / "data/05_model_input/examples")
+    for folder in ("made", "data/05_model_input"):
+        (tmp_path / folder).mkdir(parents=True)
+    make_model_input(values, tmp_path / "made").rename(tmp_path / "data/05_model_input/examples")
     monkeypatch.chdir(tmp_path)
     return values
 
@@ -85,25 +85,15 @@ def test_without_a_network_the_hub_is_not_asked(monkeypatch):
 
 
 def test_a_hub_that_does_not_answer_is_asked_once(monkeypatch):
-    answers = [None, ValueError("no such id"), OSError("no route"), AssertionError("asked again")]
-
-    class Hub:
-        def repo_info(self, *_: Any, **__: Any) -> None:
-            answer = answers.pop(0)
-            if answer is not None:
-                raise answer
-
-    def not_cached(*_: Any, **__: Any) -> None:
-        raise LocalEntryNotFoundError("not here")
-
+    hub = Mock(repo_info=Mock(side_effect=[None, ValueError("no such id"), OSError("no route")]))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(requirements, "HfApi", Hub)
-    monkeypatch.setattr(requirements, "snapshot_download", not_cached)
+    monkeypatch.setattr(requirements, "HfApi", lambda: hub)
+    monkeypatch.setattr(requirements, "snapshot_download", Mock(side_effect=LocalEntryNotFoundError("not cached")))
     resources = [Resource(kind="source", name=f"s{number}", hub_id="a/b") for number in range(5)]
     checks = check_availability([*resources, Resource(kind="benchmark", name="local", path=".")])
     assert [check.found for check in checks] == [True, False, False, False, False, True]
     assert ["no route" in check.where for check in checks] == [False, False, True, True, True, False]
-    assert len(answers) == 1
+    assert hub.repo_info.call_count == 3
 
 
 @pytest.mark.parametrize("profile", profile_titles(ROOT))
