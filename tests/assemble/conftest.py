@@ -3,28 +3,14 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import pandas as pd
 import pytest
 from audit_texts import AUDIT
+from tiny_tables import pair_tables, retrieval_tables
 
-from codiemb_pipeline.artifacts.ingest import PairTables, RetrievalTables
 from codiemb_pipeline.encoder.checkpoint import load_tokenizer, weights_digest
 from codiemb_pipeline.encoder.compatibility import SETTINGS_FINGERPRINT, settings_fingerprint
 from codiemb_pipeline.jsonl import write_json, write_jsonl
 from codiemb_pipeline.params import AssembleParams, EncoderParams
-
-
-def retrieval_tables(queries, corpus, qrels) -> RetrievalTables:
-    return RetrievalTables(
-        pd.DataFrame(queries, columns=["query_id", "text", "split"]),
-        pd.DataFrame(corpus, columns=["doc_id", "title", "text"]),
-        pd.DataFrame(qrels, columns=["query_id", "doc_id", "relevance"]),
-        pd.DataFrame([], columns=["query_id", "doc_id"]),
-    )
-
-
-def pair_tables(pairs) -> PairTables:
-    return PairTables(pd.DataFrame(pairs, columns=["pair_id", "text_a", "text_b", "gold", "split"]))
 
 
 @pytest.fixture

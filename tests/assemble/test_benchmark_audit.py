@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from audit_texts import AUDIT
 from evaluate_params import evaluate_params
+from tiny_tables import table
 
 from codiemb_pipeline.artifacts.assemble import TrainingArrays
 from codiemb_pipeline.artifacts.ingest import PairTables, RetrievalTables, read_pairs, read_retrieval
@@ -32,13 +33,11 @@ def benchmarks(entries: dict[str, Any] = BENCHMARKS):
 def leaky(sources: Path) -> Path:
     """Of the test split a query is also a training query, and a pair a training pair, turned round."""
     tables = read_retrieval(sources, "animals")
-    asked = pd.DataFrame({"query_id": ["q9"], "text": ["DOG!"], "split": ["test"]})
-    judged = pd.DataFrame({"query_id": ["q9"], "doc_id": ["d0"], "relevance": [1]})
-    queries, qrels = pd.concat([tables.queries, asked]), pd.concat([tables.qrels, judged])
+    queries = pd.concat([tables.queries, table("queries", [("q9", "DOG!", "test")])])
+    qrels = pd.concat([tables.qrels, table("qrels", [("q9", "d0", 1)])])
     RetrievalTables(queries, tables.corpus, qrels, tables.negatives).write(sources / "animals")
     rows = [("p10", *LEAKED, 0.5, "train"), ("p11", *(f"{side}?" for side in LEAKED[::-1]), 0.5, "test")]
-    more = pd.DataFrame(rows, columns=["pair_id", "text_a", "text_b", "gold", "split"])
-    PairTables(pd.concat([read_pairs(sources, "words").pairs, more])).write(sources / "words")
+    PairTables(pd.concat([read_pairs(sources, "words").pairs, table("pairs", rows)])).write(sources / "words")
     return sources
 
 

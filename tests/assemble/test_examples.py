@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pandas as pd
 import pytest
+from tiny_tables import retrieval_tables
 
-from codiemb_pipeline.artifacts.ingest import RetrievalTables
 from codiemb_pipeline.assemble.examples import RetrievalExamples, choose, source_examples
 from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.jsonl import write_jsonl
@@ -47,12 +47,8 @@ def example_of(tmp_path, make_params) -> Callable[..., tuple[TrainingExample, di
     def build(
         query: str, positives: dict[str, int], negatives: list[str], name: str = "q", **limits: int
     ) -> tuple[TrainingExample, dict[str, int]]:
-        tables = RetrievalTables(
-            pd.DataFrame([("q", query, "train")], columns=["query_id", "text", "split"]),
-            pd.DataFrame(CORPUS, columns=["doc_id", "title", "text"]),
-            pd.DataFrame([("q", *qrel) for qrel in positives.items()], columns=["query_id", "doc_id", "relevance"]),
-            pd.DataFrame([], columns=["query_id", "doc_id"]),
-        )
+        qrels = [("q", *qrel) for qrel in positives.items()]
+        tables = retrieval_tables([("q", query, "train")], CORPUS, qrels)
         write_jsonl(tmp_path / "s.jsonl", [{"query_id": name, "negatives": negatives, "scores": []}])
         examples = RetrievalExamples("s", tables, tmp_path / "s.jsonl", make_params(**limits))
         example = examples.build("q", query)

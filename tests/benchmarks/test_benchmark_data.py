@@ -5,7 +5,6 @@ import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
-import pandas as pd
 import pytest
 from mini_benchmarks import (
     MINI_SIZES,
@@ -18,8 +17,8 @@ from mini_benchmarks import (
     write_pairs_folder,
     write_retrieval_folder,
 )
+from tiny_tables import pair_tables, retrieval_tables
 
-from codiemb_pipeline.artifacts.ingest import COLUMNS, PairTables, RetrievalTables
 from codiemb_pipeline.benchmarks.data import BenchmarkText, benchmark_texts, location_of, open_rows
 from codiemb_pipeline.benchmarks.registry import BENCHMARKS
 from codiemb_pipeline.errors import InputError
@@ -177,18 +176,12 @@ def test_the_revision_of_a_folder_is_that_of_its_files_wherever_it_lies(folders,
 
 @pytest.fixture
 def sources(tmp_path) -> Path:
-    def table(name: str, *rows: tuple) -> pd.DataFrame:
-        return pd.DataFrame(list(rows), columns=COLUMNS[name])
-
-    RetrievalTables(
-        table("queries", ("q1", "dog", "test"), ("q2", "river", "test"), ("q3", "paper", "train")),
-        table("corpus", ("d1", "the", "dog"), ("d2", "", "a cat"), ("d3", "", "old paper")),
-        table("qrels", ("q1", "d1", 1), ("q3", "d3", 2)),
-        table("negatives"),
-    ).write(tmp_path / "sources" / "tags")
+    queries = [("q1", "dog", "test"), ("q2", "river", "test"), ("q3", "paper", "train")]
+    corpus = [("d1", "the", "dog"), ("d2", "", "a cat"), ("d3", "", "old paper")]
+    retrieval_tables(queries, corpus, [("q1", "d1", 1), ("q3", "d3", 2)]).write(tmp_path / "sources" / "tags")
     words = [("p1", "dog", "cat", 0.7, "test"), ("p2", "old", "new", 0.2, "test"), ("p3", "a", "b", 1.0, "dev")]
-    PairTables(table("pairs", *words)).write(tmp_path / "sources" / "words")
-    PairTables(table("pairs", ("s1", "NEW", "old", 0.2, "train"))).write(tmp_path / "sources" / "seen")
+    pair_tables(words).write(tmp_path / "sources" / "words")
+    pair_tables([("s1", "NEW", "old", 0.2, "train")]).write(tmp_path / "sources" / "seen")
     return tmp_path / "sources"
 
 

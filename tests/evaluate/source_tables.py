@@ -1,11 +1,8 @@
 """A small retrieval source and a small similarity source, as ``ingest`` writes them."""
 
 from pathlib import Path
-from typing import Any
 
-import pandas as pd
-
-from codiemb_pipeline.artifacts.ingest import PairTables, RetrievalTables
+from tiny_tables import pair_tables, retrieval_tables
 
 CORPUS = [("the", "dog"), ("", "a cat"), ("big", "river"), ("", "red house"), ("old", "paper"), ("new", "music"),
           ("", "blue bird"), ("", "green fish"), ("small", "mountain"), ("", "cat and dog"), ("", "river bird"),
@@ -22,21 +19,11 @@ WORDS = {"type": "sts", "source": "words", "split": "test"}
 
 
 def write_pairs(folder: Path, pairs: list[tuple[str, str, float]], split: str = "test") -> None:
-    rows = [(str(number), *pair, split) for number, pair in enumerate(pairs)]
-    PairTables(pd.DataFrame(rows, columns=["pair_id", "text_a", "text_b", "gold", "split"])).write(folder)
-
-
-def write_tables(folder: Path, queries: list[Any], corpus: list[Any], qrels: list[Any]) -> None:
-    RetrievalTables(
-        pd.DataFrame(queries, columns=["query_id", "text", "split"]),
-        pd.DataFrame(corpus, columns=["doc_id", "title", "text"]),
-        pd.DataFrame(qrels, columns=["query_id", "doc_id", "relevance"]),
-        pd.DataFrame({"query_id": [], "doc_id": []}, dtype=str),
-    ).write(folder)
+    pair_tables((str(number), *pair, split) for number, pair in enumerate(pairs)).write(folder)
 
 
 def write_retrieval(folder: Path, corpus: list[tuple[str, str]] = CORPUS) -> None:
     queries = [(str(number), *query) for number, query in enumerate(QUERIES)]
     documents = [(str(number), *document) for number, document in enumerate(corpus)]
     qrels = [(str(query), str(doc), grade) for query, row in QRELS.items() for doc, grade in row.items()]
-    write_tables(folder, queries, documents, qrels)
+    retrieval_tables(queries, documents, qrels).write(folder)

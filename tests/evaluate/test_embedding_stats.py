@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 import torch
 from mini_benchmarks import keep_prepared_copies_in, mini_pairs, mini_retrieval, write_mini_benchmarks
-from source_tables import TAGS, WORDS, write_pairs, write_tables
+from source_tables import TAGS, WORDS, write_pairs
+from tiny_tables import retrieval_tables
 
 from codiemb_pipeline.encoder.checkpoint import load_encoder
 from codiemb_pipeline.encoder.encode import encode_texts
@@ -29,7 +30,7 @@ ROWS = [("dog", "cat", 0.79), ("cat", "fish", 0.1), ("bird", "a bird", 0.8)]
 
 def write_source(folder: Path, queries, corpus, qrels, pairs) -> list[SourceBenchmark]:
     """Write a retrieval and a similarity source; return a benchmark of each."""
-    write_tables(folder / "tags", [(*query, "test") for query in queries], corpus, qrels)
+    retrieval_tables([(*query, "test") for query in queries], corpus, qrels).write(folder / "tags")
     write_pairs(folder / "words", pairs)
     return [
         SourceBenchmark("Tags", LocalRetrieval(**TAGS), folder),

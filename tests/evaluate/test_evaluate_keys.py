@@ -5,13 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 import torch
 from evaluate_params import evaluate_params
 from safetensors.torch import load_file, save_file
+from source_tables import WORDS
+from tiny_tables import pair_tables
 
-from codiemb_pipeline.artifacts.ingest import PairTables
 from codiemb_pipeline.encoder.checkpoint import weights_digest
 from codiemb_pipeline.errors import PipelineError
 from codiemb_pipeline.evaluate import evaluator, mteb_encoder
@@ -20,8 +20,7 @@ from codiemb_pipeline.jsonl import read_json
 from codiemb_pipeline.params import EncoderParams, EvaluateParams
 
 PAIRS = [("dog", "cat", 0.7), ("dog", "river", 0.1), ("red", "blue", 0.5), ("old", "new", 0.2), ("bird", "fish", 0.9)]
-BENCHMARK = {"type": "sts", "source": "words", "split": "test"}
-PARAMS = evaluate_params({"Words": BENCHMARK, "Flat": {**BENCHMARK, "split": "dev"}}, geometry={"seed": 1, "texts": 10})
+PARAMS = evaluate_params({"Words": WORDS, "Flat": {**WORDS, "split": "dev"}}, geometry={"seed": 1, "texts": 10})
 WORDS_ALONE = PARAMS.model_copy(update={"benchmarks": {"Words": PARAMS.benchmarks["Words"]}})
 
 
@@ -47,8 +46,7 @@ def evaluate(
     """Evaluate copies of the tiny encoder with one shared cache and return the results by model on Words."""
     rows = [(f"{split}{n}", a, b, gold if split == "test" else 0.5, split)
             for split in ("test", "dev") for n, (a, b, gold) in enumerate(PAIRS)]  # fmt: skip
-    columns = ["pair_id", "text_a", "text_b", "gold", "split"]
-    PairTables(pd.DataFrame(rows, columns=columns)).write(tmp_path / "sources" / "words")
+    pair_tables(rows).write(tmp_path / "sources" / "words")
     for name in ("base", "other"):
         shutil.copytree(tiny_encoder_folder, tmp_path / name)
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mining_inputs import make_params, make_tables
+from mining_inputs import make_params
 from safetensors.torch import load_file, save_file
+from tiny_tables import retrieval_tables
 
 from codiemb_pipeline.artifacts.ingest import read_retrieval
 from codiemb_pipeline.encoder.checkpoint import load_encoder
@@ -32,7 +33,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
         texts[-5:] = texts[:5]
         qrels = [(f"q{query}", f"d{draw.integers(0, count)}", 1) for query in range(QUERIES)]
         queries = [(f"q{query}", " ".join(draw.choice(words, 3)), "train") for query in range(QUERIES)]
-        make_tables(queries, [(f"d{row}", "", text) for row, text in enumerate(texts)], qrels).write(folder / name)
+        retrieval_tables(queries, [(f"d{row}", "", text) for row, text in enumerate(texts)], qrels).write(folder / name)
     return folder
 
 

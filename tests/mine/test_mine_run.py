@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
-import pandas as pd
 import pytest
 import torch
-from mining_inputs import make_params, make_tables
+from mining_inputs import make_params
+from tiny_tables import pair_tables, retrieval_tables
 
-from codiemb_pipeline.artifacts.ingest import PairTables
 from codiemb_pipeline.encoder.checkpoint import load_encoder, load_tokenizer, weights_digest
 from codiemb_pipeline.encoder.compatibility import settings_fingerprint
 from codiemb_pipeline.encoder.encode import encode_texts
@@ -31,10 +30,9 @@ def sources(tmp_path: Path) -> Path:
     queries = [(thing, f"a {thing}", "train" if number < 6 else "dev") for number, thing in enumerate(THINGS)]
     qrels = [(thing, f"{colour} {thing}", 1) for thing in THINGS for colour in ("red", "blue")]
     folder = tmp_path / "sources"
-    make_tables(queries, corpus, qrels, [("cat", "red paper")]).write(folder / "things")
-    make_tables([("q", "a dog", "test")], corpus, []).write(folder / "untrained")
-    pairs = pd.DataFrame([("p", "a", "b", 0.5, "train")], columns=["pair_id", "text_a", "text_b", "gold", "split"])
-    PairTables(pairs).write(folder / "pairs")
+    retrieval_tables(queries, corpus, qrels, [("cat", "red paper")]).write(folder / "things")
+    retrieval_tables([("q", "a dog", "test")], corpus, []).write(folder / "untrained")
+    pair_tables([("p", "a", "b", 0.5, "train")]).write(folder / "pairs")
     return folder
 
 

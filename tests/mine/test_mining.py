@@ -9,6 +9,7 @@ import mining_inputs
 import numpy as np
 import pytest
 import torch
+from tiny_tables import retrieval_tables
 from torch.nn.functional import normalize
 
 from codiemb_pipeline.artifacts.mine import SourceAudit
@@ -34,7 +35,7 @@ def make_source(tmp_path: Path) -> Callable[..., MiningSource]:
         queries: int, documents: int, *, positives: int = 2, first: int = 0, named: dict[int, list[int]] | None = None
     ) -> MiningSource:
         texts = [f"text {number}" for number in range(documents - 1)] + ["Text 0."]
-        tables = mining_inputs.make_tables(
+        tables = retrieval_tables(
             [(f"q{i}", f"question {i}", "train") for i in range(first, queries)],
             [(f"d{i}", "", text) for i, text in enumerate(texts)],
             [(f"q{i}", f"d{i + j}", 1) for i in range(first, queries) for j in range(positives)],

@@ -1,7 +1,8 @@
 """Tables of a source arranged by training query, and the text groups of its documents."""
 
 import pytest
-from mining_inputs import make_params, make_tables
+from mining_inputs import make_params
+from tiny_tables import retrieval_tables
 
 from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.mine.relevance import MiningSource
@@ -13,7 +14,7 @@ CORPUS = [("d0", "", "a dog"), ("d1", "A", "Dog!"), ("d2", "", "a cat"), ("d3", 
 @pytest.fixture
 def read(tmp_path):
     def read(queries, qrels, negatives=()) -> MiningSource:
-        tables = make_tables(queries, CORPUS, qrels, negatives)
+        tables = retrieval_tables(queries, CORPUS, qrels, negatives)
         lay_out(tables, "s", make_params(), tmp_path)
         return laid_out(tables, "s", tmp_path)
 

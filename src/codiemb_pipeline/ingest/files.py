@@ -319,7 +319,7 @@ def _parquet(paths: list[Path], name: str, columns: list[str], optional: tuple[s
     number = 0
     try:
         for path in paths:
-            with pq.ParquetFile(path) as file:
+            with pq.ParquetFile(path, pre_buffer=False) as file:  # else all that was read stays in memory
                 names = file.schema_arrow.names
                 _check_header(names, columns, name)
                 wanted = [*columns, *(column for column in optional if column in names)]
