@@ -38,13 +38,7 @@ OURS_ALLOWED = {
     **{stage: WORDS | MATHS | MODEL | {stage} for stage in STAGES},
     **{part: WORDS | MATHS | MODEL | STAGES | RIM for part in RIM},
 }
-PURE_MATHS = (
-    "losses",
-    "merge/soups.py",
-    "merge/delta_fusion.py",
-    "merge/task_vectors.py",
-    "scoring/metrics.py",
-)
+PURE_MATHS = ("losses", "merge/soups.py", "merge/delta_fusion.py", "merge/task_vectors.py", "scoring/metrics.py")
 
 
 def files() -> list[Path]:

@@ -141,10 +141,7 @@ def run_folders(tmp_path: Path, tiny_encoder_folder: Path) -> tuple[Path, Path, 
             ["merged", "last", "base"],
             ["base", "main/step-000020", "hot/step-000020", "merged-uniform", "merged-greedy"],
         ),
-        (
-            ["checkpoints"],
-            ["main/step-000010", "main/step-000020", "hot/step-000010", "hot/step-000020"],
-        ),
+        (["checkpoints"], ["main/step-000010", "main/step-000020", "hot/step-000010", "hot/step-000020"]),
         (["merged-greedy", "hot/step-000010", "merged-greedy"], ["hot/step-000010", "merged-greedy"]),
     ],
 )

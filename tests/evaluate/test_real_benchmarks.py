@@ -19,10 +19,7 @@ ROOT = Path(__file__).parents[2]
 HUB = ROOT.parent / "shared" / "data" / "hub"
 CASES = {"tiny": ("LCQMC", "STSB", "AFQMC", "QBQTC"), "quickstart": ("STSB",)}
 
-pytestmark = [
-    pytest.mark.skipif(not HUB.is_dir(), reason=f"no folder {HUB} with real benchmarks"),
-    pytest.mark.slow,
-]
+pytestmark = [pytest.mark.skipif(not HUB.is_dir(), reason=f"no folder {HUB} with real benchmarks"), pytest.mark.slow]
 
 
 def params_of(kind: str, tiny: EncoderParams) -> EncoderParams:

@@ -95,12 +95,7 @@ def test_a_bad_row_of_a_table_is_named(tmp_path, lines, row, field, reason):
 @pytest.mark.parametrize(
     ("name", "content", "row", "field"),
     [
-        (
-            "pairs.jsonl",
-            b'{"left": "a", "right": "b", "gold": 1}\n{"left": "\xe9", "right": "b", "gold": 1}',
-            2,
-            "left",
-        ),
+        ("pairs.jsonl", b'\n{"left": "\xe9", "right": "b", "gold": 1}\n', 2, "left"),
         ("pairs.jsonl", b'{"left": "a", "right": "half \\ud83d", "gold": 1}\n', 1, "right"),
         ("pairs.tsv", b"left\tright\tgold\na\tb\t1\nc\tcaf\xe9\t1\n", 3, "right"),
         ("pairs.csv", b"left,right,gold\na,b,1\nc,d,\xe9\n", 3, "gold"),
@@ -113,48 +108,31 @@ def test_a_field_that_is_not_utf8_is_named(tmp_path, name, content, row, field):
 
 
 @pytest.mark.parametrize(
-    ("changes", "place", "reason"),
+    ("part", "bad", "field", "reason"),
     [
-        (
-            {"qrels": QRELS | {"test": [("q2", "d2", 1), ("q2", "d99", 1)]}},
-            "qrels/test.tsv: row 3: corpus-id",
-            "expected a known id, found 'd99', which corpus.jsonl lacks",
-        ),
-        (
-            {"qrels": QRELS | {"test": [("q9", "d2", 1)]}},
-            "qrels/test.tsv: row 2: query-id",
-            "expected a known id, found 'q9', which queries.jsonl lacks",
-        ),
-        (
-            {"corpus": [*CORPUS, CORPUS[0] | {"text": "something else"}]},
-            "corpus.jsonl: row 4: _id",
-            "expected ids that differ, found 'd1' again",
-        ),
-        (
-            {"queries": [*QUERIES, {"_id": "q1", "text": "something else"}]},
-            "queries.jsonl: row 3: _id",
-            "expected ids that differ, found 'q1' again",
-        ),
-        (
-            {"queries": [*QUERIES, {"_id": "q3", "text": ""}]},
-            "queries.jsonl: row 3: text",
-            "expected text, found an empty one",
-        ),
-        (
-            {"corpus": [*CORPUS, r'{"_id": "d4", "title": "half \ud83d", "text": "of a smile"}']},
-            "corpus.jsonl: row 4: title",
-            "expected text in UTF-8",
-        ),
-        (
-            {"corpus": [*CORPUS, {"_id": "d4", "title": ["a"], "text": "b"}]},
-            "corpus.jsonl: row 4: title",
-            "expected text, found ['a']",
-        ),
+        ("corpus", CORPUS[0] | {"text": "other"}, "_id", "expected ids that differ, found 'd1' again"),
+        ("queries", {"_id": "q1", "text": "other"}, "_id", "expected ids that differ, found 'q1' again"),
+        ("queries", {"_id": "q3", "text": ""}, "text", "expected text, found an empty one"),
+        ("corpus", r'{"_id": "d4", "title": "half \ud83d", "text": "of a smile"}', "title", "expected text in UTF-8"),
+        ("corpus", {"_id": "d4", "title": ["a"], "text": "b"}, "title", "expected text, found ['a']"),
     ],
 )
-def test_a_bad_row_of_a_beir_folder_is_named(tmp_path, changes, place, reason):
-    folder = write_beir(tmp_path / "beir", **changes)
-    assert f"{folder}/{place}: {reason}" in message_of(tmp_path, beir_source(folder))
+def test_a_bad_row_of_a_beir_folder_is_named(tmp_path, part, bad, field, reason):
+    rows = [*{"corpus": CORPUS, "queries": QUERIES}[part], bad]
+    folder = write_beir(tmp_path / "beir", **{part: rows})
+    assert f"{folder}/{part}.jsonl: row {len(rows)}: {field}: {reason}" in message_of(tmp_path, beir_source(folder))
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        (("q2", "d99", 1), "corpus-id: expected a known id, found 'd99', which corpus.jsonl lacks"),
+        (("q9", "d2", 1), "query-id: expected a known id, found 'q9', which queries.jsonl lacks"),
+    ],
+)
+def test_a_judgement_of_what_is_not_there_is_named(tmp_path, bad, reason):
+    folder = write_beir(tmp_path / "beir", qrels=QRELS | {"test": [("q2", "d2", 1), bad]})
+    assert f"{folder}/qrels/test.tsv: row 3: {reason}" in message_of(tmp_path, beir_source(folder))
 
 
 @pytest.mark.parametrize(

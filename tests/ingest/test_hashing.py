@@ -5,17 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from source_files import (
-    SHARES,
-    beir_source,
-    counts,
-    flag_source,
-    ingest,
-    pairs_source,
-    table,
-    write_beir,
-    write_lines,
-)
+from source_files import SHARES, beir_source, counts, flag_source, ingest, pairs_source, table, write_beir, write_lines
 
 from codiemb_pipeline.ingest.hashing import hashes_of, within_limit
 from codiemb_pipeline.ingest.hashing import splits_of as splits_by

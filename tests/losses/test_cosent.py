@@ -76,10 +76,7 @@ def test_retrieval_of_one_query_by_hand():
 def test_retrieval_compares_pairs_of_different_queries():
     """Query 0 has but a positive (0.2), query 1 but a negative (0.5), T = 0.1: log(1 + e^3); alone each would be 0."""
     loss = cosent_retrieval(
-        torch.tensor([[0.2], [0.5]]),
-        torch.ones(1, 1),
-        torch.tensor([[True], [False]]),
-        temperature=0.1,
+        torch.tensor([[0.2], [0.5]]), torch.ones(1, 1), torch.tensor([[True], [False]]), temperature=0.1
     )
     assert loss.item() == pytest.approx(math.log(1 + math.exp(3)), rel=1e-6)
 

@@ -52,10 +52,7 @@ def test_one_positive_against_one_negative_by_hand():
 def test_positives_of_a_query_are_not_set_against_each_other():
     """Positives with similarity 1 and 0, a negative with -1, T = 1: log(1 + e^-2) and log(1 + e^-1), averaged."""
     loss = info_nce(
-        torch.tensor([EAST]),
-        torch.tensor([EAST, NORTH, WEST]),
-        torch.tensor([[True, True, False]]),
-        temperature=1.0,
+        torch.tensor([EAST]), torch.tensor([EAST, NORTH, WEST]), torch.tensor([[True, True, False]]), temperature=1.0
     )
     assert loss.item() == pytest.approx((log1p_exp(-2) + log1p_exp(-1)) / 2, rel=1e-6)
 

@@ -16,10 +16,7 @@ DELTA_GUIDED = {
     for levels in (1, 2)
 }
 PLAIN = {name: RECIPES[name] for name in ("uniform", "greedy", "best", "model_stock")}
-OF_ANY_SCALE = {
-    "task_arithmetic": RECIPES["task_arithmetic"],
-    "ties": RECIPES["ties"],
-}
+OF_ANY_SCALE = {"task_arithmetic": RECIPES["task_arithmetic"], "ties": RECIPES["ties"]}
 AVERAGING = {**{name: RECIPES[name] for name in ("uniform", "greedy", "best")}, **DELTA_GUIDED}
 SHAPES = {"embeddings.w": (4, 3), "layer.0.a": (3,), "layer.0.b": (2, 2), "layer.1.a": (1,), "scale": ()}
 CALM = settings(max_examples=12, deadline=None)

@@ -32,10 +32,7 @@ def test_deltas_are_the_same_however_the_files_are_sharded(tmp_path, base):
 @pytest.mark.parametrize(
     ("tensors", "message"),
     [
-        (
-            {**TUNED, "y": torch.ones(2, 3)},
-            r"safetensors: tensor 'y': expected shape \[2, 2\].*found shape \[2, 3\]",
-        ),
+        ({**TUNED, "y": torch.ones(2, 3)}, r"safetensors: tensor 'y': expected shape \[2, 2\].*found shape \[2, 3\]"),
         ({"x": TUNED["x"], "ids": TUNED["ids"]}, r"bad: tensor 'y': expected shape \[2, 2\].*found no such tensor"),
         ({**TUNED, "z": torch.ones(1)}, r"tensor 'z': expected no such tensor as in .*base, found shape \[1\]"),
         ({**TUNED, "x": torch.tensor([1, 2])}, r"tensor 'x': .*not floating point"),

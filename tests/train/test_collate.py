@@ -19,10 +19,7 @@ IR = ir_params(positives=2, hard_negatives=2)
 def folder(tmp_path):
     """Texts 0 to 9 of 2 to 11 tokens; text t consists of tokens 100 + t. Two queries, then four pairs."""
     TokenStore.write(tmp_path / "tokens", [[100 + t] * (t + 2) for t in range(10)], [0] * 10)
-    sources = [
-        SourceRange(name="r", task="ir", start=0, stop=2),
-        SourceRange(name="p", task="sts", start=2, stop=6),
-    ]
+    sources = [SourceRange(name="r", task="ir", start=0, stop=2), SourceRange(name="p", task="sts", start=2, stop=6)]
     TrainingArrays.write(
         tmp_path / "train",
         query=[0, 1, 2, 3, 4, 2],
