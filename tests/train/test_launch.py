@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import signal
+import threading
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ pytestmark = [pytest.mark.dist, pytest.mark.slow]
 
 def test_killed_halfway_it_goes_on_from_its_last_checkpoint_to_the_same_weights(prepared, tmp_path):
     values, model_input = prepared
-    values = {**values, "train": {**values["train"], "max_steps": 30, "epochs": 15}}
+    values = changed(values, max_steps=30, epochs=15)
     whole = train(values, model_input, tmp_path / "whole")
     state = train_cut_short(values, model_input, tmp_path / "cut")
     left = {path.name for path in state.glob("*/checkpoints/step-*")}
@@ -44,7 +45,7 @@ def test_killed_halfway_it_goes_on_from_its_last_checkpoint_to_the_same_weights(
 @pytest.mark.parametrize("victim", ["kedro", "torchrun"])
 def test_no_process_outlives_the_one_that_was_killed(prepared, tmp_path, victim, number):
     values, model_input = prepared
-    values = {**values, "train": {**values["train"], "max_steps": 5000, "epochs": 5000}}
+    values = changed(values, max_steps=5000, epochs=5000)
     process = start(values, model_input, tmp_path)
     try:
         assert wait_for(lambda: list((tmp_path / "work/train").glob("*/state/step-*")))
@@ -72,7 +73,7 @@ def test_no_wrapped_model_is_left_when_the_group_ends(prepared, tmp_path, monkey
 
 def test_a_workers_error_is_told_in_a_few_lines_with_process_and_log(prepared, tmp_path):
     values, model_input = prepared
-    values = {**values, "train": {**values["train"], "batch_size": {"ir": 4, "sts": 400}}}
+    values = changed(values, batch_size={"ir": 4, "sts": 400})
     with pytest.raises(PipelineError) as told:
         train(values, model_input, tmp_path)
     message = str(told.value)
@@ -85,8 +86,7 @@ def test_a_workers_error_is_told_in_a_few_lines_with_process_and_log(prepared, t
 
 def test_a_worker_killed_for_memory_is_named(prepared, tmp_path):
     values, model_input = prepared
-    values = {**values, "train": {**values["train"], "max_steps": 5000, "epochs": 5000}}
-    import threading
+    values = changed(values, max_steps=5000, epochs=5000)
 
     def kill_one() -> None:
         if wait_for(lambda: list((tmp_path / "work/train").glob("*/state/step-*"))):
@@ -109,15 +109,3 @@ def test_processes_on_different_tasks_in_one_step_finish_and_tell_of_both(prepar
     for task in ("ir", "sts"):
         rows = (tmp_path / "curves" / f"{task}.csv").read_text().splitlines()
         assert len(rows) > 1, task
-
-
-def test_grad_cache_trains_to_the_same_weights(prepared, tmp_path):
-    """Dropout included: a chunk is encoded twice under the same generator state."""
-    values, model_input = prepared
-    chunk = {"tokens": 24, "max_padding": 0.9}
-    found = []
-    for cached in (False, True):
-        folder = train(changed(values, chunk=chunk, grad_cache=cached), model_input, tmp_path / str(cached))
-        found.append(load_file(sorted(folder.glob("step-*"))[-1] / "model.safetensors"))
-    for name, expected in found[0].items():
-        torch.testing.assert_close(found[1][name], expected, rtol=1e-4, atol=1e-6)

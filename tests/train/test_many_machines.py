@@ -26,7 +26,7 @@ def free_port() -> int:
 
 def joining(work) -> subprocess.Popen:
     environment = {**os.environ, "PYTHONPATH": str(SOURCE), "CODIEMB_WORK": str(work)}
-    command = [sys.executable, "-m", "codiemb_pipeline.join", "--idle-minutes", "0.2"]
+    command = [sys.executable, "-m", "codiemb_pipeline.join", "--idle-minutes", "0.1"]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
