@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from tiny_run import NOUNS, make_model_input, tiny_params, train_in
+from tiny_run import NOUNS, make_model_input, tiny_params, train_in, train_in_this_process
 
 from codiemb_pipeline.evaluate.run import evaluate_models
 from codiemb_pipeline.jsonl import read_json
@@ -55,10 +55,10 @@ def write_spreadsheets() -> None:
             )
 
 
-@pytest.mark.dist
 @pytest.mark.slow
 def test_the_worked_example_goes_from_spreadsheets_to_judged_checkpoints(tmp_path, monkeypatch, tiny_encoder_folder):
     monkeypatch.chdir(tmp_path)
+    train_in_this_process(monkeypatch)
     write_spreadsheets()
     subprocess.run([sys.executable, "-c", block("python")], check=True)
     values = laid_over(tiny_params(tmp_path, tiny_encoder_folder), yaml.safe_load(block("yaml")))

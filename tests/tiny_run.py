@@ -5,11 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import frozen_params
+import pytest
 
 from codiemb_pipeline.assemble.run import assemble
 from codiemb_pipeline.ingest.run import ingest_sources
+from codiemb_pipeline.jsonl import read_json
 from codiemb_pipeline.mine.run import mine_hard_negatives
 from codiemb_pipeline.params import Params
+from codiemb_pipeline.train import entry
 from codiemb_pipeline.train.run import train_encoder
 
 ROOT = Path(__file__).parents[1]
@@ -83,3 +86,11 @@ def train_in(folder: Path, params: Params, model_input: Path) -> Path:
     places = training_places(folder)
     train_encoder(params.train, params.encoder, model_input=model_input, **places)
     return places["checkpoints"]
+
+
+def train_in_this_process(patch: pytest.MonkeyPatch) -> None:
+    """Let every training be of one process, and let that be this one, which torchrun would start otherwise."""
+    patch.setattr("codiemb_pipeline.train.run.launch_training", lambda _, config, *rest: entry.train(read_json(config)))
+    alone = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
+    for name, value in alone.items():
+        patch.setenv(name, value)

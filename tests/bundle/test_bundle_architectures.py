@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from mini_benchmarks import MINI_SIZES, block_sockets, keep_prepared_copies_in, write_mini_benchmarks
 from tiny_architectures import MAKERS
-from tiny_run import make_model_input, tiny_params, write_sources
+from tiny_run import make_model_input, tiny_params, train_in_this_process, write_sources
 
 from codiemb_pipeline.benchmarks.registry import BENCHMARKS, METRICS, names_of
 from codiemb_pipeline.bundle.__main__ import gather
@@ -70,13 +70,6 @@ def params_of(kind: str, sources: Path) -> dict[str, Any]:
     return values
 
 
-def train_here(launch: Any, config: Path, *_: Any) -> None:
-    """Do in this process what torchrun's one process would do."""
-    from codiemb_pipeline.train import entry
-
-    entry.train(read_json(config))
-
-
 def run_stages(values: dict[str, Any], root: Path) -> tuple[Path, Path]:
     """Run all stages; return the folders of merged encoders and of results."""
     root.mkdir()
@@ -111,10 +104,7 @@ def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         shutil.rmtree(root / "raw")
         patch.setattr("huggingface_hub.snapshot_download", Mock(side_effect=AssertionError("the hub was asked")))
         block_sockets(patch)
-        patch.setattr("codiemb_pipeline.train.run.launch_training", train_here)
-        alone = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
-        for name, value in alone.items():
-            patch.setenv(name, value)
+        train_in_this_process(patch)
         values = with_bundle({**values, "bundle": str(root / "bundle")})
         merged, out = run_stages(values, root / "run")
         yield Finished(asked, JUDGED[kind], root / "bundle" / "encoder", merged, out, read_json(out / "summary.json"))
