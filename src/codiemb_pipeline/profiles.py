@@ -33,8 +33,12 @@ def read_params(file: Path) -> dict[str, Any]:
     Raises:
         InputError: the file is missing, or it is not a YAML mapping.
     """
+    return OmegaConf.to_container(_load(file))
+
+
+def _load(file: Path) -> DictConfig:
     try:
-        return OmegaConf.to_container(OmegaConf.merge({}, OmegaConf.load(file)))
+        return OmegaConf.merge({}, OmegaConf.load(file))  # a list is no mapping: TypeError
     except (OSError, TypeError, yaml.YAMLError) as error:
         raise InputError(f"{file}: expected parameters in YAML, found: {' '.join(str(error).split())}") from None
 
@@ -68,7 +72,7 @@ def _merged(file: Path, *extended_by: Path) -> DictConfig:
     """Return a profile merged into what it extends; the base extends nothing."""
     if file in extended_by:
         raise InputError(f"{file}: extends: expected another profile, found one that extends this one")
-    values = OmegaConf.create(read_params(file))
+    values = _load(file)
     if file.name == BASE.name:
         return values
     below = _merged(file.with_name(f"{values.pop('extends', BASE.stem)}.yaml"), file, *extended_by)

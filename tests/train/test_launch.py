@@ -41,9 +41,11 @@ def test_killed_halfway_it_goes_on_from_its_last_checkpoint_to_the_same_weights(
         assert torch.equal(weight, given[name]), name
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-@pytest.mark.parametrize("victim", ["kedro", "torchrun"])
+@pytest.mark.parametrize(
+    ("victim", "number"), [("kedro", signal.SIGTERM), ("torchrun", signal.SIGTERM), ("torchrun", signal.SIGKILL)]
+)
 def test_no_process_outlives_the_one_that_was_killed(prepared, tmp_path, victim, number):
+    """Kedro's SIGKILL is what ``train_cut_short`` sends, and looks for the same."""
     values, model_input = prepared
     values = changed(values, max_steps=5000, epochs=5000)
     process = start(values, model_input, tmp_path)
