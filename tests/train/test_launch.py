@@ -61,31 +61,6 @@ def test_no_process_outlives_the_one_that_was_killed(prepared, tmp_path, victim,
         process.wait()
 
 
-def test_no_wrapped_model_is_left_when_the_group_ends(prepared, tmp_path, monkeypatch):
-    """One that is left ends the group itself, holding Python's lock, and now and then waits forever."""
-    values, model_input = prepared
-    monkeypatch.setenv("WATCHED", str(tmp_path))
-    own = run.training_work
-    watched = {"function": "watched_entry:train"}
-    monkeypatch.setattr(run, "training_work", lambda *places: dataclasses.replace(own(*places), **watched))
-    train(values, model_input, tmp_path)
-    told = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)]
-    assert told == [{"made": 1, "alive": 0}] * 2
-
-
-def test_a_workers_error_is_told_in_a_few_lines_with_process_and_log(prepared, tmp_path):
-    values, model_input = prepared
-    values = changed(values, batch_size={"ir": 4, "sts": 400})
-    with pytest.raises(PipelineError) as told:
-        train(values, model_input, tmp_path)
-    message = str(told.value)
-    assert "do not fill one global batch" in message
-    assert "process " in message
-    assert len(message.splitlines()) <= 5
-    log = Path(next(line for line in message.splitlines() if line.startswith("log: ")).removeprefix("log: "))
-    assert "InputError" in log.read_text()
-
-
 def test_a_worker_killed_for_memory_is_named(prepared, tmp_path):
     values, model_input = prepared
     values = changed(values, max_steps=5000, epochs=5000)
@@ -103,11 +78,18 @@ def test_a_worker_killed_for_memory_is_named(prepared, tmp_path):
     thread.join()
 
 
-def test_processes_on_different_tasks_in_one_step_finish_and_tell_of_both(prepared, tmp_path):
+def test_processes_on_different_tasks_in_one_step_finish_and_leave_no_wrapped_model(prepared, tmp_path, monkeypatch):
+    """A model that is left ends the group itself, holding Python's lock, and now and then waits forever."""
     values, model_input = prepared
     sampler = {**values["train"]["sampler"], "mode": "mixed"}
     ir = {**values["train"]["ir"], "cross_device": False}
+    monkeypatch.setenv("WATCHED", str(tmp_path))
+    own = run.training_work
+    watched = {"function": "watched_entry:train"}
+    monkeypatch.setattr(run, "training_work", lambda *places: dataclasses.replace(own(*places), **watched))
     train(changed(values, sampler=sampler, ir=ir), model_input, tmp_path)
     for task in ("ir", "sts"):
         rows = (tmp_path / "curves" / f"{task}.csv").read_text().splitlines()
         assert len(rows) > 1, task
+    told = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)]
+    assert told == [{"made": 1, "alive": 0}] * 2

@@ -52,8 +52,9 @@ def test_a_training_that_fails_fails_on_both_machines_with_the_reason(prepared, 
     values, model_input = prepared
     launch = {**LAUNCH, "nnodes": 2, "rendezvous_endpoint": f"127.0.0.1:{free_port()}"}
     second = joining(tmp_path / "work")
-    with pytest.raises(PipelineError, match="do not fill one global batch"):
+    with pytest.raises(PipelineError, match=r"process \d: .*do not fill one global batch") as told:
         train(changed(values, launch=launch, batch_size={"ir": 4, "sts": 400}), model_input, tmp_path)
+    assert len(str(told.value).splitlines()) <= 5
     _, errors = second.communicate(timeout=60)
     assert second.returncode != 0
     assert "training failed" in errors

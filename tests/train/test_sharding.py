@@ -20,7 +20,7 @@ def trained(values: dict, model_input: Path, folder: Path) -> tuple[dict[str, to
     return weights, (folder / "curves/dev.csv").read_text().splitlines()
 
 
-def test_sharded_or_in_chunks_training_gives_the_weights_of_ddp_at_once(prepared, tmp_path):
+def test_sharded_and_in_chunks_training_gives_the_weights_of_ddp_at_once(prepared, tmp_path):
     """Chunks are so small that the processes have different numbers of them; the projection is trained too.
 
     Dropout included: with GradCache a chunk is encoded twice under the same generator state.
@@ -28,16 +28,11 @@ def test_sharded_or_in_chunks_training_gives_the_weights_of_ddp_at_once(prepared
     values, model_input = prepared
     values = changed(values, batch_size={"ir": 2, "sts": 2}, chunk={"tokens": 48, "max_padding": 0.3}, accumulation=2)
     values["encoder"] = {**values["encoder"], "projection": {"dimensions": 12, "seed": 1}}
-    (expected, dev), *others = (
-        trained(changed(values, sharding=sharding, grad_cache=cached), model_input, tmp_path / f"{sharding}-{cached}")
-        for sharding in ("ddp", "fsdp")
-        for cached in (False, True)
-    )
+    expected, dev = trained(values, model_input, tmp_path / "ddp")
+    found, its_dev = trained(changed(values, sharding="fsdp", grad_cache=True), model_input, tmp_path / "fsdp")
     assert "linear.weight" in expected
-    assert len(dev) > 1
-    for weights, its_dev in others:
-        assert len(its_dev) == len(dev)
-        torch.testing.assert_close(weights, expected, rtol=1e-4, atol=1e-6)
+    assert len(its_dev) == len(dev) > 1
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
 
 
 def test_killed_halfway_a_sharded_training_goes_on_to_the_same_weights(prepared, tmp_path):
