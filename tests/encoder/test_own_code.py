@@ -12,8 +12,8 @@ import pytest
 import torch
 from tiny_architectures import make_own_code
 
-from codiemb_pipeline.encoder.backbone import own_classes, prepare_own_code
 from codiemb_pipeline.encoder.checkpoint import base_folder, load_encoder, load_tokenizer, save_encoder
+from codiemb_pipeline.encoder.own_code import own_classes, prepare_own_code
 from codiemb_pipeline.errors import InputError
 
 pytestmark = pytest.mark.usefixtures("own_code_cache")
