@@ -106,7 +106,7 @@ def _load_backend(folder: Path, params: EncoderParams) -> Any:
         return AutoTokenizer.from_pretrained(folder, trust_remote_code=own_code)
     except InputError:
         raise
-    except (OSError, ValueError) as error:
+    except Exception as error:  # whatever transformers and sentencepiece raise on a folder
         raise InputError(f"{folder}: expected a tokenizer that transformers can load: {first_line(error)}") from error
 
 
