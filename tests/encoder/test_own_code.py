@@ -1,4 +1,4 @@
-"""Python code that a model brings along: only when asked for, only pinned, only what is saved whole, and its failures."""
+"""Python code that a model brings along: only when asked for, only pinned, only if it is saved whole; its failures."""
 
 import fcntl
 import json
