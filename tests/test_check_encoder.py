@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 import torch
 import yaml
@@ -56,8 +57,8 @@ def test_a_similarity_that_is_off_by_more_than_the_tolerance_fails(tmp_path, mon
         documents=("the dog",),
         scores=((float(query @ document) + shift,),),
     )
-    monkeypatch.setitem(PUBLISHED, "some/model", one)
-    result = check(tmp_path, "--model", "some/model", **settings, append_eos=True)  # as training may have it
+    monkeypatch.setitem(PUBLISHED, "BAAI/bge-m3", one)
+    result = check(tmp_path, "--model", "BAAI/bge-m3", **settings, append_eos=True)  # as training may have it
     if passes:
         assert result.exception is None
         assert "converted  embedding_multiplier 12.0" in result.output
@@ -73,6 +74,7 @@ def test_an_encoder_without_published_scores_is_described_and_passes(tmp_path, t
     result = check(tmp_path, path=str(tiny_encoder_folder))
     assert result.exception is None
     assert "no similarities known" in result.output
+    assert isinstance(check(tmp_path, "--model", "BAAI/no-such").exception, click.BadParameter)
 
 
 def test_prompts_that_do_not_count_leave_out_the_first_token_of_documents_too(tiny_encoder_params):

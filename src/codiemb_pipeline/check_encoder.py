@@ -118,9 +118,7 @@ PUBLISHED = {
 
 
 @click.command()
-@click.option(
-    "--model", help="The model whose published scores hold, where encoder.path is a folder with a copy of it."
-)
+@click.option("--model", type=click.Choice(list(PUBLISHED)), help="What encoder.path, a folder, is a copy of.")
 def main(model: str | None) -> None:
     """Load the encoder of params.yaml, describe it, and compare it with published similarities."""
     written = read_params(PARAMS_FILE)

@@ -31,10 +31,7 @@ from codiemb_pipeline.errors import InputError, first_line
 from codiemb_pipeline.jsonl import read_json
 
 MULTIPLIERS = ("scale_emb", "scale_depth", "dim_model_base")
-REQUIRED = (
-    *("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"),
-    "rms_norm_eps",
-)
+SIZES = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
 LATENT = ("kv_lora_rank", "qk_rope_head_dim", "qk_nope_head_dim", "v_head_dim")
 CHANGES_STATES = re.compile(r"scal|multipl|mup|soft_?cap|sliding|window|partial|alibi|parallel_|residual")
 """Names of settings that change token states: refused unless a converter knows them or their value is neutral."""
@@ -63,7 +60,8 @@ def native_config(folder: Path) -> PreTrainedConfig | None:
     try:
         return converted(values, tensor_names(folder))
     except InputError as error:
-        raise InputError(f"{folder}: no class of transformers fits: {error}") from None
+        kind = values.get("model_type")
+        raise InputError(f"{folder}: no class of transformers fits model_type {kind!r}: {error}") from None
 
 
 def converted(values: Mapping[str, Any], names: set[str]) -> PreTrainedConfig:
@@ -120,7 +118,7 @@ def _config(
     kind: type[PreTrainedConfig], values: Mapping[str, Any], options: dict[str, Any], known: tuple[str, ...] = ()
 ) -> PreTrainedConfig:
     """Return a configuration of ``kind``: ``options``, and those settings in ``values`` that ``kind`` has."""
-    for key in REQUIRED:
+    for key in (*SIZES, "rms_norm_eps"):
         _number(values, key)
     settings = set(kind.__annotations__)
     ignored = values.keys() - settings - {*known, *WITHOUT_EXPERTS, "rope_scaling"}
