@@ -20,6 +20,7 @@ RIM = {
     "quickstart",
     "ablation",
     "bundle",
+    "check_encoder",
     "command",
     "join",
     "plan",

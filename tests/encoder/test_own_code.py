@@ -1,4 +1,4 @@
-"""Python code that a model brings along: only when asked for, only pinned, and its failures in words."""
+"""Python code that a model brings along: only when asked for, only pinned, only if it is saved whole; its failures."""
 
 import fcntl
 import json
@@ -12,8 +12,8 @@ import pytest
 import torch
 from tiny_architectures import make_own_code
 
-from codiemb_pipeline.encoder.backbone import own_classes, prepare_own_code
 from codiemb_pipeline.encoder.checkpoint import base_folder, load_encoder, load_tokenizer, save_encoder
+from codiemb_pipeline.encoder.own_code import own_classes, prepare_own_code
 from codiemb_pipeline.errors import InputError
 
 pytestmark = pytest.mark.usefixtures("own_code_cache")
@@ -129,3 +129,23 @@ def test_processes_that_load_it_together_do_so_one_by_one(changed, folder, own_c
         assert other.is_alive()
     other.join(timeout=10)
     assert not other.is_alive()
+
+
+BUILT = "        self.norm = nn.RMSNorm(config.hidden_size)\n"
+
+
+@pytest.mark.parametrize(
+    ("built", "used", "reason"),
+    [
+        # transformers 5 leaves a buffer that is not saved uninitialised: any numbers, and no error.
+        ('self.register_buffer("speeds", torch.ones(1), persistent=False)', "self.speeds", r"infinity \(speeds\)"),
+        ("self.speeds = __import__('random').random()", "(1 + self.speeds)", "same finite token states"),
+    ],
+)
+def test_code_whose_states_depend_on_what_is_not_saved_is_refused(changed, folder, tmp_path, built, used, reason):
+    code = (folder / "modeling_tiny.py").read_text().replace(BUILT, f"{BUILT}        {built}\n")
+    code = code.replace("self.norm(states) * weights", f"self.norm(states) * {used} * weights")
+    place = make_own_code(tmp_path / "tiny", code=code)
+    with pytest.raises(InputError, match=reason) as caught:
+        load_encoder(changed(path=str(place), trust_remote_code=True))
+    assert str(place) in str(caught.value)

@@ -10,6 +10,7 @@ import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -17,7 +18,7 @@ from torch import nn
 from transformers import AutoTokenizer
 
 from codiemb_pipeline import locations
-from codiemb_pipeline.encoder.backbone import hidden_size, load_backbone, must_count_positions, prepare_own_code
+from codiemb_pipeline.encoder.backbone import hidden_size, load_backbone, must_count_positions
 from codiemb_pipeline.encoder.compatibility import compare, embedding_settings
 from codiemb_pipeline.encoder.export import (
     IDENTITY,
@@ -28,6 +29,8 @@ from codiemb_pipeline.encoder.export import (
     weights_of,
     write_sentence_transformers_files,
 )
+from codiemb_pipeline.encoder.native import load_tokenizer_backend, native_config
+from codiemb_pipeline.encoder.own_code import prepare_own_code, runs_own_code
 from codiemb_pipeline.encoder.prompts import PromptBook
 from codiemb_pipeline.encoder.text_encoder import Encoder, TextEncoder
 from codiemb_pipeline.encoder.tokens import TextTokenizer
@@ -79,9 +82,11 @@ def load_tokenizer(params: EncoderParams, folder: Path | None = None) -> TextTok
         advice = "train again, or restore the setting"
         compare(read_json(folder / SETTINGS_FILE), embedding_settings(params), where=str(folder), advice=advice)
     prepare_own_code(folder, params)
-    backend = AutoTokenizer.from_pretrained(folder, trust_remote_code=params.trust_remote_code)
+    backend = _load_backend(folder, params)
     if not backend.is_fast:
         raise InputError(f"{folder}: expected a fast tokenizer, which gives the offsets of tokens; found a slow one")
+    if backend.pad_token is None:  # sentence-transformers needs one; padding is masked, whatever it is
+        backend.pad_token = backend.eos_token or backend.unk_token
     if params.append_eos and backend.eos_token_id is None:
         raise InputError(
             f"params.yaml: encoder.append_eos: {folder}: the tokenizer has no end-of-sequence token; set it to false"
@@ -91,6 +96,18 @@ def load_tokenizer(params: EncoderParams, folder: Path | None = None) -> TextTok
     ends_itself = backend("a")["input_ids"][-1:] == [backend.eos_token_id]
     end_id = int(backend.eos_token_id) if params.append_eos and not ends_itself else None
     return TextTokenizer(backend, params, PromptBook(params.prompts), end_id)
+
+
+def _load_backend(folder: Path, params: EncoderParams) -> Any:
+    own_code = runs_own_code(folder, params)
+    try:
+        if not own_code and native_config(folder) is not None:
+            return load_tokenizer_backend(folder)
+        return AutoTokenizer.from_pretrained(folder, trust_remote_code=own_code)
+    except InputError:
+        raise
+    except Exception as error:  # whatever transformers and sentencepiece raise on a folder
+        raise InputError(f"{folder}: expected a tokenizer that transformers can load: {first_line(error)}") from error
 
 
 def load_encoder(params: EncoderParams, folder: Path | None = None) -> Encoder:
