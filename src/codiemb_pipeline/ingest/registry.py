@@ -125,10 +125,6 @@ class Origin(_Facts):
         """Bytes of all files, about."""
         return sum(self.files.values())
 
-    def holds(self, folder: Path) -> bool:
-        """Return whether each file or pattern has a match in ``folder``."""
-        return all(any(folder.glob(pattern)) for pattern in self.files)
-
 
 class TrainingSource(_Facts):
     """What is known of a source.
