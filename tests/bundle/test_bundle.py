@@ -68,7 +68,7 @@ def test_every_path_of_a_bundled_run_lies_in_the_bundle(values, bundle):
 def fetched_sources(tmp_path, monkeypatch) -> dict[str, Any]:
     """Sources of one hub id, of two and of GitHub, in miniature; asked for at a branch, a commit and the registry's."""
     use_local_github(tmp_path / "github", tmp_path / "cache", monkeypatch)
-    hub = {name: tmp_path / "snapshots" / str(number) * 40 for number, name in enumerate(SNAPSHOTS)}
+    hub = {name: tmp_path / "snapshots" / (str(number) * 40) for number, name in enumerate(SNAPSHOTS)}
     for folder, files in zip(hub.values(), SNAPSHOTS.values(), strict=True):
         for file in files:
             (folder / file).parent.mkdir(parents=True, exist_ok=True)
@@ -87,7 +87,10 @@ def fetched_sources(tmp_path, monkeypatch) -> dict[str, Any]:
 
 def test_fetched_sources_are_bundled_whole_and_read_at_their_commits(values, fetched_sources, tmp_path, monkeypatch):
     values = {**values, "ingest": {**values["ingest"], "sources": fetched_sources}}
-    values["evaluate"] = {**values["evaluate"], "benchmarks": {}}
+    values["evaluate"] = {
+        **values["evaluate"],
+        "benchmarks": {"Own": {"type": "sts", "source": "afqmc", "split": "train"}},
+    }
     values["assemble"] = {**values["assemble"], "train_sources": [*fetched_sources], "dev_sources": []}
     gather(values, "test", tmp_path / "bundle")
     monkeypatch.setattr("huggingface_hub.snapshot_download", Mock(side_effect=AssertionError("the hub was asked")))
@@ -116,7 +119,10 @@ def test_fetched_sources_are_bundled_whole_and_read_at_their_commits(values, fet
 def test_a_bundle_of_another_revision_is_refused(values, fetched_sources, tmp_path):
     sources = {"afqmc": fetched_sources["afqmc"]}
     values = {**values, "ingest": {**values["ingest"], "sources": sources}}
-    values["evaluate"] = {**values["evaluate"], "benchmarks": {}}
+    values["evaluate"] = {
+        **values["evaluate"],
+        "benchmarks": {"Own": {"type": "sts", "source": "afqmc", "split": "train"}},
+    }
     gather(values, "test", tmp_path / "bundle")
     values["ingest"]["sources"] = {"afqmc": sources["afqmc"] | {"revision": None}}
     with pytest.raises(InputError, match="source 'afqmc' of "):

@@ -134,7 +134,8 @@ def _remote(resource: Resource, silent: dict[str, str]) -> AvailabilityCheck:
 def _cached(resource: Resource) -> Path | None:
     """Return the folder of the cache with a resource, or with parts of it."""
     if resource.host == "github":
-        return cached(resource.repository, resource.revision)
+        folder = cached(resource.repository, resource.revision)
+        return folder if folder.is_dir() else None
     try:
         return Path(snapshot_download(resource.repository, local_files_only=True, **_on_hub(resource)))
     except LocalEntryNotFoundError:
