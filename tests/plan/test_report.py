@@ -116,6 +116,18 @@ def test_a_snapshot_that_lacks_a_file_is_not_taken_for_whole(tmp_path, monkeypat
         assert check.here is here
 
 
+def test_the_part_of_a_snapshot_that_a_source_has_fetched_is_not_the_benchmark(tmp_path, monkeypatch):
+    monkeypatch.setattr(requirements, "snapshot_download", lambda *_, **__: str(tmp_path))
+    values = read_profile("bge-large-zh", ROOT)
+    resources = [resource for resource in required_resources(Params.parse(values)) if resource.name in ("bq", "BQ")]
+    (tmp_path / "data").mkdir()
+    for split in ("train", "validation"):
+        (tmp_path / f"data/{split}-00000-of-00001.parquet").touch()
+    assert [check.here for check in check_availability(resources)] == [True, False]
+    (tmp_path / "data/test-00000-of-00001.parquet").touch()
+    assert [check.here for check in check_availability(resources)] == [True, True]
+
+
 def test_a_repository_on_github_is_asked_for_and_found_in_the_cache(tmp_path, monkeypatch):
     use_local_github(tmp_path / "github", tmp_path / "cache", monkeypatch)
     folder = tmp_path / "github/owner/name"

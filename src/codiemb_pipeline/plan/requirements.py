@@ -60,7 +60,9 @@ def required_resources(params: Params) -> list[Resource]:
         if benchmark.type == "mteb":
             spec, path = spec_of(name), benchmark.path
             where = {"repository": spec.hub_id, "revision": spec.revision} if path is None else {"path": path}
-            resources.append(Resource(kind="benchmark", name=name, **where))
+            # A source may have fetched its own part of the same snapshot: BQ's training pairs, but not the test pairs.
+            files = (f"**/*{spec.split}*",) if spec.type == "sts" else ()
+            resources.append(Resource(kind="benchmark", name=name, files=files, **where))
     return resources
 
 
