@@ -382,7 +382,7 @@ def test_a_ready_made_copy_in_several_parts_is_read_from_its_folder(tmp_path, na
 def test_the_origin_s_own_files_go_before_a_ready_made_copy_beside_them(tmp_path):
     folder = write_t2ranking(tmp_path / "t2")
     pd.DataFrame(READY_MADE).to_parquet(folder / "train-00000-of-00001.parquet")
-    assert counts(run_registered(tmp_path, "t2ranking", folder))["judgements"] == 3
+    assert counts(run_registered(tmp_path, "t2ranking", folder))["documents"] == 4
 
 
 @pytest.mark.parametrize(
