@@ -104,15 +104,7 @@ def _path_of(resource: Resource, params: Params) -> Path:
         return base_folder(params.encoder)
     if resource.kind == "source":
         return locate(resource.name, params.ingest.sources[resource.name]).path
-    location = location_of(resource.name, resource.path)
-    if location.folder is not None:
-        return location.folder
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(resource.hub_id, repo_type="dataset", revision=resource.revision))
-    except Exception as error:
-        raise location.unreadable(error) from error
+    return location_of(resource.name, resource.path).place
 
 
 def _copied(resource: Resource, name: str, asked: dict[str, Any], path: Path, bundle: Path) -> Entry:

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from codiemb_pipeline.errors import InputError, first_line
+from codiemb_pipeline.errors import InputError
+from codiemb_pipeline.hub import Repository
 from codiemb_pipeline.ingest.files import read_batches
 from codiemb_pipeline.ingest.registry import TRAINING_SOURCES, Pairs, Rows, Table, Tables, TrainingSource
 from codiemb_pipeline.ingest.validation import RejectLog
@@ -122,11 +123,5 @@ def _fetch(name: str, registered: str, declared: TrainingSource) -> Path:
             f"{where}: {registered!r} ({origin}) is not confirmed, so null fetches nothing. Known of it: "
             f"{declared.note} Fetch it yourself, {by_hand}"
         )
-    from huggingface_hub import snapshot_download
-
-    try:
-        options = {"revision": declared.revision, "allow_patterns": list(declared.fetch)}
-        return Path(snapshot_download(declared.hub_id, repo_type="dataset", **options))
-    except Exception as error:
-        failed = f"the hub did not give {declared.hub_id} at {declared.revision}: {first_line(error)}"
-        raise InputError(f"{where}: {failed}; without a network, {by_hand}") from error
+    files = Repository(declared.hub_id, "dataset", declared.revision, allow=declared.fetch)
+    return files.fetch(field=f"ingest.sources.{name}.path", by_hand=by_hand)
