@@ -1,11 +1,12 @@
 """A bundle of everything a run reads from outside: what it holds, what it serves, and what it refuses."""
 
 import re
+import shutil
 from pathlib import Path
 from typing import Any
-from unittest.mock import Mock
 
 import pytest
+from hub_server import Hub
 from mini_benchmarks import write_mini_benchmarks
 from tiny_run import tiny_params, write_sources
 
@@ -16,14 +17,6 @@ from codiemb_pipeline.errors import InputError
 
 
 @pytest.fixture(scope="module")
-def hub(tmp_path_factory) -> Path:
-    """What the hub would give: the 15 benchmarks in miniature."""
-    folder = tmp_path_factory.mktemp("hub")
-    write_mini_benchmarks(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
 def values(tmp_path_factory, tiny_encoder_folder) -> dict[str, Any]:
     """Parameters of a small run that is judged on all 15, as if from the hub."""
     values = tiny_params(write_sources(tmp_path_factory.mktemp("raw")), tiny_encoder_folder)
@@ -31,12 +24,22 @@ def values(tmp_path_factory, tiny_encoder_folder) -> dict[str, Any]:
     return values
 
 
-@pytest.fixture
-def bundle(values, hub, tmp_path, monkeypatch) -> Path:
+@pytest.fixture(scope="module")
+def made(values, tmp_path_factory) -> Path:
     """A bundle whose benchmarks were downloaded."""
-    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda repo_id, **_: str(hub / repo_id))
-    gather(values, "test", tmp_path / "bundle")
-    return tmp_path / "bundle"
+    root = tmp_path_factory.mktemp("made")
+    with Hub() as hub, pytest.MonkeyPatch.context() as patch:
+        hub.use_in(root / "hub-home", patch)
+        for name, folder in write_mini_benchmarks(root / "benchmarks").items():
+            hub.serve("dataset", BENCHMARKS[name].hub_id, folder, [BENCHMARKS[name].revision])
+        gather(values, "test", root / "bundle")
+    return root / "bundle"
+
+
+@pytest.fixture
+def bundle(made: Path, tmp_path) -> Path:
+    """A copy of the bundle, to be changed."""
+    return shutil.copytree(made, tmp_path / "bundle")
 
 
 def test_every_path_of_a_bundled_run_lies_in_the_bundle(values, bundle):
@@ -99,12 +102,11 @@ def test_a_manifest_of_another_format_is_refused(bundle):
     assert "format" in str(caught.value)
 
 
-def test_resources_that_are_not_available_are_all_named_and_nothing_is_left_behind(values, tmp_path, monkeypatch):
-    monkeypatch.setattr("huggingface_hub.snapshot_download", Mock(side_effect=ConnectionError("no route")))
+def test_resources_that_are_not_available_are_all_named_and_nothing_is_left_behind(values, hub, tmp_path):
     with pytest.raises(InputError) as caught:
         gather(values, "test", tmp_path / "bundle")
-    assert all(name in str(caught.value) for name in BENCHMARKS)
-    assert not list(tmp_path.iterdir())
+    assert all(spec.hub_id in str(caught.value) for spec in BENCHMARKS.values())
+    assert not list(tmp_path.glob("*bundle*"))
 
 
 def test_an_existing_folder_is_not_written_over(values, bundle):

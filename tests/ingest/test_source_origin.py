@@ -4,7 +4,6 @@ import re
 from pathlib import Path
 from typing import Any, get_args
 
-import huggingface_hub
 import pytest
 from source_files import counts, ingest, pairs_source, registered_source, write_cmteb
 
@@ -16,19 +15,6 @@ from codiemb_pipeline.params.ingest import IngestParams, RegisteredName
 UNCONFIRMED = ["t2ranking", "dureader", "mmarco_zh", "bq", "pawsx", "stsb", "cmnli", "ocnli"]
 ON_GITHUB = ["cmedqa2", "multi_cpr_ecom", "multi_cpr_medical", "multi_cpr_video", "qbqtc"]
 ON_THE_HUB = ["lcqmc", "afqmc", "atec"]
-
-
-@pytest.fixture(autouse=True)
-def no_hub(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """Nothing is fetched; what would be is noted."""
-    asked: list[dict[str, Any]] = []
-
-    def snapshot_download(repo_id: str, **options: Any) -> str:
-        asked.append({"repo_id": repo_id, **options})
-        raise OSError("no network here\nand a second line")
-
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
-    return asked
 
 
 def message_of(tmp_path: Path, name: str, path: Path | None = None, **changes: Any) -> str:
@@ -56,39 +42,30 @@ def test_every_source_is_declared_whole():
 
 
 @pytest.mark.parametrize("name", UNCONFIRMED)
-def test_an_unconfirmed_source_is_not_fetched_and_says_how_to_give_a_file(tmp_path, name, no_hub):
+def test_an_unconfirmed_source_is_not_fetched_and_says_how_to_give_a_file(tmp_path, name, hub):
     message = message_of(tmp_path, name)
     assert message.startswith(f"params.yaml: ingest.sources.mine.path: {name!r} ({TRAINING_SOURCES[name].hub_id}")
     assert "is not confirmed, so null fetches nothing" in message
     assert TRAINING_SOURCES[name].note in message
     assert "put its files into a folder and set path to it: " in message
-    assert no_hub == []
+    assert hub.requests == []
 
 
 @pytest.mark.parametrize("name", ON_GITHUB)
-def test_a_source_on_github_says_which_commit_to_clone(tmp_path, name, no_hub):
+def test_a_source_on_github_says_which_commit_to_clone(tmp_path, name, hub):
     declared = TRAINING_SOURCES[name]
     message = message_of(tmp_path, name)
     assert f"git clone https://github.com/{declared.github} and check out {declared.revision}" in message
-    assert no_hub == []
+    assert hub.requests == []
 
 
 @pytest.mark.parametrize("name", ON_THE_HUB)
-def test_a_confirmed_source_is_asked_of_the_hub_at_its_revision(tmp_path, name, no_hub):
-    message = message_of(tmp_path, name)
+def test_a_confirmed_source_is_fetched_at_its_revision(tmp_path, name, hub):
     declared = TRAINING_SOURCES[name]
-    assert message.startswith(
-        f"params.yaml: ingest.sources.mine.path: the hub did not give C-MTEB/{name.upper()} at {declared.revision}: "
-        "no network here; without a network, put its files into a folder"
-    )
-    options = {"repo_type": "dataset", "revision": declared.revision, "allow_patterns": ["data/*.parquet"]}
-    assert no_hub == [{"repo_id": f"C-MTEB/{name.upper()}", **options}]
-
-
-def test_what_the_hub_gives_is_read(tmp_path, monkeypatch):
+    assert f"ingest.sources.mine.path: dataset {declared.hub_id} at {declared.revision}" in message_of(tmp_path, name)
     snapshot = write_cmteb(tmp_path / "snapshot", [("a", "b", 1), ("c", "d", 0)])
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **__: str(snapshot))
-    out = ingest(tmp_path / "out", registered_source("afqmc", None))
+    hub.serve("dataset", declared.hub_id, snapshot, [declared.revision])
+    out = ingest(tmp_path / "out", registered_source(name, None))
     assert counts(out)["splits"] == {"train": 2, "dev": 0, "test": 0}
 
 

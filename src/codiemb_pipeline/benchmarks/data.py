@@ -184,7 +184,7 @@ def open_rows(location: Location) -> RetrievalRows | PairRows:
 def _open_retrieval(location: Location) -> RetrievalRows:
     from datasets import get_dataset_config_names
 
-    configs = get_dataset_config_names(str(location.place))
+    configs = get_dataset_config_names(str(location.place), location.revision)
     config = next((name for name in ("default", "qrels") if name in configs), None)
     if config is None or not {"corpus", "queries"} <= set(configs):
         raise location.unreadable(f"found configs {', '.join(configs)}")
@@ -220,11 +220,11 @@ def _load(location: Location, config: str | None, columns: tuple[str, ...], *, o
     from datasets import get_dataset_split_names, load_dataset
 
     table_name = config or "the data set"
-    splits = get_dataset_split_names(str(location.place), config)
+    splits = get_dataset_split_names(str(location.place), config, revision=location.revision)
     split = location.spec.split if location.spec.split in splits or own_split or len(splits) != 1 else splits[0]
     if split not in splits:
         raise location.unreadable(f"{table_name} has splits {', '.join(splits)}")
-    table = load_dataset(str(location.place), config, split=split)
+    table = load_dataset(str(location.place), config, split=split, revision=location.revision)
     if "_id" in table.column_names:
         table = table.rename_column("_id", "id")
     if missing := [column for column in columns if column not in table.column_names]:
