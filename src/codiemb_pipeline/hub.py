@@ -83,11 +83,11 @@ class Repository:
 
     def is_cached(self) -> bool:
         """Return whether the cache has all of the files; their content is not compared."""
-        from huggingface_hub.errors import LocalEntryNotFoundError
+        from huggingface_hub.errors import CachedRepoTreeNotFoundError, LocalEntryNotFoundError
 
         try:
-            self._snapshot(local_files_only=True)
-        except LocalEntryNotFoundError:
+            self._listed(self._snapshot(local_files_only=True).name)
+        except (LocalEntryNotFoundError, CachedRepoTreeNotFoundError):
             return False
         return True
 

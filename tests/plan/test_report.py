@@ -10,9 +10,9 @@ import pytest
 import yaml
 from click.testing import CliRunner
 from huggingface_hub import constants
-from huggingface_hub.errors import LocalEntryNotFoundError
 from tiny_run import make_model_input, tiny_params, write_sources
 
+from codiemb_pipeline.hub import Repository
 from codiemb_pipeline.params import Params
 from codiemb_pipeline.plan import requirements
 from codiemb_pipeline.plan.__main__ import main, report_lines
@@ -88,12 +88,23 @@ def test_a_hub_that_does_not_answer_is_asked_once(monkeypatch):
     hub = Mock(repo_info=Mock(side_effect=[None, ValueError("no such id"), OSError("no route")]))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(requirements, "HfApi", lambda: hub)
-    monkeypatch.setattr(requirements, "snapshot_download", Mock(side_effect=LocalEntryNotFoundError("not cached")))
+    monkeypatch.setattr(Repository, "is_cached", lambda _: False)
     resources = [Resource(kind="source", name=f"s{number}", hub_id="a/b") for number in range(5)]
     checks = check_availability([*resources, Resource(kind="benchmark", name="local", path=".")])
     assert [check.found for check in checks] == [True, False, False, False, False, True]
     assert ["no route" in check.where for check in checks] == [False, False, True, True, True, False]
     assert hub.repo_info.call_count == 3
+
+
+def test_files_of_the_hub_are_looked_for_in_its_cache_and_then_there(hub):
+    source = Resource(kind="source", name="s", hub_id="a/b", revision="0" * 40, allow=("data/*",))
+    found = []
+    for _ in range(3):
+        found += [(check.found, check.where.partition(":")[0]) for check in check_availability([source])]
+        if found[-1][0]:
+            source.repository.fetch(field="f", by_hand="b")
+        hub.serve("dataset", "a/b", {"data/x": b"x", "README.md": b"y"}, ["0" * 40])
+    assert found == [(False, "a/b@00000000"), (True, "on the hub"), (True, "in the hub's cache")]
 
 
 @pytest.mark.parametrize("profile", profile_titles(ROOT))

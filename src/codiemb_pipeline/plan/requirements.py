@@ -4,11 +4,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from huggingface_hub import HfApi, constants, snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+from huggingface_hub import HfApi, constants
+from huggingface_hub.errors import HfHubHTTPError
 
 from codiemb_pipeline.benchmarks.registry import spec_of
+from codiemb_pipeline.encoder.checkpoint import NOT_LOADED
 from codiemb_pipeline.errors import InputError, first_line
+from codiemb_pipeline.hub import Repository
 from codiemb_pipeline.ingest.registry import TRAINING_SOURCES
 from codiemb_pipeline.locations import is_hub_id, resolve
 from codiemb_pipeline.params import Params
@@ -21,7 +23,8 @@ TIMEOUT_S = 5.0
 class Resource:
     """The encoder (named by its path), a source or a benchmark; without ``path`` it comes from the hub.
 
-    ``licence`` is the one that the registry states, ``obstacle`` a known reason why the hub can't provide it.
+    ``allow`` and ``ignore`` are patterns of its files on the hub, ``licence`` is the one that the registry states, and
+    ``obstacle`` a known reason why the hub can't provide it.
     """
 
     kind: Literal["encoder", "source", "benchmark"]
@@ -29,19 +32,28 @@ class Resource:
     path: str | None = None
     hub_id: str | None = None
     revision: str | None = None
+    allow: tuple[str, ...] | None = None
+    ignore: tuple[str, ...] | None = None
     licence: str | None = None
     obstacle: str = ""
+
+    @property
+    def repository(self) -> Repository:
+        """The files on the hub."""
+        kind = "model" if self.kind == "encoder" else "dataset"
+        return Repository(self.hub_id, kind, self.revision, self.allow, self.ignore)
 
 
 def required_resources(params: Params) -> list[Resource]:
     """Return everything that the stages read from outside, in the order of the stages, the encoder first."""
     path, revision = params.encoder.path, params.encoder.revision
-    where = {"hub_id": path, "revision": revision} if is_hub_id(path) else {"path": path}
+    hub = {"hub_id": path, "revision": revision, "ignore": NOT_LOADED}
+    where = hub if is_hub_id(path) else {"path": path}
     resources = [Resource(kind="encoder", name=path, **where)]
     for name, source in params.ingest.sources.items():
         declared, hub = TRAINING_SOURCES.get(source.registered), {}
         if source.path is None:
-            hub = {"hub_id": declared.hub_id, "revision": declared.revision}
+            hub = {"hub_id": declared.hub_id, "revision": declared.revision, "allow": declared.fetch}
             if declared.github is not None:
                 hub["obstacle"] = f"not on the hub: clone https://github.com/{declared.github} and set its path"
             elif not declared.confirmed or declared.revision is None:
@@ -84,16 +96,14 @@ def check_availability(resources: Iterable[Resource]) -> list[AvailabilityCheck]
 
 def _on_hub(resource: Resource, silent: str) -> tuple[bool, str, str]:
     """Look in the hub's cache, then on the hub; ``silent``, given and returned, is why the hub is not asked."""
-    repository = {"repo_type": "model" if resource.kind == "encoder" else "dataset", "revision": resource.revision}
-    at = f"{resource.hub_id}@{(resource.revision or 'main')[:8]}"
-    try:
-        snapshot_download(resource.hub_id, local_files_only=True, **repository)
+    repository, at = resource.repository, f"{resource.hub_id}@{(resource.revision or 'main')[:8]}"
+    if repository.is_cached():
         return True, f"in the hub's cache: {at}", silent
-    except LocalEntryNotFoundError:
-        if silent:
-            return False, f"{at} is not in the hub's cache; {silent}", silent
+    if silent:
+        return False, f"{at} is not in the hub's cache; {silent}", silent
     try:
-        HfApi().repo_info(resource.hub_id, timeout=TIMEOUT_S, **repository)
+        place = {"repo_type": repository.type, "revision": repository.revision}
+        HfApi().repo_info(resource.hub_id, timeout=TIMEOUT_S, **place)
     except (HfHubHTTPError, ValueError) as error:  # a ValueError is about the id
         return False, f"{at}: refused by the hub: {first_line(error)}", ""
     except Exception as error:  # whatever the network raises
