@@ -9,6 +9,7 @@ import errno
 import hashlib
 import logging
 import os
+import re
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+COMMIT = re.compile(r"[0-9a-f]{40}")
 PAUSES_S = (5, 20)
 """Seconds before each further attempt, once the client has given up; its own attempts take about 20 s."""
 PASSING = {408, 429, *range(500, 600)}
@@ -71,7 +73,7 @@ class Repository:
         """
         for pause in (*PAUSES_S, None):
             try:
-                folder = self._snapshot()
+                folder = (self._cached() if COMMIT.fullmatch(self.revision or "") else None) or self._snapshot()
                 self._check(folder)
                 return folder
             except Exception as error:  # the client, the network and the disk have errors of their own
@@ -83,23 +85,27 @@ class Repository:
 
     def is_cached(self) -> bool:
         """Return whether the cache has all of the files; their content is not compared."""
+        return self._cached() is not None
+
+    def _cached(self) -> Path | None:
         from huggingface_hub.errors import CachedRepoTreeNotFoundError, LocalEntryNotFoundError
 
         try:
-            self._listed(self._snapshot(local_files_only=True).name)
+            folder = self._snapshot(local_files_only=True)
+            self._listed(folder.name)
         except (LocalEntryNotFoundError, CachedRepoTreeNotFoundError):
-            return False
-        return True
+            return None
+        return folder
 
     def _snapshot(self, *, local_files_only: bool = False) -> Path:
         from huggingface_hub import snapshot_download
 
-        patterns = {
-            "allow_patterns": self.allow and list(self.allow),
-            "ignore_patterns": self.ignore and [*self.ignore],
-        }
-        wanted = {"repo_type": self.type, "revision": self.revision, **patterns}
-        return Path(snapshot_download(self.hub_id, local_files_only=local_files_only, **wanted))
+        place = {"repo_type": self.type, "revision": self.revision, "local_files_only": local_files_only}
+        return Path(snapshot_download(self.hub_id, **place, **self._patterns))
+
+    @property
+    def _patterns(self) -> dict[str, tuple[str, ...] | None]:
+        return {"allow_patterns": self.allow, "ignore_patterns": self.ignore}
 
     def _listed(self, revision: str | None) -> list["RepoFile"]:
         """Return the hub's list of all files, as the cache holds it."""
@@ -110,8 +116,7 @@ class Repository:
     def _wanted(self, listed: Iterable["RepoFile"]) -> list["RepoFile"]:
         from huggingface_hub.utils import filter_repo_objects
 
-        patterns = {"allow_patterns": self.allow, "ignore_patterns": self.ignore}
-        return list(filter_repo_objects(listed, key=lambda file: file.path, **patterns))
+        return list(filter_repo_objects(listed, key=lambda file: file.path, **self._patterns))
 
     def _check(self, folder: Path) -> None:
         """Compare a snapshot with what the hub lists; remove from the cache what differs."""
@@ -131,12 +136,15 @@ class Repository:
             if not any(filter_repo_objects(names, allow_patterns=pattern)):
                 found = ", ".join(names[:20]) + (" ..." if len(names) > 20 else "")
                 raise _NotWholeError(f"it has no file {pattern}; found {found}")
-        memory = f"{hashlib.sha256(repr((self, folder.name)).encode()).hexdigest()[:16]}.json"
-        digests = FileDigests(cached_assets_path("codiemb-pipeline", "checked") / memory)
+        memory = None
+        with suppress(OSError, ValueError):  # a cache that may only be read
+            name = hashlib.sha256(repr((self, folder.name)).encode()).hexdigest()[:16]
+            memory = cached_assets_path("codiemb-pipeline", "checked") / f"{name}.json"
+        digests = FileDigests(memory)
         faults = list(_faults(folder, self._wanted(listed), digests))
         if faults:
             raise _NotWholeError("; ".join(faults), again=not constants.is_offline_mode())
-        with suppress(OSError):  # a cache that may only be read
+        with suppress(OSError):
             digests.save()
 
     def _message(self, error: Exception, field: str, by_hand: str) -> Iterator[str]:

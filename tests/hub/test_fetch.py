@@ -211,6 +211,12 @@ def test_a_file_is_read_for_its_hash_once(lcqmc, monkeypatch):
     assert read == []
 
 
+def test_where_nothing_can_be_remembered_files_are_read_each_time(lcqmc, monkeypatch):
+    monkeypatch.setattr(constants, "HF_ASSETS_CACHE", "/dev/null/none")
+    assert fetch() == DATA
+    assert fetch() == DATA
+
+
 def test_a_full_disk_is_named_and_leaves_no_part_of_a_file(lcqmc, monkeypatch, pauses):
     """Linux has a file that is full."""
     right = Path.open
