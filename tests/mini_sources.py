@@ -20,11 +20,14 @@ from tiny_architectures import CHINESE
 from codiemb_pipeline.benchmarks.registry import BENCHMARKS
 
 QUERIES, PAIRS, DEV_PAIRS = 100, 60, 12
-"""Training queries of each retrieval source, and pairs of each similarity source: more than a batch of the profiles."""
+"""Training queries of each retrieval source, and pairs of each similarity source: more than a batch of the profiles.
+
+Questions and pairs have the names that they have so that the hash of the splits takes some of them for dev.
+"""
 MINI_HUB_SOURCES = {
     "THUIR/T2Ranking": {
         "data/collection.tsv": lambda: _tsv(["pid\ttext", *_documents("t2")]),
-        "data/queries.train.tsv": lambda: _tsv(["qid\ttext", *_questions("t2")]),
+        "data/queries.train.tsv": lambda: _tsv(["qid\ttext", *_questions("t22")]),
         "data/qrels.retrieval.train.tsv": lambda: _tsv(["qid\tpid", *(f"{q}\t{2 * q}" for q in range(QUERIES))]),
         "data/qrels.train.tsv": lambda: _tsv(["qid\t-\tpid\trel", *_grades()]),
     },
@@ -34,7 +37,7 @@ MINI_HUB_SOURCES = {
     },
     "unicamp-dl/mmarco": {
         "data/google/collections/chinese_collection.tsv": lambda: _tsv(_documents("mmarco")),
-        "data/google/queries/train/chinese_queries.train.tsv": lambda: _tsv(_questions("mmarco")),
+        "data/google/queries/train/chinese_queries.train.tsv": lambda: _tsv(_questions("mmarco4")),
         "data/triples.train.ids.small.tsv": lambda: _tsv(f"{q}\t{2 * q}\t{2 * q + 1}" for q in range(QUERIES)),
     },
     "hotchpotch/mmarco-hard-negatives-reranker-score": {
@@ -50,7 +53,7 @@ MINI_HUB_SOURCES = {
 """Files by path by id; those of C-MTEB are folders, since some are benchmarks as well."""
 MINI_GITHUB = {
     "zhangsheng93/cMedQA2": {
-        "question.zip": lambda: _zip("question.csv", "question_id,content", _numbered("cmedqa2 question", QUERIES)),
+        "question.zip": lambda: _zip("question.csv", "question_id,content", _numbered("cmedqa24 question", QUERIES)),
         "answer.zip": lambda: _zip("answer.csv", "ans_id,question_id,content", _answers()),
         "train_candidates.zip": lambda: _zip(
             "train_candidates.txt", "question_id,pos_ans_id,neg_ans_id",
@@ -71,7 +74,7 @@ def write_mini_data(folder: Path) -> dict[str, Path | dict[str, bytes]]:
             if tested.exists()
             else _pairs(f"{name} test", DEV_PAIRS, spec.score_range[1])
         )
-        splits = {"train": _pairs(name, PAIRS, spec.score_range[1])}
+        splits = {"train": _pairs(f"{name} train", PAIRS, spec.score_range[1])}
         splits |= {"validation": _pairs(f"{name} dev", DEV_PAIRS, spec.score_range[1])} | {spec.split: scored}
         write_pairs_folder(place, spec, splits)
         for file in (place / "data").iterdir():

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -23,11 +24,10 @@ from huggingface_hub import constants
 from mini_sources import MINI_GITHUB, MINI_HUB_SOURCES, made, write_mini_data
 
 from codiemb_pipeline.benchmarks.registry import BENCHMARKS, names_of
-from codiemb_pipeline.ingest.registry import TRAINING_SOURCES
+from codiemb_pipeline.ingest.registry import TRAINING_SOURCES, TrainingSource
 from codiemb_pipeline.jsonl import read_json
 from codiemb_pipeline.locations import is_hub_id
 from codiemb_pipeline.params import Params
-from codiemb_pipeline.params.ingest import RegisteredSource
 from codiemb_pipeline.plan.requirements import Resource, check_availability, required_resources
 from codiemb_pipeline.profiles import profile_titles, read_profile
 
@@ -37,10 +37,22 @@ PROFILES = {name: values for name, values in PROFILES.items() if is_hub_id(value
 CHANGES = {"max_steps": 12, "launch": {"nproc_per_node": 1, "backend": "gloo"}}
 """What two CPU cores ask for, in ``train``: an epoch of 11 steps and one more, so that there are two checkpoints."""
 WORKSPACE = ("conf", "src", ".dvcignore", ".gitignore", ".telemetry", "dvc.yaml", "params.yaml", "pyproject.toml")
-GITHUB_IS_FETCHED = "revision" in RegisteredSource.model_fields
-"""Until then, and until the registry confirms a source, its files are named by ``path`` (``by_hand``)."""
+MINIATURE = ("rows", "dev_rows", "sha256")
+"""What the registry says of the real files; a workspace has a copy without it, with the commits of ``MINI_GITHUB``."""
 
 Fetched = tuple[str, str, str]  # type, id and revision
+
+
+def origins_of(source: TrainingSource) -> list[tuple[str, str]]:
+    """Return id and revision of what a source takes from the hub."""
+    if hasattr(source, "origins"):
+        return [(origin.id, origin.revision) for origin in source.origins if origin.host == "hub"]
+    return [(source.hub_id, source.revision)] if source.hub_id and source.confirmed else []
+
+
+SOURCES = {name: TRAINING_SOURCES[name] for values in PROFILES.values() for name in values["ingest"]["sources"]}
+DATA_SETS = {(spec.hub_id, spec.revision) for spec in BENCHMARKS.values()}
+DATA_SETS |= {place for source in SOURCES.values() for place in origins_of(source)}
 
 
 @dataclass
@@ -50,11 +62,13 @@ class World:
     Attributes:
         hub: the server.
         root: holds the cache of its clients, DVC's, and the workspaces.
+        commits: of the repositories on GitHub.
         wanted: what the profiles run so far name.
     """
 
     hub: Hub
     root: Path
+    commits: dict[str, str]
     wanted: set[Fetched] = field(default_factory=set)
 
     def environment(self, workspace: Path) -> dict[str, str]:
@@ -79,28 +93,47 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     root = tmp_path_factory.mktemp("profiles")
     with Hub() as hub:
         for hub_id, files in write_mini_data(root / "data").items():
-            facts = [entry for entry in (*BENCHMARKS.values(), *TRAINING_SOURCES.values()) if entry.hub_id == hub_id]
-            hub.serve("dataset", hub_id, files, sorted({entry.revision for entry in facts if entry.revision}))
+            hub.serve("dataset", hub_id, files, sorted(revision for known, revision in DATA_SETS if known == hub_id))
         for name, values in PROFILES.items():
             encoder = values["encoder"]
             folder = HUB_MODELS[encoder["path"]].write(root / "models" / name)
             hub.serve("model", encoder["path"], folder, [encoder["revision"]])
-        yield World(hub, root)
+        commits = {name: commit_to(root / "github" / name, made(files)) for name, files in MINI_GITHUB.items()}
+        yield World(hub, root, commits)
 
 
-def by_hand(root: Path, source: str) -> Path:
-    """Return a folder with the files of a source that is not fetched yet."""
-    declared, folder = TRAINING_SOURCES[source], root / "by-hand" / source
-    if declared.hub_id not in MINI_HUB_SOURCES and not declared.github:
-        return root / "data" / declared.hub_id
-    files = made(MINI_GITHUB[declared.github] if declared.github else MINI_HUB_SOURCES[declared.hub_id])
-    if source == "mmarco_zh":
-        ids = made(MINI_HUB_SOURCES["hotchpotch/mmarco-hard-negatives-reranker-score"])
-        files |= {path.replace("chinese_bge-reranker-v2-m3", "hard_negatives"): ids[path] for path in ids}
+def commit_to(folder: Path, files: dict[str, bytes]) -> str:
+    """Make a git repository of the files and return its commit."""
     for path, content in files.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes(content)
-    return folder
+    git = [
+        "git",
+        "-C",
+        str(folder),
+        "-c",
+        "user.name=a",
+        "-c",
+        "user.email=a@b",
+        "-c",
+        "uploadpack.allowAnySHA1InWant=true",
+    ]
+    for command in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "data"]):
+        subprocess.run([*git, *command], check=True)
+    return subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+
+
+def fit_registry(file: Path, commits: dict[str, str]) -> None:
+    """Let a registry of sources describe the miniatures."""
+
+    def fitted(facts: Any) -> Any:
+        if not isinstance(facts, dict):
+            return [fitted(entry) for entry in facts] if isinstance(facts, list) else facts
+        found = {key: fitted(value) for key, value in facts.items() if key not in MINIATURE}
+        return found | ({"revision": commits[found["id"]]} if found.get("id") in commits else {})
+
+    facts = yaml.safe_load(file.read_text(encoding="utf-8"))
+    file.write_text(yaml.safe_dump(fitted(facts), sort_keys=False, allow_unicode=True), encoding="utf-8")
 
 
 def make_workspace(world: World, name: str) -> Path:
@@ -117,11 +150,9 @@ def make_workspace(world: World, name: str) -> Path:
     world.run(f"python -m codiemb_pipeline.profiles use {name}", workspace)
     values = yaml.safe_load((workspace / "params.yaml").read_text(encoding="utf-8"))
     values["train"] |= {**CHANGES, "launch": values["train"]["launch"] | CHANGES["launch"]}
-    for source, entry in values["ingest"]["sources"].items():
-        declared = TRAINING_SOURCES[source]
-        if not declared.confirmed or (declared.github and not GITHUB_IS_FETCHED):
-            entry["path"] = str(by_hand(world.root, source))
+    place_by_hand(world, values)
     (workspace / "params.yaml").write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
+    fit_registry(workspace / "src/codiemb_pipeline/ingest/registry.yaml", world.commits)
     return workspace
 
 
@@ -133,10 +164,29 @@ def resources_of(params: Path) -> list[Resource]:
 def workspace(request: pytest.FixtureRequest, world: World) -> Path:
     """The workspace of a profile after `dvc repro`."""
     folder = make_workspace(world, request.param)
-    files = [resource.repository for resource in resources_of(folder / "params.yaml") if resource.hub_id]
-    world.wanted |= {(repository.type, repository.hub_id, repository.revision) for repository in files}
+    encoder = PROFILES[request.param]["encoder"]
+    world.wanted |= {("model", encoder["path"], encoder["revision"]), *(("dataset", *place) for place in DATA_SETS)}
     world.run("dvc repro", folder)
     return folder
+
+
+def place_by_hand(world: World, values: dict[str, Any]) -> None:
+    """Name files by ``path`` where the registry does not fetch them yet; goes when each source has ``origins``."""
+    ids = made(MINI_HUB_SOURCES["hotchpotch/mmarco-hard-negatives-reranker-score"])
+    for source, entry in values["ingest"]["sources"].items():
+        declared, folder = TRAINING_SOURCES[source], world.root / "by-hand" / source
+        if hasattr(declared, "origins") or origins_of(declared):
+            continue
+        if declared.hub_id not in MINI_HUB_SOURCES and not declared.github:
+            entry["path"] = str(world.root / "data" / declared.hub_id)
+            continue
+        files = made(MINI_GITHUB[declared.github] if declared.github else MINI_HUB_SOURCES[declared.hub_id])
+        if source == "mmarco_zh":
+            files |= {path.replace("chinese_bge-reranker-v2-m3", "hard_negatives"): ids[path] for path in ids}
+        for path, content in files.items():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_bytes(content)
+        entry["path"] = str(folder)
 
 
 @pytest.mark.slow
