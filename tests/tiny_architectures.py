@@ -31,7 +31,7 @@ DECODER = {**SIZES, "num_key_value_heads": 2, "max_position_embeddings": 128}
 SPREAD = {"initializer_range": 0.2}
 
 
-def make_bert(folder: Path, seed: int = 0) -> Path:
+def make_bert(folder: Path, seed: int = 0, *, positions: int = 128) -> Path:
     """Write a BERT, its tokenizer like bge-large-zh's: one piece for each Chinese character."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import BertConfig, BertModel
@@ -45,11 +45,11 @@ def make_bert(folder: Path, seed: int = 0) -> Path:
         single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
     names = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
-    config = BertConfig(vocab_size=backend.get_vocab_size(), max_position_embeddings=128, **SIZES, **SPREAD)
+    config = BertConfig(vocab_size=backend.get_vocab_size(), max_position_embeddings=positions, **SIZES, **SPREAD)
     return _write(folder, backend, names, lambda: BertModel(config), seed)
 
 
-def make_xlmr(folder: Path, seed: int = 0) -> Path:
+def make_xlmr(folder: Path, seed: int = 0, *, positions: int = 130) -> Path:
     """Write an XLM-R, its tokenizer like multilingual-e5's: spaces are part of the piece after them."""
     from tokenizers import processors
     from transformers import XLMRobertaConfig, XLMRobertaModel
@@ -62,7 +62,12 @@ def make_xlmr(folder: Path, seed: int = 0) -> Path:
     names |= {"cls_token": "<s>", "sep_token": "</s>"}
     ids = {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2}
     config = XLMRobertaConfig(
-        vocab_size=backend.get_vocab_size(), max_position_embeddings=130, type_vocab_size=1, **ids, **SIZES, **SPREAD
+        vocab_size=backend.get_vocab_size(),
+        max_position_embeddings=positions,
+        type_vocab_size=1,
+        **ids,
+        **SIZES,
+        **SPREAD,
     )
     return _write(folder, backend, names, lambda: XLMRobertaModel(config), seed)
 

@@ -1,11 +1,13 @@
 """A bundle of everything a run reads from outside: what it holds, what it serves, and what it refuses."""
 
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
 import pytest
+from hub_server import Hub
 from local_github import commit_all, use_local_github
 from mini_benchmarks import write_mini_benchmarks
 from tiny_run import tiny_params, write_sources
@@ -14,6 +16,7 @@ from codiemb_pipeline.benchmarks.registry import BENCHMARKS
 from codiemb_pipeline.bundle.__main__ import gather, licence_of
 from codiemb_pipeline.bundle.use import Manifest, with_bundle
 from codiemb_pipeline.errors import InputError
+from codiemb_pipeline.hub import Repository
 from codiemb_pipeline.ingest.registry import TRAINING_SOURCES
 from codiemb_pipeline.ingest.sources import locate
 from codiemb_pipeline.params.ingest import IngestParams
@@ -29,14 +32,6 @@ SNAPSHOTS = {
 
 
 @pytest.fixture(scope="module")
-def hub(tmp_path_factory) -> Path:
-    """What the hub would give: the 15 benchmarks in miniature."""
-    folder = tmp_path_factory.mktemp("hub")
-    write_mini_benchmarks(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
 def values(tmp_path_factory, tiny_encoder_folder) -> dict[str, Any]:
     """Parameters of a small run that is judged on all 15, as if from the hub."""
     values = tiny_params(write_sources(tmp_path_factory.mktemp("raw")), tiny_encoder_folder)
@@ -44,12 +39,22 @@ def values(tmp_path_factory, tiny_encoder_folder) -> dict[str, Any]:
     return values
 
 
-@pytest.fixture
-def bundle(values, hub, tmp_path, monkeypatch) -> Path:
+@pytest.fixture(scope="module")
+def made(values, tmp_path_factory) -> Path:
     """A bundle whose benchmarks were downloaded."""
-    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda repo_id, **_: str(hub / repo_id))
-    gather(values, "test", tmp_path / "bundle")
-    return tmp_path / "bundle"
+    root = tmp_path_factory.mktemp("made")
+    with Hub() as hub, pytest.MonkeyPatch.context() as patch:
+        hub.use_in(root / "hub-home", patch)
+        for name, folder in write_mini_benchmarks(root / "benchmarks").items():
+            hub.serve("dataset", BENCHMARKS[name].hub_id, folder, [BENCHMARKS[name].revision])
+        gather(values, "test", root / "bundle")
+    return root / "bundle"
+
+
+@pytest.fixture
+def bundle(made: Path, tmp_path) -> Path:
+    """A copy of the bundle, to be changed."""
+    return shutil.copytree(made, tmp_path / "bundle")
 
 
 def test_every_path_of_a_bundled_run_lies_in_the_bundle(values, bundle):
@@ -77,7 +82,7 @@ def fetched_sources(tmp_path, monkeypatch) -> dict[str, Any]:
     for file in ("train", "dev"):
         (repository / "dataset").mkdir(parents=True, exist_ok=True)
         (repository / f"dataset/{file}.json").write_text(file)
-    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda repo_id, **_: str(hub[repo_id]))
+    monkeypatch.setattr(Repository, "fetch", lambda self, **_: hub[self.hub_id])
     return {
         "afqmc": {"registered": "afqmc", "path": None, "splits": None, "revision": "main"},
         "mmarco_zh": {"registered": "mmarco_zh", "path": None, "splits": None},
@@ -93,7 +98,7 @@ def test_fetched_sources_are_bundled_whole_and_read_at_their_commits(values, fet
     }
     values["assemble"] = {**values["assemble"], "train_sources": [*fetched_sources], "dev_sources": []}
     gather(values, "test", tmp_path / "bundle")
-    monkeypatch.setattr("huggingface_hub.snapshot_download", Mock(side_effect=AssertionError("the hub was asked")))
+    monkeypatch.setattr(Repository, "fetch", Mock(side_effect=AssertionError("the hub was asked")))
     used = with_bundle({**values, "bundle": str(tmp_path / "bundle")})["ingest"]
     texts, scores = (origin.id for origin in TRAINING_SOURCES["mmarco_zh"].origins)
     commits = {
@@ -177,12 +182,11 @@ def test_a_manifest_of_another_format_is_refused(bundle):
     assert "format" in str(caught.value)
 
 
-def test_resources_that_are_not_available_are_all_named_and_nothing_is_left_behind(values, tmp_path, monkeypatch):
-    monkeypatch.setattr("huggingface_hub.snapshot_download", Mock(side_effect=ConnectionError("no route")))
+def test_resources_that_are_not_available_are_all_named_and_nothing_is_left_behind(values, hub, tmp_path):
     with pytest.raises(InputError) as caught:
         gather(values, "test", tmp_path / "bundle")
-    assert all(name in str(caught.value) for name in BENCHMARKS)
-    assert not list(tmp_path.iterdir())
+    assert all(spec.hub_id in str(caught.value) for spec in BENCHMARKS.values())
+    assert not list(tmp_path.glob("*bundle*"))
 
 
 def test_an_existing_folder_is_not_written_over(values, bundle):

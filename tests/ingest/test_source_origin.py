@@ -4,7 +4,6 @@ import re
 from pathlib import Path
 from typing import Any, get_args
 
-import huggingface_hub
 import pandas as pd
 import pytest
 from huggingface_hub import constants
@@ -27,6 +26,7 @@ from source_files import (
 )
 
 from codiemb_pipeline.errors import InputError
+from codiemb_pipeline.hub import Repository
 from codiemb_pipeline.ingest.registry import TRAINING_SOURCES, Pairs, Tables
 from codiemb_pipeline.ingest.run import ingest_sources
 from codiemb_pipeline.params.ingest import IngestParams, RegisteredName
@@ -36,27 +36,28 @@ COMMIT = "c0ffee" * 6 + "c0ff"
 
 
 class Hub:
-    """Gives a snapshot of the folders in it by id, under the name of the commit, as ``snapshot_download`` does."""
+    """Gives the folders in it by id, under the name of the commit."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.asked: list[tuple[str, str, str, list[str]]] = []
+        self.asked: list[Repository] = []
 
-    def snapshot_download(self, repo_id: str, *, repo_type: str, revision: str, allow_patterns: list[str]) -> str:
-        self.asked.append((repo_id, repo_type, revision, allow_patterns))
-        if not (self.folder / repo_id).exists():
-            raise OSError("no network here\nand a second line")
-        snapshot = self.folder / "snapshots" / repo_id / (COMMIT if revision == "main" else revision)
+    def give(self, repository: Repository, field: str, by_hand: str) -> Path:
+        self.asked.append(repository)
+        if not (self.folder / repository.hub_id).exists():
+            raise InputError(f"params.yaml: {field}: no network here; {by_hand}")
+        commit = COMMIT if repository.revision == "main" else repository.revision
+        snapshot = self.folder / "snapshots" / repository.hub_id / commit
         snapshot.parent.mkdir(parents=True, exist_ok=True)
         if not snapshot.exists():
-            snapshot.symlink_to(self.folder / repo_id)
-        return str(snapshot)
+            snapshot.symlink_to(self.folder / repository.hub_id)
+        return snapshot
 
 
 @pytest.fixture(autouse=True)
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
     hub = Hub(tmp_path / "hub")
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", hub.snapshot_download)
+    monkeypatch.setattr(Repository, "fetch", lambda self, field, by_hand: hub.give(self, field, by_hand))  # noqa: PLW0108
     return hub
 
 
@@ -142,11 +143,8 @@ def test_what_may_not_be_used_commercially_says_so():
 def test_a_source_is_asked_of_the_hub_at_its_revision(tmp_path, name, hub):
     message = message_of(tmp_path, name)
     origin = TRAINING_SOURCES[name].origins[0]
-    assert message.startswith(
-        f"params.yaml: ingest.sources.mine.path: the hub did not give {origin.id} at {origin.revision}: "
-        "no network here; without a network, put its files into a folder"
-    )
-    assert hub.asked == [(origin.id, "dataset", origin.revision, list(origin.files))]
+    assert message.startswith("params.yaml: ingest.sources.mine.path: no network here; put its files into a folder")
+    assert hub.asked == [Repository(origin.id, "dataset", origin.revision, allow=tuple(origin.files))]
 
 
 def test_what_the_hub_gives_is_read_and_its_commit_recorded(tmp_path, hub, declare):
@@ -161,7 +159,7 @@ def test_what_the_hub_gives_is_read_and_its_commit_recorded(tmp_path, hub, decla
 def test_the_revision_of_the_params_is_read_and_a_branch_recorded_as_its_commit(tmp_path, hub):
     write_cmteb(hub.folder / "C-MTEB/AFQMC", [("a", "b", 1), ("c", "d", 0)])
     found = counts(fetched(tmp_path, "afqmc", revision="main"))
-    assert [asked[2] for asked in hub.asked] == ["main"]
+    assert [asked.revision for asked in hub.asked] == ["main"]
     assert found["origins"][0]["revision"] == COMMIT
 
 
@@ -175,7 +173,7 @@ def test_a_source_of_two_repositories_is_read_from_both(tmp_path, hub, declare):
     (hub.folder / scores).parent.mkdir(parents=True)
     (tmp_path / "m").rename(hub.folder / scores)
     out = fetched(tmp_path, "mmarco_zh", revision={texts: "main", scores: "f" * 40})
-    assert [asked[:3] for asked in hub.asked] == [(texts, "dataset", "main"), (scores, "dataset", "f" * 40)]
+    assert [(asked.hub_id, asked.revision) for asked in hub.asked] == [(texts, "main"), (scores, "f" * 40)]
     assert [(origin["repository"], origin["revision"]) for origin in counts(out)["origins"]] == [
         (texts, COMMIT),
         (scores, "f" * 40),

@@ -11,10 +11,10 @@ import pytest
 import yaml
 from click.testing import CliRunner
 from huggingface_hub import constants
-from huggingface_hub.errors import LocalEntryNotFoundError
 from local_github import commit_all, use_local_github
 from tiny_run import make_model_input, tiny_params, write_sources
 
+from codiemb_pipeline.hub import Repository
 from codiemb_pipeline.ingest.github import fetch_files
 from codiemb_pipeline.ingest.registry import TRAINING_SOURCES
 from codiemb_pipeline.params import Params
@@ -97,7 +97,7 @@ def test_a_hub_that_does_not_answer_is_asked_once(monkeypatch):
     hub = Mock(repo_info=Mock(side_effect=[None, ValueError("no such id"), OSError("no route")]))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(requirements, "HfApi", lambda: hub)
-    monkeypatch.setattr(requirements, "snapshot_download", Mock(side_effect=LocalEntryNotFoundError("not cached")))
+    monkeypatch.setattr(Repository, "is_cached", lambda _: False)
     resources = [Resource(kind="source", name=f"s{number}", repository="a/b") for number in range(5)]
     checks = check_availability([*resources, Resource(kind="benchmark", name="local", path=".")])
     assert [check.found for check in checks] == [True, False, False, False, False, True]
@@ -106,26 +106,16 @@ def test_a_hub_that_does_not_answer_is_asked_once(monkeypatch):
     assert hub.repo_info.call_count == 3
 
 
-def test_a_snapshot_that_lacks_a_file_is_not_taken_for_whole(tmp_path, monkeypatch):
-    monkeypatch.setattr(requirements, "snapshot_download", lambda *_, **__: str(tmp_path))
-    resource = Resource(kind="source", name="s", repository="a/b", files=("data/train-*.parquet", "data/qrels.tsv"))
-    (tmp_path / "data").mkdir()
-    for file, here in (("train-00000-of-00001.parquet", False), ("qrels.tsv", True)):
-        (tmp_path / "data" / file).touch()
-        (check,) = check_availability([resource])
-        assert check.here is here
-
-
-def test_the_part_of_a_snapshot_that_a_source_has_fetched_is_not_the_benchmark(tmp_path, monkeypatch):
-    monkeypatch.setattr(requirements, "snapshot_download", lambda *_, **__: str(tmp_path))
-    values = read_profile("bge-large-zh", ROOT)
-    resources = [resource for resource in required_resources(Params.parse(values)) if resource.name in ("bq", "BQ")]
-    (tmp_path / "data").mkdir()
-    for split in ("train", "validation"):
-        (tmp_path / f"data/{split}-00000-of-00001.parquet").touch()
-    assert [check.here for check in check_availability(resources)] == [True, False]
-    (tmp_path / "data/test-00000-of-00001.parquet").touch()
-    assert [check.here for check in check_availability(resources)] == [True, True]
+def test_files_of_the_hub_are_looked_for_in_its_cache_and_then_there(hub):
+    source = Resource(kind="source", name="s", repository="a/b", revision="0" * 40, files=("data/*",))
+    found = []
+    for _ in range(3):
+        (check,) = check_availability([source])
+        found.append((check.found, check.here))
+        if check.found:
+            source.on_hub.fetch(field="f", by_hand="b")
+        hub.serve("dataset", "a/b", {"data/x": b"x", "README.md": b"y"}, ["0" * 40])
+    assert found == [(False, False), (True, False), (True, True)]
 
 
 def test_a_repository_on_github_is_asked_for_and_found_in_the_cache(tmp_path, monkeypatch):

@@ -111,24 +111,12 @@ def _fetched(resources: list[Resource], params: Params) -> list[tuple[Path, Bund
         source = locate(name, params.ingest.sources[name])
         folders, commits = list(source.folders.values()), [origin.revision for origin in source.origins] or [None]
     else:
-        folders, commits = [_benchmark(resources[0])], [resources[0].revision]
+        folders, commits = [location_of(name, resources[0].path).place], [resources[0].revision]
     origins = [
         BundledOrigin(repository=one.repository, revision=commit, licence=one.licence or licence_of(folder))
         for one, folder, commit in zip(resources, folders, commits, strict=False)
     ]
     return list(zip(folders, origins, strict=True))
-
-
-def _benchmark(resource: Resource) -> Path:
-    location = location_of(resource.name, resource.path)
-    if location.folder is not None:
-        return location.folder
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(resource.repository, repo_type="dataset", revision=resource.revision))
-    except Exception as error:
-        raise location.unreadable(error) from error
 
 
 def _copied(

@@ -35,12 +35,13 @@ from codiemb_pipeline.encoder.prompts import PromptBook
 from codiemb_pipeline.encoder.text_encoder import Encoder, TextEncoder
 from codiemb_pipeline.encoder.tokens import TextTokenizer
 from codiemb_pipeline.errors import InputError, first_line
+from codiemb_pipeline.hub import Repository
 from codiemb_pipeline.jsonl import read_json, write_json
 from codiemb_pipeline.params.encoder import EncoderParams, ProjectionParams
 
 SETTINGS_FILE = "codiemb.json"
 COMMIT = re.compile(r"[0-9a-f]{40}")
-NOT_LOADED = ["onnx/*", "openvino/*", "*.onnx", "*.h5", "*.msgpack", "*.ot"]  # the same weights for other frameworks
+NOT_LOADED = ("onnx/*", "openvino/*", "*.onnx", "*.h5", "*.msgpack", "*.ot")  # the same weights for other frameworks
 DECIDING_PATTERNS = ("config.json", "token*", "vocab*", "*.py")
 WEIGHT_PATTERNS = ("*.safetensors", "pytorch_model*.bin", "*.safetensors.index.json", "*.bin.index.json")
 
@@ -49,8 +50,8 @@ def base_folder(params: EncoderParams) -> Path:
     """Return the local folder of the base encoder; a model of the hub is first fetched, or found in the hub's cache.
 
     Raises:
-        InputError: the path or package does not exist, the hub can't be reached and has nothing cached, or code from
-            the hub may run and ``revision`` is not a commit.
+        InputError: the path or package does not exist, the hub does not give the model (:meth:`Repository.fetch`), or
+            code from the hub may run and ``revision`` is not a commit.
     """
     if not locations.is_hub_id(params.path):
         return locations.resolve(params.path, field="encoder.path")
@@ -59,15 +60,12 @@ def base_folder(params: EncoderParams) -> Path:
             f"params.yaml: encoder.revision: {params.path}: with trust_remote_code: true expected the commit whose "
             f"code you trust, 40 hexadecimal digits; found {params.revision!r}"
         )
-    from huggingface_hub import snapshot_download
+    return model_of(params).fetch(field="encoder.path", by_hand="set it to a folder with the model's files")
 
-    try:
-        return Path(snapshot_download(params.path, revision=params.revision, ignore_patterns=NOT_LOADED))
-    except Exception as error:
-        raise InputError(
-            f"params.yaml: encoder.path: {params.path!r} is no folder here, and the hub gave no such model: "
-            f"{first_line(error)}"
-        ) from error
+
+def model_of(params: EncoderParams) -> Repository:
+    """Return the files of a model of the hub that are loaded."""
+    return Repository(params.path, "model", params.revision, ignore=NOT_LOADED)
 
 
 def load_tokenizer(params: EncoderParams, folder: Path | None = None) -> TextTokenizer:

@@ -7,7 +7,8 @@ from itertools import product
 from pathlib import Path, PurePosixPath
 
 from codiemb_pipeline.artifacts.base import SourceOrigin
-from codiemb_pipeline.errors import InputError, first_line, nearest
+from codiemb_pipeline.errors import InputError, nearest
+from codiemb_pipeline.hub import Repository
 from codiemb_pipeline.ingest.files import read_batches
 from codiemb_pipeline.ingest.github import fetch_files
 from codiemb_pipeline.ingest.registry import TRAINING_SOURCES, Origin, Pairs, Rows, Table, Tables, TrainingSource
@@ -186,20 +187,15 @@ def expected_files(declared: TrainingSource) -> str:
 def _fetched(name: str, origin: Origin, revision: str, declared: TrainingSource) -> Path:
     """Return the folder of an origin's files at a revision, fetched or from the cache; its name is the commit."""
     logger.info("%s: %s at %s, about %s", name, repository_of(origin), revision, size_of(origin.size))
+    field = f"ingest.sources.{name}.path"
+    by_hand = f"put its files into a folder and set path to it: {expected_files(declared)}"
+    if origin.host == "hub":
+        return Repository(origin.id, "dataset", revision, allow=tuple(origin.files)).fetch(field=field, by_hand=by_hand)
     try:
-        if origin.host == "github":
-            return fetch_files(origin.id, revision, origin.files)
-        from huggingface_hub import snapshot_download
-
-        options = {"revision": revision, "allow_patterns": list(origin.files)}
-        return Path(snapshot_download(origin.id, repo_type="dataset", **options))
-    except Exception as error:
-        host = "the hub" if origin.host == "hub" else "GitHub"
-        raise InputError(
-            f"params.yaml: ingest.sources.{name}.path: {host} did not give {origin.id} at {revision}: "
-            f"{first_line(error)}; without a network, put its files into a folder and set path to it: "
-            f"{expected_files(declared)}"
-        ) from error
+        return fetch_files(origin.id, revision, origin.files)
+    except InputError as error:
+        where = f"params.yaml: {field}: GitHub did not give {origin.id} at {revision}"
+        raise InputError(f"{where}: {error}; without a network, {by_hand}") from error
 
 
 def _check_content(name: str, origin: Origin, folder: Path) -> None:

@@ -2,14 +2,15 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
-from huggingface_hub import HfApi, constants, snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+from huggingface_hub import HfApi, constants
+from huggingface_hub.errors import HfHubHTTPError
 
 from codiemb_pipeline.benchmarks.registry import spec_of
+from codiemb_pipeline.encoder.checkpoint import NOT_LOADED
 from codiemb_pipeline.errors import InputError, first_line
+from codiemb_pipeline.hub import Repository
 from codiemb_pipeline.ingest.github import cached, run_git, url_of
 from codiemb_pipeline.ingest.registry import TRAINING_SOURCES
 from codiemb_pipeline.ingest.sources import revisions_of
@@ -48,6 +49,12 @@ class Resource:
         """What messages call the repository at its revision."""
         return f"{'github.com/' * (self.host == 'github')}{self.repository}@{(self.revision or 'main')[:8]}"
 
+    @property
+    def on_hub(self) -> Repository:
+        """The files of a repository of the hub."""
+        kind, ignore = ("model", NOT_LOADED) if self.kind == "encoder" else ("dataset", None)
+        return Repository(self.repository, kind, self.revision, allow=self.files or None, ignore=ignore)
+
 
 def required_resources(params: Params) -> list[Resource]:
     """Return everything that the stages read from outside, in the order of the stages, the encoder first."""
@@ -60,9 +67,7 @@ def required_resources(params: Params) -> list[Resource]:
         if benchmark.type == "mteb":
             spec, path = spec_of(name), benchmark.path
             where = {"repository": spec.hub_id, "revision": spec.revision} if path is None else {"path": path}
-            # A source may have fetched its own part of the same snapshot: BQ's training pairs, but not the test pairs.
-            files = (f"**/*{spec.split}*",) if spec.type == "sts" else ()
-            resources.append(Resource(kind="benchmark", name=name, files=files, **where))
+            resources.append(Resource(kind="benchmark", name=name, **where))
     return resources
 
 
@@ -116,7 +121,7 @@ def check_availability(resources: Iterable[Resource]) -> list[AvailabilityCheck]
 
 def _remote(resource: Resource, silent: dict[str, str]) -> AvailabilityCheck:
     """Look in the cache, then where it is fetched from; ``silent`` holds why a host is not asked, and is added to."""
-    if (folder := _cached(resource)) is not None and all(any(folder.glob(pattern)) for pattern in resource.files):
+    if _is_cached(resource):
         return AvailabilityCheck(resource, True, f"in the cache: {resource.at}", here=True)
     host, refused = "GitHub" if resource.host == "github" else "the hub", ""
     if resource.host not in silent:
@@ -133,15 +138,11 @@ def _remote(resource: Resource, silent: dict[str, str]) -> AvailabilityCheck:
     return AvailabilityCheck(resource, False, f"{resource.at} is not in the cache; {refused or silent[resource.host]}")
 
 
-def _cached(resource: Resource) -> Path | None:
-    """Return the folder of the cache with a resource, or with parts of it."""
-    if resource.host == "github":
-        folder = cached(resource.repository, resource.revision)
-        return folder if folder.is_dir() else None
-    try:
-        return Path(snapshot_download(resource.repository, local_files_only=True, **_on_hub(resource)))
-    except LocalEntryNotFoundError:
-        return None
+def _is_cached(resource: Resource) -> bool:
+    if resource.host == "hub":
+        return resource.on_hub.is_cached()
+    folder = cached(resource.repository, resource.revision)
+    return folder.is_dir() and all((folder / file).is_file() for file in resource.files)
 
 
 def _ask(resource: Resource) -> None:
@@ -149,8 +150,5 @@ def _ask(resource: Resource) -> None:
     if resource.host == "github":
         run_git("ls-remote", "--quiet", "--heads", url_of(resource.repository), timeout=TIMEOUT_S)
     else:
-        HfApi().repo_info(resource.repository, timeout=TIMEOUT_S, **_on_hub(resource))
-
-
-def _on_hub(resource: Resource) -> dict[str, str | None]:
-    return {"repo_type": "model" if resource.kind == "encoder" else "dataset", "revision": resource.revision}
+        place = {"repo_type": resource.on_hub.type, "revision": resource.revision}
+        HfApi().repo_info(resource.repository, timeout=TIMEOUT_S, **place)
