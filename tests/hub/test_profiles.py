@@ -35,7 +35,7 @@ ROOT = Path(__file__).parents[2]
 PROFILES = {name: read_profile(name, ROOT) for name in profile_titles(ROOT) if name != "custom"}
 PROFILES = {name: values for name, values in PROFILES.items() if is_hub_id(values["encoder"]["path"])}
 CHANGES = {"max_steps": 20, "launch": {"nproc_per_node": 1, "backend": "gloo"}}
-"""What two CPU cores ask for, in ``train``: an epoch of 11 or 19 steps and some more, so that there are two checkpoints."""
+"""What two CPU cores ask for, in ``train``: an epoch of 11 or 19 steps and a little more, for two checkpoints."""
 WORKSPACE = ("conf", "src", ".dvcignore", ".gitignore", ".telemetry", "dvc.yaml", "params.yaml", "pyproject.toml")
 MINIATURE = ("rows", "dev_rows", "sha256")
 """What the registry says of the real files; a workspace has a copy without it, with the commits of ``MINI_GITHUB``."""
