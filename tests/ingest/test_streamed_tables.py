@@ -117,6 +117,7 @@ def test_keep_rows_leaves_those_rows_in_their_order_and_a_readable_file_when_non
 @pytest.mark.parametrize("rows", [0, 1, 2, 7, 300])
 def test_rows_are_kept_apart_by_digest_as_by_key(monkeypatch, rows, parts):
     monkeypatch.setattr(hashing, "PARTS", parts)
+    monkeypatch.setattr(hashing, "SLICE_ROWS", 100)
     draw = np.random.default_rng(rows)
     keys, numbers = draw.integers(0, max(rows // 2, 1), rows), draw.integers(0, 3, rows).astype(np.int8)
     of_rows = pl.Series([SPLITS[n] for n in numbers], dtype=hashing.SPLIT_TYPE)

@@ -11,7 +11,7 @@ from codiemb_pipeline.schema import SPLITS
 
 KEYS = ["hash_0", "hash_1"]  # 128 bits: no two of any realistic number of texts share them
 KEY_TYPES = dict.fromkeys(KEYS, pl.UInt64)
-PARTS = 16  # rows are compared one part at a time, to bound memory
+PARTS, SLICE_ROWS = 16, 2**20  # rows are compared one part at a time, gathered from slices, to bound memory
 SPLIT_TYPE = pl.Enum(SPLITS)  # ordered: train < dev < test
 
 
@@ -74,10 +74,18 @@ def rows_apart(hashes: pl.DataFrame, splits: pl.Series) -> tuple[np.ndarray, int
 
     The other value is the number of rows that go because their key is in a later split too.
     """
-    rows = hashes.with_columns(splits.to_physical().alias("split")).with_row_index("row")
-    keep, leaked = np.zeros(len(rows), dtype=bool), 0
+    split = splits.to_physical().alias("split")
+    keep, leaked = np.zeros(len(hashes), dtype=bool), 0
+    starts = range(0, max(len(hashes), 1), SLICE_ROWS)
     for part in range(PARTS):
-        found = rows.filter(pl.col(KEYS[1]) % PARTS == part)
+        slices = (
+            hashes[start : start + SLICE_ROWS]
+            .with_columns(split[start : start + SLICE_ROWS])
+            .with_row_index("row", start)
+            .filter(pl.col(KEYS[1]) % PARTS == part)
+            for start in starts
+        )
+        found = pl.concat(slices)
         latest = found.filter(pl.col("split") == pl.col("split").max().over(KEYS))
         keep[latest.unique(KEYS, keep="first", maintain_order=True)["row"].to_numpy()] = True
         leaked += len(found) - len(latest)
