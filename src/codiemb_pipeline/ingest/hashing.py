@@ -11,7 +11,7 @@ from codiemb_pipeline.schema import SPLITS
 
 KEYS = ["hash_0", "hash_1"]  # 128 bits: no two of any realistic number of texts share them
 KEY_TYPES = dict.fromkeys(KEYS, pl.UInt64)
-PARTS, SLICE_ROWS = 16, 2**20  # rows are compared one part at a time, gathered from slices, to bound memory
+PARTS, SLICE_ROWS = 64, 2**20  # rows are compared one part at a time, gathered from slices, to bound memory
 SPLIT_TYPE = pl.Enum(SPLITS)  # ordered: train < dev < test
 
 
