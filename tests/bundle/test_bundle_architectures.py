@@ -37,7 +37,7 @@ SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 """The profile whose encoder section a tiny model runs under, and what it sets otherwise."""
 JUDGED = {kind: ["DuRetrieval", "STSB"] for kind in SETTINGS} | {"bert": list(BENCHMARKS)}
-"""The benchmarks it is judged on: one all, the others one of each kind, with an instruction of its own."""
+"""The benchmarks it is judged on: all 15, or one of each kind that has an instruction of its own."""
 MODELS = ["base", "main/step-000002", "merged-uniform"]
 
 pytestmark = pytest.mark.slow

@@ -1,4 +1,4 @@
-"""What the processes of test_local run: all but one wait for the one that fails, or all end well."""
+"""What the processes of ``test_torchrun`` run: all but one wait for the one that fails, or all end well."""
 
 from pathlib import Path
 from typing import Any

@@ -36,7 +36,7 @@ CORPUS_SCHEMA, PAIR_SCHEMA = (
 )
 
 GROUP_ROWS, GROUP_CHARACTERS = 50_000, 2**24  # a row group ends at the first of the two
-BATCH_ROWS = 4096  # documents read at a time
+BATCH_ROWS = 4096  # rows read at a time
 
 
 class TableWriter:
@@ -82,6 +82,12 @@ class TableWriter:
 
     def _write(self, group: pl.DataFrame) -> None:
         self._file.write_table(group.to_arrow().cast(self._schema).combine_chunks())
+
+
+def parquet_batches(path: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of a parquet file, ``BATCH_ROWS`` at a time; pyarrow's default keeps all that it has read."""
+    with pq.ParquetFile(path, pre_buffer=False) as file:
+        yield from file.iter_batches(BATCH_ROWS, columns=columns)
 
 
 def keep_rows(path: Path, keep: np.ndarray) -> None:
@@ -184,10 +190,8 @@ class StoredRetrieval(RetrievalTables):
         return pd.read_parquet(self._folder / "corpus.parquet", columns=["doc_id"])["doc_id"].tolist()
 
     def document_texts(self) -> Iterator[str]:  # noqa: D102
-        # By default pyarrow buffers the whole file ahead of the batches.
-        with pq.ParquetFile(self._folder / "corpus.parquet", pre_buffer=False) as file:
-            for batch in file.iter_batches(BATCH_ROWS, columns=["title", "text"]):
-                yield from _document_texts(batch.to_pandas())
+        for batch in parquet_batches(self._folder / "corpus.parquet", ["title", "text"]):
+            yield from _document_texts(batch.to_pandas())
 
 
 def _document_texts(corpus: pd.DataFrame) -> pd.Series:

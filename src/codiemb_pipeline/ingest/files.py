@@ -23,11 +23,11 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from codiemb_pipeline.artifacts.ingest import BATCH_ROWS, parquet_batches
 from codiemb_pipeline.errors import InputError, nearest
 from codiemb_pipeline.ingest.validation import Batch, Fault, RejectLog, one_line, shown
 
 BLOCK_BYTES = 2**23
-BATCH_ROWS = 4096  # of a csv or parquet file
 FIELD_CHARACTERS = 2**24  # the csv module's own limit is 131,072; documents are longer
 SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
 
@@ -328,16 +328,15 @@ def _parquet(paths: list[Path], name: str, columns: list[str], optional: tuple[s
     number = 0
     try:
         for path in paths:
-            with pq.ParquetFile(path, pre_buffer=False) as file:  # else all that was read stays in memory
-                names = file.schema_arrow.names
-                _check_header(names, columns, name)
-                wanted = [*columns, *(column for column in optional if column in names)]
-                for part in file.iter_batches(BATCH_ROWS, columns=wanted):
-                    part.validate(full=True)
-                    series = {column: pl.Series(pl.from_arrow(part[column])) for column in wanted}
-                    missing = {column: [None] * len(part) for column in optional if column not in names}
-                    yield Batch(name, range(number + 1, number + len(part) + 1), series | missing)
-                    number += len(part)
+            names = pq.read_schema(path).names
+            _check_header(names, columns, name)
+            wanted = [*columns, *(column for column in optional if column in names)]
+            for part in parquet_batches(path, wanted):
+                part.validate(full=True)
+                series = {column: pl.Series(pl.from_arrow(part[column])) for column in wanted}
+                missing = {column: [None] * len(part) for column in optional if column not in names}
+                yield Batch(name, range(number + 1, number + len(part) + 1), series | missing)
+                number += len(part)
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{name}: after row {number}: not readable as parquet ({one_line(str(error))})") from None
 

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import polars as pl
-import pyarrow.parquet as pq
 
 from codiemb_pipeline.artifacts.ingest import (
     COLUMNS,
@@ -20,6 +19,7 @@ from codiemb_pipeline.artifacts.ingest import (
     SourceCounts,
     TableWriter,
     keep_rows,
+    parquet_batches,
     write_table,
 )
 from codiemb_pipeline.errors import InputError
@@ -88,11 +88,10 @@ class Corpus:
         wanted = np.unique(numbers)
         found = np.empty(len(wanted), dtype=object)
         start = 0
-        with pq.ParquetFile(self.path) as file:
-            for batch in file.iter_batches(columns=["doc_id"]):
-                first, last = np.searchsorted(wanted, (start, start + len(batch)))
-                found[first:last] = batch.column(0).take(wanted[first:last] - start).to_pylist()
-                start += len(batch)
+        for batch in parquet_batches(self.path, ["doc_id"]):
+            first, last = np.searchsorted(wanted, (start, start + len(batch)))
+            found[first:last] = batch.column(0).take(wanted[first:last] - start).to_pylist()
+            start += len(batch)
         return found[np.searchsorted(wanted, numbers)]
 
 
