@@ -3,6 +3,7 @@
 # make test         set up, lint and test
 # make profile      the settings for known encoders; with PROFILE=<name>, put one into params.yaml
 # make plan         what the present params.yaml takes (steps, tokens, memory, disk), and what can't be reached
+# make check-encoder   what params.yaml's encoder loads as, and whether it gives the similarities that its authors published
 # make bundle       all that PROFILE=<name> (or params.yaml) reads from outside, in one folder (OUT=...), for use offline
 # make bench        benchmarks against named peers
 # make ablation     other losses, samplers and fusions on the same data, three seeds each; goes on where it was
@@ -16,7 +17,7 @@ export TOKENIZERS_PARALLELISM := false
 export DVC_NO_ANALYTICS := 1
 DVC := dvc
 
-.PHONY: quickstart check test lint profile plan bundle bench ablation ablation-queue install clean
+.PHONY: quickstart check test lint profile plan check-encoder bundle bench ablation ablation-queue install clean
 
 quickstart: .venv/ready
 	@echo "== pipeline: ingest, mine, assemble, train, merge, evaluate, report"
@@ -45,6 +46,9 @@ profile: .venv/ready
 
 plan: .venv/ready
 	@python -m codiemb_pipeline.plan
+
+check-encoder: .venv/ready
+	@python -m codiemb_pipeline.check_encoder $(if $(MODEL),--model $(MODEL))
 
 bundle: .venv/ready
 	@python -m codiemb_pipeline.bundle make $(PROFILE) $(if $(OUT),--out $(OUT))

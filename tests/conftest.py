@@ -6,9 +6,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hub_server import Hub
 from tiny_encoder import make_tiny_encoder
 
 from codiemb_pipeline.params import EncoderParams
@@ -18,6 +20,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put files with slow tests first, so that no process is left alone with one at the end."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """An empty hub that this process asks, with an empty cache."""
+    with Hub() as hub:
+        hub.use_in(tmp_path / "hub-home", monkeypatch)
+        yield hub
 
 
 @pytest.fixture(scope="session")

@@ -145,28 +145,6 @@ def keep_prepared_copies_in(folder: Path, monkeypatch: Any) -> Path:
     return folder
 
 
-def fill_hub_cache(cache: Path, name: str, folder: Path, revision: str) -> None:
-    """Make the cache of ``datasets`` look as if the hub's data set of ``name`` had been read at ``revision``.
-
-    Args:
-        cache: of ``datasets``, in use.
-        name: of the benchmark.
-        folder: of the miniature benchmark.
-        revision: the commit.
-    """
-    import shutil
-
-    from datasets import get_dataset_config_names, load_dataset
-    from datasets.naming import camelcase_to_snakecase
-
-    organisation, _, dataset = BENCHMARKS[name].hub_id.partition("/")
-    for config in get_dataset_config_names(str(folder)):
-        table = load_dataset(str(folder), config, split=BENCHMARKS[name].split)
-        prepared = Path(table.cache_files[0]["filename"]).parent
-        place = cache / f"{organisation}___{camelcase_to_snakecase(dataset)}" / config / "0.0.0" / revision
-        shutil.copytree(prepared, place)
-
-
 def block_sockets(monkeypatch: Any) -> None:
     """Make every look-up and connection an error."""
     import socket

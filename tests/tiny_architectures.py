@@ -1,9 +1,10 @@
 """Tiny random encoders of the paper's architectures, each with a tokenizer of its own kind, made without a network.
 
-Width 32 and two layers: BERT (WordPiece), XLM-R (Unigram), Llama and Qwen 3 decoders (byte-level BPE), and a decoder
-with Python code of its own.
+Width 32 and two layers: BERT (WordPiece), XLM-R (Unigram), Llama and Qwen 3 decoders (byte-level BPE), MiniCPM
+(sentencepiece) and Youtu as the hub has them, and a decoder that runs Python code of its own.
 """
 
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -30,7 +31,7 @@ DECODER = {**SIZES, "num_key_value_heads": 2, "max_position_embeddings": 128}
 SPREAD = {"initializer_range": 0.2}
 
 
-def make_bert(folder: Path, seed: int = 0) -> Path:
+def make_bert(folder: Path, seed: int = 0, *, positions: int = 128) -> Path:
     """Write a BERT, its tokenizer like bge-large-zh's: one piece for each Chinese character."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import BertConfig, BertModel
@@ -44,11 +45,11 @@ def make_bert(folder: Path, seed: int = 0) -> Path:
         single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
     names = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
-    config = BertConfig(vocab_size=backend.get_vocab_size(), max_position_embeddings=128, **SIZES, **SPREAD)
+    config = BertConfig(vocab_size=backend.get_vocab_size(), max_position_embeddings=positions, **SIZES, **SPREAD)
     return _write(folder, backend, names, lambda: BertModel(config), seed)
 
 
-def make_xlmr(folder: Path, seed: int = 0) -> Path:
+def make_xlmr(folder: Path, seed: int = 0, *, positions: int = 130) -> Path:
     """Write an XLM-R, its tokenizer like multilingual-e5's: spaces are part of the piece after them."""
     from tokenizers import processors
     from transformers import XLMRobertaConfig, XLMRobertaModel
@@ -61,7 +62,12 @@ def make_xlmr(folder: Path, seed: int = 0) -> Path:
     names |= {"cls_token": "<s>", "sep_token": "</s>"}
     ids = {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2}
     config = XLMRobertaConfig(
-        vocab_size=backend.get_vocab_size(), max_position_embeddings=130, type_vocab_size=1, **ids, **SIZES, **SPREAD
+        vocab_size=backend.get_vocab_size(),
+        max_position_embeddings=positions,
+        type_vocab_size=1,
+        **ids,
+        **SIZES,
+        **SPREAD,
     )
     return _write(folder, backend, names, lambda: XLMRobertaModel(config), seed)
 
@@ -81,21 +87,105 @@ def make_llama(folder: Path, seed: int = 0) -> Path:
 
 
 def make_qwen3(folder: Path, seed: int = 0) -> Path:
-    """Write a Qwen 3, its tokenizer like Qwen's: bytes, and no token around a text."""
+    """Write a Qwen 3, its tokenizer like Qwen3-Embedding's, which ends texts with another token than ``eos_token``."""
     from tokenizers import processors
     from transformers import Qwen3Config, Qwen3Model
 
-    backend = _byte_level(["<|endoftext|>"])
-    backend.post_processor = processors.ByteLevel(trim_offsets=False)
-    names = {"pad_token": "<|endoftext|>", "eos_token": "<|endoftext|>"}
+    backend = _byte_level(["<|endoftext|>", "<|im_end|>"])
+    end = processors.TemplateProcessing(single="$A <|endoftext|>", special_tokens=[("<|endoftext|>", 0)])
+    backend.post_processor = processors.Sequence([processors.ByteLevel(trim_offsets=False), end])
+    names = {"pad_token": "<|endoftext|>", "eos_token": "<|im_end|>"}
     config = Qwen3Config(
         vocab_size=backend.get_vocab_size(), head_dim=8, pad_token_id=0, eos_token_id=0, **DECODER, **SPREAD
     )
     return _write(folder, backend, names, lambda: Qwen3Model(config), seed)
 
 
+MINICPM = {"scale_emb": 12, "scale_depth": 1.4, "dim_model_base": 16, "rms_norm_eps": 1e-5, "is_causal": False}
+
+
+def make_minicpm(folder: Path, seed: int = 0, *, normalisation: str = "identity") -> Path:
+    """Write a MiniCPM as openbmb/MiniCPM-Embedding is on the hub.
+
+    Its config.json has no ``model_type`` and names own code, its tensors have no prefix and lie in two bfloat16 shards,
+    and of its tokenizer there is the sentencepiece model alone. Code that is run raises.
+    """
+    import torch
+    from transformers import GraniteConfig, GraniteModel
+
+    config = {"architectures": ["MiniCPM"], **MINICPM, **DECODER, "vocab_size": 520, "rope_scaling": None}
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        sizes = {"vocab_size": 520, **DECODER, "initializer_range": 0.1}
+        tensors = GraniteModel(GraniteConfig(**sizes)).bfloat16().state_dict()
+        for name in tensors:
+            if "norm" in name:
+                tensors[name] = (1 + 0.1 * torch.randn(32)).bfloat16()
+    _write_sentencepiece(folder, normalisation)
+    _write_own_code_that_raises(folder, config, "minicpm", "MiniCPM")
+    _write_shards(folder, tensors)
+    return folder
+
+
+YOUTU = {"kv_lora_rank": 16, "q_lora_rank": 24, "qk_rope_head_dim": 8, "qk_nope_head_dim": 4, "v_head_dim": 8}
+
+
+def make_youtu(folder: Path, seed: int = 0) -> Path:
+    """Write a decoder of multi-head latent attention as own code has it on the hub, under old keys of RoPE."""
+    from tokenizers import processors
+    from transformers import YoutuConfig, YoutuModel
+
+    backend = _byte_level(["<s>", "</s>", "<pad>"])
+    start = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
+    backend.post_processor = processors.Sequence([processors.ByteLevel(trim_offsets=False), start])
+    names = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>"}
+    sizes = {**DECODER, **YOUTU, "num_key_value_heads": 4, "vocab_size": backend.get_vocab_size()}
+    rope = {"rope_type": "default", "rope_theta": 500.0}
+    config = YoutuConfig(**sizes, rope_parameters=rope, initializer_range=0.2, embedding_initializer_range=0.4)
+    _write(folder, backend, names, lambda: YoutuModel(config), seed)
+    old = {"rope_theta": 500.0, "rms_norm_eps": 1e-6, "n_routed_experts": None, "torch_dtype": "bfloat16"}
+    _write_own_code_that_raises(folder, {**sizes, **old, "model_type": "utu"}, "utu", "UTU")
+    return folder
+
+
+def _write_own_code_that_raises(folder: Path, config: dict[str, Any], module: str, name: str) -> None:
+    classes = {"AutoConfig": f"configuration_{module}.{name}Config", "AutoModel": f"modeling_{module}.{name}Model"}
+    (folder / "config.json").write_text(json.dumps({**config, "auto_map": classes}), encoding="utf-8")
+    for file in ("configuration", "modeling"):
+        code = 'raise RuntimeError("own code was run")\n'
+        (folder / f"{file}_{module}.py").write_text(code, encoding="utf-8")
+
+
+def _write_shards(folder: Path, tensors: dict[str, Any]) -> None:
+    from safetensors.torch import save_file
+
+    names = sorted(tensors)
+    shards = {"model-00001-of-00002.safetensors": names[::2], "model-00002-of-00002.safetensors": names[1::2]}
+    for file, part in shards.items():
+        save_file({name: tensors[name] for name in part}, folder / file, metadata={"format": "pt"})
+    weight_map = {name: file for file, part in shards.items() for name in part}
+    index = {"metadata": {"total_size": 0}, "weight_map": weight_map}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
+
+
+def _write_sentencepiece(folder: Path, normalisation: str) -> None:
+    """Write a tokenizer of byte-pair encoding with byte fallback, as Llama's and MiniCPM's."""
+    from sentencepiece import SentencePieceTrainer
+
+    model = io.BytesIO()
+    options = {"model_type": "bpe", "vocab_size": 520, "byte_fallback": True, "character_coverage": 1.0}
+    options |= {"normalization_rule_name": normalisation, "remove_extra_whitespaces": False, "num_threads": 1}
+    text = [*SENTENCES, CHINESE, ENGLISH] * 4
+    SentencePieceTrainer.train(sentence_iterator=iter(text), model_writer=model, minloglevel=2, **options)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "tokenizer.model").write_bytes(model.getvalue())
+    names = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "add_bos_token": True}
+    config = {**names, "add_eos_token": False, "tokenizer_class": "LlamaTokenizer"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
+
+
 def make_own_code(folder: Path, seed: int = 0, *, sees_ahead: bool = True, code: str | None = None) -> Path:
-    """Write a decoder whose architecture is in the folder's own Python file, as MiniCPM-Embedding's is.
+    """Write a decoder whose architecture is in the folder's own Python file, and in no class of transformers.
 
     Args:
         folder: to write into.
@@ -132,6 +222,8 @@ MAKERS: dict[str, Callable[..., Path]] = {
     "xlm-r": make_xlmr,
     "llama": make_llama,
     "qwen3": make_qwen3,
+    "minicpm": make_minicpm,
+    "youtu": make_youtu,
     "own code": make_own_code,
 }
 

@@ -9,7 +9,8 @@ import pytest
 from tiny_run import make_model_input, tiny_params, write_sources
 
 from codiemb_pipeline.artifacts.assemble import Manifest, TokenStore, TrainingArrays, read_dev
-from codiemb_pipeline.artifacts.ingest import PairTables, read_pairs
+from codiemb_pipeline.artifacts.base import SourceOrigin
+from codiemb_pipeline.artifacts.ingest import IngestCounts, PairTables, SourceCounts, read_pairs
 from codiemb_pipeline.assemble.examples import source_examples
 from codiemb_pipeline.assemble.run import assemble
 from codiemb_pipeline.encoder.checkpoint import load_tokenizer
@@ -139,3 +140,14 @@ def test_repeated_texts_in_the_files_never_reach_assemble_as_an_error(seed, tiny
     (tmp_path / "data").mkdir()
     out = make_model_input(tiny_params(raw, tiny_encoder_folder), tmp_path / "data")
     assert Manifest.read(out / "manifest.json").train["tags"].dropped["positives_repeated"] > 0
+
+
+def test_the_manifest_names_the_commit_and_licence_of_a_registered_source(run, sources):
+    origin = SourceOrigin(repository="C-MTEB/BQ", revision="0" * 40, licence="none stated")
+    counts = {
+        "animals": SourceCounts(task="ir", splits={}),
+        "words": SourceCounts(task="sts", splits={}, origins=(origin,)),
+    }
+    IngestCounts(sources=counts).write(sources / "counts.json")
+    train = Manifest.read(run() / "manifest.json").train
+    assert {name: entry.origins for name, entry in train.items()} == {"animals": (), "words": (origin,)}

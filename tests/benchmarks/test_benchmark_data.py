@@ -1,4 +1,4 @@
-"""The data of benchmarks: from the hub's cache or a folder, useful errors, and the texts training must not repeat."""
+"""The data of benchmarks in a folder, useful errors, and the texts training must not repeat."""
 
 import shutil
 import tracemalloc
@@ -9,7 +9,6 @@ import pytest
 from mini_benchmarks import (
     MINI_SIZES,
     block_sockets,
-    fill_hub_cache,
     keep_prepared_copies_in,
     mini_pairs,
     mini_retrieval,
@@ -79,38 +78,6 @@ def test_a_missing_folder_is_named_with_its_parameter(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match=r"evaluate\.benchmarks\.LCQMC\.path: expected a folder"):
         location_of("LCQMC", str(tmp_path / "file"))
-
-
-def test_without_a_network_the_message_says_how_to_point_at_a_folder():
-    with pytest.raises(InputError) as caught:
-        open_rows(location_of("DuRetrieval", None))
-    parts = ["mteb/DuRetrieval", BENCHMARKS["DuRetrieval"].revision, "HF_HUB_OFFLINE is set"]
-    parts += ["evaluate.benchmarks.DuRetrieval.path", "corpus (_id, title, text)"]
-    assert [part for part in parts if part not in str(caught.value)] == []
-
-
-@pytest.mark.parametrize("name", ["LCQMC", "T2Retrieval"])
-def test_what_the_hub_s_cache_holds_is_read_without_a_network(name, prepared, tmp_path):
-    folder = write_mini_benchmarks(tmp_path / "hub", [name])[name]
-    fill_hub_cache(prepared, name, folder, BENCHMARKS[name].revision)
-    place = location_of(name, None)
-    assert place.revision == BENCHMARKS[name].revision
-    assert open_rows(place).size == MINI_SIZES[BENCHMARKS[name].type]
-
-
-def test_another_revision_in_the_hub_s_cache_is_refused(prepared, tmp_path):
-    """Without a network ``datasets`` takes the latest it has, whatever revision was asked for."""
-    folder = write_mini_benchmarks(tmp_path / "hub", ["LCQMC"])["LCQMC"]
-    fill_hub_cache(prepared, "LCQMC", folder, "0" * 40)
-    with pytest.raises(InputError, match=r"LCQMC.*the cache holds another revision.*0000000"):
-        open_rows(location_of("LCQMC", None))
-
-
-def test_a_folder_named_as_on_the_hub_is_not_taken_for_it(folders, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path / "hub")
-    with pytest.raises(InputError, match=r"evaluate\.benchmarks\.STSB\.path: .*mteb/STSB would be read instead"):
-        location_of("STSB", None)
-    assert location_of("STSB", "mteb/STSB").folder == folders["STSB"]
 
 
 def other_split(folder: Path) -> None:

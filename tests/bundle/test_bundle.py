@@ -1,11 +1,14 @@
 """A bundle of everything a run reads from outside: what it holds, what it serves, and what it refuses."""
 
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
 import pytest
+from hub_server import Hub
+from local_github import commit_all, use_local_github
 from mini_benchmarks import write_mini_benchmarks
 from tiny_run import tiny_params, write_sources
 
@@ -13,14 +16,19 @@ from codiemb_pipeline.benchmarks.registry import BENCHMARKS
 from codiemb_pipeline.bundle.__main__ import gather, licence_of
 from codiemb_pipeline.bundle.use import Manifest, with_bundle
 from codiemb_pipeline.errors import InputError
+from codiemb_pipeline.hub import Repository
+from codiemb_pipeline.ingest.registry import TRAINING_SOURCES
+from codiemb_pipeline.ingest.sources import locate
+from codiemb_pipeline.params.ingest import IngestParams
 
-
-@pytest.fixture(scope="module")
-def hub(tmp_path_factory) -> Path:
-    """What the hub would give: the 15 benchmarks in miniature."""
-    folder = tmp_path_factory.mktemp("hub")
-    write_mini_benchmarks(folder)
-    return folder
+SNAPSHOTS = {
+    "C-MTEB/AFQMC": ["data/train-00000-of-00001.parquet"],
+    "unicamp-dl/mmarco": [
+        "data/google/collections/chinese_collection.tsv",
+        "data/google/queries/train/chinese_queries.train.tsv",
+    ],
+    "hotchpotch/mmarco-hard-negatives-reranker-score": ["chinese_bge-reranker-v2-m3/train-00000-of-00001.parquet"],
+}
 
 
 @pytest.fixture(scope="module")
@@ -31,12 +39,22 @@ def values(tmp_path_factory, tiny_encoder_folder) -> dict[str, Any]:
     return values
 
 
-@pytest.fixture
-def bundle(values, hub, tmp_path, monkeypatch) -> Path:
+@pytest.fixture(scope="module")
+def made(values, tmp_path_factory) -> Path:
     """A bundle whose benchmarks were downloaded."""
-    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda repo_id, **_: str(hub / repo_id))
-    gather(values, "test", tmp_path / "bundle")
-    return tmp_path / "bundle"
+    root = tmp_path_factory.mktemp("made")
+    with Hub() as hub, pytest.MonkeyPatch.context() as patch:
+        hub.use_in(root / "hub-home", patch)
+        for name, folder in write_mini_benchmarks(root / "benchmarks").items():
+            hub.serve("dataset", BENCHMARKS[name].hub_id, folder, [BENCHMARKS[name].revision])
+        gather(values, "test", root / "bundle")
+    return root / "bundle"
+
+
+@pytest.fixture
+def bundle(made: Path, tmp_path) -> Path:
+    """A copy of the bundle, to be changed."""
+    return shutil.copytree(made, tmp_path / "bundle")
 
 
 def test_every_path_of_a_bundled_run_lies_in_the_bundle(values, bundle):
@@ -49,6 +67,71 @@ def test_every_path_of_a_bundled_run_lies_in_the_bundle(values, bundle):
     assert {name: entry["revision"] for name, entry in benchmarks.items()} == {
         name: spec.revision for name, spec in BENCHMARKS.items()
     }
+
+
+@pytest.fixture
+def fetched_sources(tmp_path, monkeypatch) -> dict[str, Any]:
+    """Sources of one hub id, of two and of GitHub, in miniature; asked for at a branch, a commit and the registry's."""
+    use_local_github(tmp_path / "github", tmp_path / "cache", monkeypatch)
+    hub = {name: tmp_path / "snapshots" / (str(number) * 40) for number, name in enumerate(SNAPSHOTS)}
+    for folder, files in zip(hub.values(), SNAPSHOTS.values(), strict=True):
+        for file in files:
+            (folder / file).parent.mkdir(parents=True, exist_ok=True)
+            (folder / file).write_text(file)
+    repository = tmp_path / "github/CLUEbenchmark/QBQTC"
+    for file in ("train", "dev"):
+        (repository / "dataset").mkdir(parents=True, exist_ok=True)
+        (repository / f"dataset/{file}.json").write_text(file)
+    monkeypatch.setattr(Repository, "fetch", lambda self, **_: hub[self.hub_id])
+    return {
+        "afqmc": {"registered": "afqmc", "path": None, "splits": None, "revision": "main"},
+        "mmarco_zh": {"registered": "mmarco_zh", "path": None, "splits": None},
+        "qbqtc": {"registered": "qbqtc", "path": None, "splits": None, "revision": commit_all(repository)},
+    }
+
+
+def test_fetched_sources_are_bundled_whole_and_read_at_their_commits(values, fetched_sources, tmp_path, monkeypatch):
+    values = {**values, "ingest": {**values["ingest"], "sources": fetched_sources}}
+    values["evaluate"] = {
+        **values["evaluate"],
+        "benchmarks": {"Own": {"type": "sts", "source": "afqmc", "split": "train"}},
+    }
+    values["assemble"] = {**values["assemble"], "train_sources": [*fetched_sources], "dev_sources": []}
+    gather(values, "test", tmp_path / "bundle")
+    monkeypatch.setattr(Repository, "fetch", Mock(side_effect=AssertionError("the hub was asked")))
+    used = with_bundle({**values, "bundle": str(tmp_path / "bundle")})["ingest"]
+    texts, scores = (origin.id for origin in TRAINING_SOURCES["mmarco_zh"].origins)
+    commits = {
+        "afqmc": {"C-MTEB/AFQMC": "0" * 40},
+        "mmarco_zh": {texts: "1" * 40, scores: "2" * 40},
+        "qbqtc": {"CLUEbenchmark/QBQTC": fetched_sources["qbqtc"]["revision"]},
+    }
+    assert {name: source["revision"] for name, source in used["sources"].items()} == commits
+    bundled = {}
+    for name, source in IngestParams.parse(used, "ingest").sources.items():
+        found = locate(name, source)
+        bundled[name] = {file.relative_to(found.path).as_posix() for file in found.path.rglob("*") if file.is_file()}
+        assert [origin.revision for origin in found.origins] == list(commits[name].values())
+    assert bundled == {
+        "afqmc": set(SNAPSHOTS["C-MTEB/AFQMC"]),
+        "mmarco_zh": {*SNAPSHOTS[texts], *SNAPSHOTS[scores]},
+        "qbqtc": {"dataset/train.json", "dataset/dev.json"},
+    }
+    licences = [origin.licence for entry in Manifest.read(tmp_path / "bundle").entries[1:] for origin in entry.origins]
+    assert licences == [origin.licence for name in fetched_sources for origin in TRAINING_SOURCES[name].origins]
+
+
+def test_a_bundle_of_another_revision_is_refused(values, fetched_sources, tmp_path):
+    sources = {"afqmc": fetched_sources["afqmc"]}
+    values = {**values, "ingest": {**values["ingest"], "sources": sources}}
+    values["evaluate"] = {
+        **values["evaluate"],
+        "benchmarks": {"Own": {"type": "sts", "source": "afqmc", "split": "train"}},
+    }
+    gather(values, "test", tmp_path / "bundle")
+    values["ingest"]["sources"] = {"afqmc": sources["afqmc"] | {"revision": None}}
+    with pytest.raises(InputError, match="source 'afqmc' of "):
+        with_bundle({**values, "bundle": str(tmp_path / "bundle")})
 
 
 def test_files_that_are_gone_cut_changed_or_new_are_named(values, bundle):
@@ -93,18 +176,17 @@ def test_a_bundle_serves_only_what_it_was_made_for(values, bundle, tmp_path):
 
 def test_a_manifest_of_another_format_is_refused(bundle):
     file = bundle / "manifest.json"
-    file.write_text(file.read_text().replace('"format": 1', '"format": 2'))
+    file.write_text(file.read_text().replace('"format": 2', '"format": 1'))
     with pytest.raises(InputError, match=re.escape(f"{file}")) as caught:
         Manifest.read(bundle)
     assert "format" in str(caught.value)
 
 
-def test_resources_that_are_not_available_are_all_named_and_nothing_is_left_behind(values, tmp_path, monkeypatch):
-    monkeypatch.setattr("huggingface_hub.snapshot_download", Mock(side_effect=ConnectionError("no route")))
+def test_resources_that_are_not_available_are_all_named_and_nothing_is_left_behind(values, hub, tmp_path):
     with pytest.raises(InputError) as caught:
         gather(values, "test", tmp_path / "bundle")
-    assert all(name in str(caught.value) for name in BENCHMARKS)
-    assert not list(tmp_path.iterdir())
+    assert all(spec.hub_id in str(caught.value) for spec in BENCHMARKS.values())
+    assert not list(tmp_path.glob("*bundle*"))
 
 
 def test_an_existing_folder_is_not_written_over(values, bundle):

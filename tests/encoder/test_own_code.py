@@ -1,9 +1,8 @@
-"""Python code that a model brings along: only when asked for, only pinned, and its failures in words."""
+"""Python code that a model brings along: only when asked for, only pinned, only if it is saved whole; its failures."""
 
 import fcntl
 import json
 import shutil
-from fnmatch import fnmatch
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -12,8 +11,8 @@ import pytest
 import torch
 from tiny_architectures import make_own_code
 
-from codiemb_pipeline.encoder.backbone import own_classes, prepare_own_code
 from codiemb_pipeline.encoder.checkpoint import base_folder, load_encoder, load_tokenizer, save_encoder
+from codiemb_pipeline.encoder.own_code import own_classes, prepare_own_code
 from codiemb_pipeline.errors import InputError
 
 pytestmark = pytest.mark.usefixtures("own_code_cache")
@@ -57,18 +56,16 @@ def test_code_from_the_hub_needs_a_commit(changed, revision):
     with pytest.raises(InputError, match=r"encoder\.revision: a/b") as caught:
         base_folder(changed(path="a/b", trust_remote_code=True, revision=revision))
     assert repr(revision) in str(caught.value)
-    with pytest.raises(InputError, match=r"encoder\.path: 'nobody/no-such-model'"):  # without code, the hub is asked
-        base_folder(changed(path="nobody/no-such-model", revision=revision))
+    with pytest.raises(InputError, match=r"encoder\.path: model nobody/none"):  # without code, the hub is asked
+        base_folder(changed(path="nobody/none", revision=revision))
 
 
-def test_the_commit_is_what_is_fetched_without_the_weights_of_other_frameworks(changed, folder, monkeypatch):
-    asked: dict[str, Any] = {}
-    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda path, **rest: asked.update(rest) or str(folder))
-    assert base_folder(changed(path="a/b", trust_remote_code=True, revision=COMMIT)) == folder
-    assert asked["revision"] == COMMIT
-    kept = {"model.safetensors", "pytorch_model.bin", "modeling_a.py", "1_Pooling/config.json", "onnx/model.onnx"}
-    dropped = {name for name in kept if any(fnmatch(name, pattern) for pattern in asked["ignore_patterns"])}
-    assert dropped == {"onnx/model.onnx"}
+def test_the_commit_is_what_is_fetched_without_the_weights_of_other_frameworks(changed, hub):
+    kept = {"model.safetensors", "pytorch_model.bin", "modeling_a.py", "1_Pooling/config.json"}
+    hub.serve("model", "a/b", {name: name.encode() for name in (*kept, "onnx/model.onnx")}, ["0" * 40, COMMIT])
+    folder = base_folder(changed(path="a/b", trust_remote_code=True, revision=COMMIT))
+    assert {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} == kept
+    assert folder.name == COMMIT
 
 
 def test_code_of_another_repository_is_refused(changed, tmp_path):
@@ -129,3 +126,23 @@ def test_processes_that_load_it_together_do_so_one_by_one(changed, folder, own_c
         assert other.is_alive()
     other.join(timeout=10)
     assert not other.is_alive()
+
+
+BUILT = "        self.norm = nn.RMSNorm(config.hidden_size)\n"
+
+
+@pytest.mark.parametrize(
+    ("built", "used", "reason"),
+    [
+        # transformers 5 leaves a buffer that is not saved uninitialised: any numbers, and no error.
+        ('self.register_buffer("speeds", torch.ones(1), persistent=False)', "self.speeds", r"infinity \(speeds\)"),
+        ("self.speeds = __import__('random').random()", "(1 + self.speeds)", "same finite token states"),
+    ],
+)
+def test_code_whose_states_depend_on_what_is_not_saved_is_refused(changed, folder, tmp_path, built, used, reason):
+    code = (folder / "modeling_tiny.py").read_text().replace(BUILT, f"{BUILT}        {built}\n")
+    code = code.replace("self.norm(states) * weights", f"self.norm(states) * {used} * weights")
+    place = make_own_code(tmp_path / "tiny", code=code)
+    with pytest.raises(InputError, match=reason) as caught:
+        load_encoder(changed(path=str(place), trust_remote_code=True))
+    assert str(place) in str(caught.value)

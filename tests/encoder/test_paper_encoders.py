@@ -1,13 +1,14 @@
 """The encoders of the paper as the profiles set them, on tiny random models of each architecture."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from objective_params import info_nce
-from tiny_architectures import MAKERS, make_own_code
+from tiny_architectures import MAKERS
 
 from codiemb_pipeline.artifacts.train import Checkpoint, TrainedRun, checkpoint_name
 from codiemb_pipeline.encoder.checkpoint import load_encoder, save_encoder, weights_digest
@@ -23,12 +24,17 @@ from codiemb_pipeline.train.optimizer import adamw, freeze_unreached, set_learni
 ROOT = Path(__file__).parents[2]
 TEXTS = ["the red dog", "学生看医生", "a small bird of the river and a big fish 你好", "dog " * 80, "q"]
 INSTRUCTION = "Retrieve semantically similar text"
-OTHERS = {
-    "llama": {"pooling": "mean", "append_eos": True, "bidirectional": True},
-    "qwen3": {"pooling": "last", "append_eos": True, "bidirectional": True},
+SET_BY = {
+    "bert": "bge-large-zh",
+    "xlm-r": "e5-large-instruct",
+    "qwen3": "qwen3-embedding-0.6b",
+    "minicpm": "minicpm",
+    "youtu": "youtu",
 }
-KINDS = {**MAKERS, "own code, youtu": make_own_code}
-SET_BY = {"bert": "bge-large-zh", "xlm-r": "e5-large-instruct", "own code, youtu": "youtu"}
+OTHERS = {
+    "llama": {"pooling": "mean"},
+    "own code": {"pooling": "mean", "trust_remote_code": True},
+}
 
 pytestmark = pytest.mark.usefixtures("own_code_cache")
 
@@ -37,19 +43,19 @@ def settings(kind: str, folder: Path, **changes: Any) -> EncoderParams:
     """Return the profile's settings with few instructions, and a length that the tiny models have places for."""
     profile = SET_BY.get(kind, "minicpm")
     values = read_profile(profile, ROOT)["encoder"]
-    values |= {"path": str(folder), "revision": None, "max_length": 64, "trust_remote_code": "own code" in kind}
+    values |= {"path": str(folder), "revision": None, "max_length": 64}
     prompts = {**values["prompts"], "instructions": {"ir": "find", "sts": INSTRUCTION}, **changes.pop("prompts", {})}
     return EncoderParams.parse({**values, **OTHERS.get(kind, {}), **changes, "prompts": prompts}, "encoder")
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(scope="module", params=MAKERS)
 def kind(request) -> str:
     return request.param
 
 
 @pytest.fixture(scope="module")
 def folder(kind: str, tmp_path_factory) -> Path:
-    return KINDS[kind](tmp_path_factory.mktemp("base") / "tiny-model")
+    return MAKERS[kind](tmp_path_factory.mktemp("base") / "tiny-model")
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +72,9 @@ ENDS = {
     "xlm-r": ("<s>", "</s>"),
     "llama": ("<s>", "</s>"),
     "qwen3": (None, "<|endoftext|>"),
+    "minicpm": ("<s>", "</s>"),
+    "youtu": ("<s>", None),
     "own code": ("<s>", "</s>"),
-    "own code, youtu": ("<s>", None),
 }
 
 
@@ -85,18 +92,23 @@ def test_texts_begin_and_end_as_the_architecture_has_it_and_keep_their_end_when_
 
 def test_a_query_bears_the_instruction_and_a_document_none(kind, encoder):
     query = encoder.prompts.prefix("ir", "query", "any")
-    assert query == ("Instruction: find \nQuery: " if kind == "own code, youtu" else "Instruction: find Query: ")
+    others = {"youtu": "Instruction: find \nQuery: ", "qwen3": "Instruct: find\nQuery:"}
+    assert query == others.get(kind, "Instruction: find Query: ")
     assert encoder.prompts.prefix("ir", "document", "any") == ("Passage: " if kind == "bert" else "")
     plain, bearing = (encoder.tokenize(["dog"], prefix)[0][0] for prefix in ("", query))
     special = set(encoder.tokenizer.backend.all_special_tokens)
     pieces = [piece for piece in encoder.tokenizer.backend.convert_ids_to_tokens(bearing) if piece not in special]
-    assert "".join(piece.strip("#▁Ġ") for piece in pieces).lower() == "instruction:findquery:dog"
+    shown = "instruct:findquery:dog" if kind == "qwen3" else "instruction:findquery:dog"
+    assert re.sub("[#▁ĠĊ]|<0x0A>", "", "".join(pieces)).lower() == shown
     assert len(bearing) > len(plain)
 
 
 @pytest.mark.parametrize("text", ["the red dog", "学生看医生"])
 def test_pooling_is_that_of_the_profile_done_by_hand(kind, encoder, text):
-    """The first state (bge), the last (Qwen), or the mean of the states behind the prompt (the others)."""
+    """The first state (bge), the last (Qwen), or the mean of the states behind the prompt (the others).
+
+    MiniCPM's is weighted by place in prompt and text.
+    """
     prompt = encoder.prompts.prefix("sts", "query", "stsb")
     (row,), _ = encoder.tokenize([text], prompt)
     with torch.inference_mode():
@@ -106,7 +118,9 @@ def test_pooling_is_that_of_the_profile_done_by_hand(kind, encoder, text):
     offsets = encoder.tokenizer.backend(prompt + text, return_offsets_mapping=True)["offset_mapping"]
     offsets += [(0, len(prompt + text))] * (len(row) - len(offsets))  # an end token that is appended
     start = next(place for place, (_, end) in enumerate(offsets) if end > len(prompt))
-    expected = {"bert": states[0], "qwen3": states[-1]}.get(kind, states[start:].mean(dim=0))
+    places = torch.arange(start + 1, len(row) + 1).unsqueeze(1)
+    others = {"bert": states[0], "qwen3": states[-1], "minicpm": (states[start:] * places).sum(dim=0)}
+    expected = others.get(kind, states[start:].mean(dim=0))
     torch.testing.assert_close(vectors(encoder, [text], prompt)[0], expected / expected.norm(), atol=1e-5, rtol=0)
 
 
@@ -123,12 +137,12 @@ def test_no_keys_and_values_are_kept_for_tokens_that_never_come(kind, encoder):
 
 
 @pytest.mark.parametrize("padded", [False, True])
-def test_the_first_token_sees_the_last(encoder, padded):
+def test_the_first_token_sees_the_last_in_all_but_qwen3(kind, encoder, padded):
     """Also in a decoder, and in one whose code was written for it."""
     rows = [[20, 21, 22], [20, 21, 23], *([list(range(20, 30))] if padded else [])]
     with torch.inference_mode():
         first = encoder.model.token_states(pad(rows, [0] * len(rows), encoder.pad_id))[:2, 0]
-    assert (first[0] - first[1]).abs().max() > 1e-3
+    assert ((first[0] - first[1]).abs().max() > 1e-3) == (kind != "qwen3")
 
 
 def train(encoder: Encoder, steps: int) -> list[float]:
@@ -193,7 +207,7 @@ def test_a_saved_encoder_gives_the_same_vectors_and_bytes_however_much_it_has_en
         for top in (tmp_path / "first", tmp_path / "second")
     )
     assert first == second
-    assert ("modeling_tiny.py" in first) == ("own code" in kind)
+    assert [name for name in first if name.endswith(".py")] == ["modeling_tiny.py"] * (kind == "own code")
     for name, content in first.items():
         assert not any(str(place).encode() in content for place in (folder.parent, tmp_path)), name
 

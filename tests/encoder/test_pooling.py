@@ -34,11 +34,11 @@ FULL = torch.ones(1, 5, dtype=torch.long)
         ("weighted_mean", LEFT, None, (1 * 4 + 2 * 8 + 3 * 16) / 6),
         ("weighted_mean", FULL, None, (1 * 1 + 2 * 2 + 3 * 4 + 4 * 8 + 5 * 16) / 15),
         ("weighted_mean", RIGHT, 0, 17 / 6),
-        ("weighted_mean", RIGHT, 1, (1 * 2 + 2 * 4) / 3),  # the first token that counts weighs 1
+        ("weighted_mean", RIGHT, 1, (2 * 2 + 3 * 4) / 5),  # places count from the start of the whole text
         ("weighted_mean", RIGHT, 2, 4.0),
         ("weighted_mean", RIGHT, 9, 4.0),
-        ("weighted_mean", LEFT, 1, (1 * 8 + 2 * 16) / 3),
-        ("weighted_mean", FULL, 2, (1 * 4 + 2 * 8 + 3 * 16) / 6),
+        ("weighted_mean", LEFT, 1, (2 * 8 + 3 * 16) / 5),
+        ("weighted_mean", FULL, 2, (3 * 4 + 4 * 8 + 5 * 16) / 12),
     ],
 )
 def test_neither_padding_nor_a_prompt_that_is_skipped_counts(pooling, mask, skipped, expected):

@@ -46,15 +46,20 @@ def trained(params: Any, folder: Path) -> Any:
 
 @pytest.mark.parametrize("pooling", ["cls", "mean", "weighted_mean", "last"])
 def test_projecting_token_states_and_then_pooling_is_the_same(changed, pooling):
-    """As released: the layer stands before pooling. Last and middle layer go through the same one."""
+    """As released: the layer stands before pooling. Last and middle layer go through the same one.
+
+    Of ``weighted_mean`` the middle layer has the plain mean, as MiniCPM-Embedding weighs its last states alone.
+    """
+    of_middle = "mean" if pooling == "weighted_mean" else pooling
     encoder = load_encoder(changed(pooling=pooling, projection=LAYER, normalize=False))
     last, middle = full(encoder, 1)
     rows, _ = encoder.tokenize(TEXTS)
     for number, row in enumerate(rows):
         with torch.inference_mode():
             output = encoder.model.backbone(input_ids=torch.tensor([row]), output_hidden_states=True)
-            for states, found in ((output.last_hidden_state, last), (output.hidden_states[1], middle)):
-                (expected,) = pool(encoder.model.projection(states), torch.ones(1, len(row), dtype=torch.long), pooling)
+            last_and_middle = (output.last_hidden_state, last, pooling), (output.hidden_states[1], middle, of_middle)
+            for states, found, how in last_and_middle:
+                (expected,) = pool(encoder.model.projection(states), torch.ones(1, len(row), dtype=torch.long), how)
                 torch.testing.assert_close(found[number], expected, atol=1e-5, rtol=0)
 
 

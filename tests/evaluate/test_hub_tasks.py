@@ -10,8 +10,6 @@ import torch
 from evaluate_params import evaluate_params
 from mini_benchmarks import (
     MINI_SIZES,
-    fill_hub_cache,
-    keep_prepared_copies_in,
     mini_pairs,
     mini_retrieval,
     write_mini_benchmarks,
@@ -165,23 +163,6 @@ def test_a_moved_folder_is_the_same_and_a_changed_one_is_evaluated_again(judged,
     shutil.copy(places["PAWSX"] / "data" / table.name, table)
     evaluate(tmp_path / "changed", {**moved, "BQ": tmp_path / "other/C-MTEB/BQ"})
     assert {label for label, _ in encoded} == {"base BQ"}
-
-
-def test_the_hub_at_the_pinned_revision_is_read_from_its_cache_and_later_not_at_all(
-    root, evaluate, places, tmp_path, monkeypatch
-):
-    cache = keep_prepared_copies_in(tmp_path / "hub-cache", monkeypatch)
-    names = ("LCQMC", "EcomRetrieval")
-    for name in names:
-        fill_hub_cache(cache, name, places[name], BENCHMARKS[name].revision)
-    once = evaluate(tmp_path / "once", dict.fromkeys(names), f"cache of {tmp_path.name}", texts=20)
-    for name in names:
-        assert read_json(once / "results/base" / f"{name}.json")["data_revision"] == BENCHMARKS[name].revision
-        assert read_json(once / "mteb/base" / f"{name}.json")["dataset_revision"] == BENCHMARKS[name].revision
-    shutil.rmtree(cache)
-    again = evaluate(tmp_path / "again", dict.fromkeys(names), f"cache of {tmp_path.name}", texts=20)
-    for file in once.rglob("*.json"):
-        assert file.read_bytes() == (again / file.relative_to(once)).read_bytes()
 
 
 @pytest.mark.parametrize("missing", [None, Path("nowhere")])

@@ -129,13 +129,15 @@ def write_cmedqa2(folder: Path) -> Path:
 
 
 def write_mmarco(folder: Path, rows: list[dict[str, Any]] | None = None) -> Path:
+    """Write a part for each row; without scores a positive has 1 and a negative 0."""
     write_lines(folder / "chinese_collection.tsv", ["0\t零", "1\t一", "2\t二", "3\t三"])
     write_lines(folder / "chinese_queries.train.tsv", ["11\t什么是零", "12\t什么是三"])
     rows = rows or [{"qid": 11, "pos": [0], "neg": [1, 2]}, {"qid": 12, "pos": [3, 2], "neg": [0]}]
-    scored = [{**row, "pos.score": [1.0], "neg.score": [0.0]} for row in rows]
-    (folder / "hard_negatives").mkdir(parents=True, exist_ok=True)
-    for part, row in enumerate(scored):
-        pd.DataFrame([row]).to_parquet(folder / f"hard_negatives/{part}.parquet")
+    (folder / "chinese_bge-reranker-v2-m3").mkdir(parents=True, exist_ok=True)
+    for part, row in enumerate(rows):
+        scores = {"pos.score": [1.0] * len(row["pos"]), "neg.score": [0.0] * len(row["neg"])}
+        file = f"chinese_bge-reranker-v2-m3/train-{part:05}-of-{len(rows):05}.parquet"
+        pd.DataFrame([scores | row]).to_parquet(folder / file)
     return folder
 
 

@@ -283,6 +283,54 @@ def test_mmarco_joins_texts_with_the_ids_in_lists(tmp_path):
     assert named(out, "negatives") == [("11", "一"), ("11", "二"), ("12", "零")]
 
 
+def test_a_negative_of_mmarco_has_a_score_clearly_below_those_of_the_relevant_documents(tmp_path):
+    """The margin is 0.4, below the lowest positive: 0.9 leaves 0.5 and less, 0.5 leaves 0.1 and less."""
+    rows = [
+        {"qid": 11, "pos": [0], "pos.score": [0.9], "neg": [1, 2, 3], "neg.score": [0.5, 0.51, 0.97]},
+        {"qid": 12, "pos": [3, 2], "pos.score": [0.99, 0.5], "neg": [0, 1], "neg.score": [0.12, 0.0]},
+    ]
+    out = run_registered(tmp_path, "mmarco_zh", write_mmarco(tmp_path / "m", rows))
+    assert named(out, "negatives") == [("11", "一"), ("12", "一")]
+    assert len(table(out, "qrels")) == 3
+    assert counts(out)["filtered"] == {"negatives whose score is near a relevant document's": 3}
+    assert counts(out)["rejected"] == 0
+
+
+def test_a_query_whose_relevant_document_has_a_low_score_keeps_no_negative(tmp_path):
+    rows = [
+        {"qid": 11, "pos": [0], "pos.score": [0.3], "neg": [1], "neg.score": [0.0]},
+        {"qid": 12, "pos": [3], "neg": []},
+    ]
+    out = run_registered(tmp_path, "mmarco_zh", write_mmarco(tmp_path / "m", rows))
+    assert named(out, "negatives") == []
+    assert [row[0] for row in table(out, "queries")] == ["11", "12"]
+
+
+@pytest.mark.parametrize(
+    ("column", "scores", "found"),
+    [
+        ("neg.score", [0.1], "neg, found [0.1]"),
+        ("neg.score", [0.1, 0.2, 0.3], "neg, found [0.1, 0.2, 0.3]"),
+        ("neg.score", [0.1, float("inf")], "neg, found [0.1, inf]"),
+        ("neg.score", [0.1, None], "neg, found [0.1, None]"),
+        ("neg.score", None, "neg, found None"),
+        ("pos.score", [], "pos, found []"),
+    ],
+)
+def test_a_row_without_a_score_for_each_document_is_a_bad_row(tmp_path, column, scores, found):
+    sound = {"qid": 12, "pos": [3], "neg": [1], "pos.score": [1.0], "neg.score": [0.0]}
+    bad = {"qid": 11, "pos": [0], "neg": [1, 2], "pos.score": [1.0], "neg.score": [0.0, 0.0]} | {column: scores}
+    folder = write_mmarco(tmp_path / "m")
+    for part in (folder / "chinese_bge-reranker-v2-m3").iterdir():
+        part.unlink()
+    pd.DataFrame([sound, bad]).to_parquet(folder / "chinese_bge-reranker-v2-m3/train-00000-of-00001.parquet")
+    out = run_registered(tmp_path, "mmarco_zh", folder, tolerance=0.5)
+    number = {"neg.score": 2, "pos.score": 1}[column]
+    expected = (2, column, f"expected a finite number for each of {number} in {found}")
+    assert [(entry["row"], entry["field"], entry["reason"]) for entry in rejects(out)] == [expected]
+    assert [row[0] for row in table(out, "queries")] == ["12"]
+
+
 def test_an_unknown_id_in_a_list_is_named_with_its_place_and_takes_the_row_with_it(tmp_path):
     rows = [{"qid": 11, "pos": [0], "neg": [1, 77]}, {"qid": 12, "pos": [3], "neg": [0]}]
     out = run_registered(tmp_path, "mmarco_zh", write_mmarco(tmp_path / "m", rows), tolerance=0.5)
@@ -318,6 +366,23 @@ def test_a_ready_made_copy_is_read_from_one_file(tmp_path, name, suffix):
         write_lines(path, READY_MADE)
     out = run_registered(tmp_path, name, path)
     assert {which: table(out, which) for which in DUREADER_TABLES} == DUREADER_TABLES
+
+
+@pytest.mark.parametrize("name", ["t2ranking", "dureader", "mmarco_zh", "cmedqa2", "multi_cpr_ecom"])
+def test_a_ready_made_copy_in_several_parts_is_read_from_its_folder(tmp_path, name):
+    folder = tmp_path / "copy"
+    folder.mkdir()
+    for part, row in enumerate(READY_MADE):
+        pd.DataFrame([row]).to_parquet(folder / f"train-{part:05}-of-00002.parquet")
+    out = run_registered(tmp_path, name, folder)
+    assert {which: table(out, which) for which in DUREADER_TABLES} == DUREADER_TABLES
+    assert counts(out)["rows"] == 2
+
+
+def test_the_origin_s_own_files_go_before_a_ready_made_copy_beside_them(tmp_path):
+    folder = write_t2ranking(tmp_path / "t2")
+    pd.DataFrame(READY_MADE).to_parquet(folder / "train-00000-of-00001.parquet")
+    assert counts(run_registered(tmp_path, "t2ranking", folder))["documents"] == 4
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from codiemb_pipeline.benchmarks.registry import BENCHMARKS
+from codiemb_pipeline.encoder.prompts import PromptBook
 from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.ingest.registry import TRAINING_SOURCES
 from codiemb_pipeline.params import Params
@@ -18,7 +19,8 @@ from codiemb_pipeline.profiles import main, read_params, read_profile, render
 
 ROOT = Path(__file__).parents[2]
 PAPER = ("bge-large-zh", "e5-large-instruct", "minicpm", "youtu")
-NAMES = ("quickstart", "custom", *PAPER)
+NEWER = ("qwen3-embedding-0.6b", "bge-m3")
+NAMES = ("quickstart", "custom", *PAPER, *NEWER)
 
 
 @pytest.fixture(autouse=True)
@@ -54,8 +56,8 @@ def test_the_quickstart_is_the_base_byte_for_byte():
 RECIPE = {
     "bge-large-zh": ("BAAI/bge-large-zh-v1.5", "cls", 512, 5e-5, 5, 64, "fp32", False, False),
     "e5-large-instruct": ("intfloat/multilingual-e5-large-instruct", "mean", 512, 5e-5, 5, 64, "fp32", False, False),
-    "minicpm": ("openbmb/MiniCPM-Embedding", "mean", 1024, 4e-5, 4, 28, "bf16", True, True),
-    "youtu": ("tencent/Youtu-Embedding", "mean", 1024, 4e-5, 4, 28, "bf16", True, True),
+    "minicpm": ("openbmb/MiniCPM-Embedding", "weighted_mean", 1024, 4e-5, 4, 28, "bf16", False, True),
+    "youtu": ("tencent/Youtu-Embedding", "mean", 1024, 4e-5, 4, 28, "bf16", False, True),
 }
 
 
@@ -79,7 +81,24 @@ def test_a_profile_has_the_recipe_s_numbers(name):
     assert encoder.normalize
 
 
-@pytest.mark.parametrize("name", [*PAPER, "custom"])
+MODEL_CARD = {
+    "qwen3-embedding-0.6b": ("Qwen/Qwen3-Embedding-0.6B", "last", "Instruct: any\nQuery:"),
+    "bge-m3": ("BAAI/bge-m3", "cls", ""),
+}
+
+
+@pytest.mark.parametrize("name", NEWER)
+def test_a_newer_encoder_is_used_as_its_model_card_says(name):
+    params = Params.parse(read_profile(name))
+    encoder, book = params.encoder, PromptBook(params.encoder.prompts)
+    instruction = params.encoder.prompts.instructions["ir"]
+    query = book.prefix("ir", "query", "any").replace(instruction, "any" if instruction else "")
+    assert MODEL_CARD[name] == (encoder.path, encoder.pooling, query)
+    assert (book.prefix("ir", "document", "any"), encoder.normalize) == ("", True)
+    assert (encoder.bidirectional, encoder.append_eos, encoder.trust_remote_code) == (False, False, False)
+
+
+@pytest.mark.parametrize("name", [*PAPER, "custom", "bge-m3"])
 def test_an_encoder_from_the_hub_is_pinned_to_the_commit_that_mteb_names(name):
     encoder = read_profile(name)["encoder"]
     folder = Path(find_spec("mteb").origin).parent / "models/model_implementations"
@@ -89,12 +108,15 @@ def test_an_encoder_from_the_hub_is_pinned_to_the_commit_that_mteb_names(name):
     assert entry.split('revision="')[1].startswith(f'{encoder["revision"]}"')
 
 
-@pytest.mark.parametrize("name", PAPER)
+@pytest.mark.parametrize("name", [*PAPER, *NEWER])
 def test_a_profile_has_the_declared_sources_and_the_15_benchmarks_with_their_instructions(name):
     """mteb's entry of CoDi: T2, Du, mMARCO, cMedQA2; BQ, LCQMC, PAWSX, STS-B, AFQMC, Cmnli, Ocnli."""
     values = read_profile(name)
     sources, instructions = values["ingest"]["sources"], values["encoder"]["prompts"]["instructions"]
     assert values["evaluate"]["benchmarks"] == {task: {"type": "mteb", "path": None} for task in BENCHMARKS}
+    if name == "bge-m3":  # without prompts
+        assert instructions == {"ir": "", "sts": ""}
+        instructions = {key: declared.instruction for key, declared in (TRAINING_SOURCES | BENCHMARKS).items()}
     assert {key: instructions[key] for key in BENCHMARKS} == {k: spec.instruction for k, spec in BENCHMARKS.items()}
     assert list(sources) == values["assemble"]["train_sources"] == [
         *("t2ranking", "dureader", "mmarco_zh", "cmedqa2"),

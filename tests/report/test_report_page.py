@@ -127,6 +127,20 @@ def test_texts_of_the_data_are_escaped(inputs, facts, tmp_path):
     assert page.count("<article>") == 2  # samples asked for
 
 
+def test_commit_and_licence_of_a_registered_source_are_shown(inputs, facts, out, tmp_path):
+    assert "Licence" not in parts((out / "report.html").read_text(encoding="utf-8"))["data"], "no source is registered"
+    counts = read_json(inputs.sources / "counts.json")
+    origins = [
+        {"repository": "unicamp-dl/mmarco", "revision": "6d" * 20, "licence": "non-commercial"},
+        {"repository": "github.com/a/b", "revision": None, "licence": "none stated"},
+    ]
+    counts["sources"]["semanlink"]["origins"] = origins
+    write_json(inputs.sources / "counts.json", counts)
+    data = parts(render_page(inputs, facts, tmp_path))["data"]
+    for text in ("unicamp-dl/mmarco", "6d" * 20, "non-commercial", "github.com/a/b", "not known", "none stated"):
+        assert f">{text}" in data
+
+
 def test_the_same_run_gives_the_same_bytes_and_no_absolute_path(out, facts, tmp_path):
     page = render_page(build_fake_run(tmp_path / "run"), facts, tmp_path)
     assert str(tmp_path) not in page

@@ -22,7 +22,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 import numpy as np
 from pydantic import Field
 
-from codiemb_pipeline.artifacts.base import Artifact
+from codiemb_pipeline.artifacts.base import Artifact, SourceOrigin
 from codiemb_pipeline.jsonl import read_json, write_json
 from codiemb_pipeline.schema import Task
 
@@ -36,7 +36,10 @@ class TextCounts(Artifact):
 
 
 class TrainCounts(TextCounts):
-    """What one source gives to training; ``dropped`` counts what was left out, by reason."""
+    """What one source gives to training; ``dropped`` counts what was left out, by reason.
+
+    ``origins``, with commit and licence, are those of ``counts.json``.
+    """
 
     task: Task
     examples: int
@@ -44,6 +47,7 @@ class TrainCounts(TextCounts):
     negatives: int
     examples_without_negatives: int | None = None
     dropped: dict[str, int]
+    origins: tuple[SourceOrigin, ...] = ()
 
 
 class DevCounts(TextCounts):

@@ -1,4 +1,4 @@
-"""How a JSON file that a stage writes becomes a typed object for the stages that read it."""
+"""How a JSON file that a stage writes becomes a typed object for the stages that read it, and a part that two share."""
 
 from pathlib import Path
 from typing import ClassVar, Self
@@ -40,3 +40,17 @@ class Artifact(BaseModel):
     def write(self, file: Path) -> None:
         """Write ``file``; the same content gives the same bytes."""
         write_json(file, self.model_dump(mode="json", exclude_unset=True))
+
+
+class SourceOrigin(Artifact):
+    """A repository that a registered source is read from.
+
+    Attributes:
+        repository: ``<owner>/<name>`` on the hub, or ``github.com/<owner>/<name>``.
+        revision: the commit that was read, 40 hexadecimal digits; ``None`` for files of which it is not known.
+        licence: as the repository states it.
+    """
+
+    repository: str
+    revision: str | None
+    licence: str

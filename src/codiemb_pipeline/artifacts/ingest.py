@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field
 
-from codiemb_pipeline.artifacts.base import Artifact
+from codiemb_pipeline.artifacts.base import Artifact, SourceOrigin
 from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.schema import Split, Task
 
@@ -114,6 +114,7 @@ class SourceCounts(Artifact):
         documents: rows of the corpus; ``None`` for pairs, as ``judgements``, the rows of the qrels.
         rows: rows read; ``rejected`` of them were bad.
         filtered: sound rows that were not kept, by reason.
+        origins: of a registered source.
     """
 
     task: Task
@@ -123,6 +124,7 @@ class SourceCounts(Artifact):
     rows: int = 0
     rejected: int = 0
     filtered: dict[str, int] = Field(default_factory=dict)
+    origins: tuple[SourceOrigin, ...] = ()
 
 
 class IngestCounts(Artifact):
@@ -130,6 +132,12 @@ class IngestCounts(Artifact):
 
     written_by: ClassVar[str] = "ingest"
     sources: dict[str, SourceCounts]
+
+
+def origins_of(sources: Path, name: str) -> tuple[SourceOrigin, ...]:
+    """Return the repositories that source ``name`` was read from; none where it is not registered."""
+    file = sources / "counts.json"
+    return IngestCounts.read(file).sources[name].origins if file.exists() else ()
 
 
 def write_table(table: pd.DataFrame, folder: Path, name: str) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from codiemb_pipeline.artifacts.assemble import DevCounts, Manifest, TrainCounts
-from codiemb_pipeline.artifacts.ingest import task_of
+from codiemb_pipeline.artifacts.ingest import origins_of, task_of
 from codiemb_pipeline.assemble.contamination import Audit
 from codiemb_pipeline.assemble.examples import source_examples
 from codiemb_pipeline.assemble.model_input import TextRegister, TrainingSet, dev_set, write_tokens
@@ -56,6 +56,8 @@ def assemble(
     train, dev = {}, {}
     for name in params.train_sources:
         examples, counts = source_examples(name, params, sources, hard_negatives, audit)
+        if origins := origins_of(sources, name):
+            counts["origins"] = origins
         train[name] = counts, training.add_source(examples)
         logger.info("assembled %s: %d examples", name, len(examples))
     if audit:

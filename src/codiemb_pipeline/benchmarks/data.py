@@ -1,11 +1,10 @@
 """The data of a benchmark: its location (the hub at the pinned revision, or a folder of the same layout), rows, texts.
 
-Rows are opened through ``datasets`` with the same calls as mteb's, so that both share one prepared copy below
-``HF_HOME``; they are mapped from disk, never held as a whole.
+What the hub has is fetched as it stands and read as a folder. Rows are opened through ``datasets`` with the same calls
+as mteb's, so that both share one prepared copy below ``HF_HOME``; they are mapped from disk, never held as a whole.
 """
 
 import logging
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +16,7 @@ import pandas as pd
 from codiemb_pipeline.artifacts.ingest import read_pairs, read_retrieval
 from codiemb_pipeline.benchmarks.registry import BenchmarkSpec, spec_of
 from codiemb_pipeline.errors import InputError
+from codiemb_pipeline.hub import Repository
 from codiemb_pipeline.locations import folder_digest, resolve
 from codiemb_pipeline.params.evaluate import Benchmark, LocalRetrieval, LocalSTS, MtebBenchmark
 from codiemb_pipeline.texts import pair_key
@@ -45,10 +45,17 @@ class Location:
     folder: Path | None
     copy_of: str | None = None
 
-    @property
-    def path(self) -> str:
-        """The folder, or the id on the hub: what ``datasets`` and mteb call the path."""
-        return str(self.folder or self.spec.hub_id)
+    @cached_property
+    def place(self) -> Path:
+        """The folder; what the hub has is fetched first, or found in its cache.
+
+        Raises:
+            InputError: the hub does not give it (:meth:`Repository.fetch`).
+        """
+        if self.folder is not None:
+            return self.folder
+        by_hand = f"set it to a folder that holds the data set: {self._layout}"
+        return Repository(self.spec.hub_id, "dataset", self.spec.revision).fetch(field=self._field, by_hand=by_hand)
 
     @cached_property
     def revision(self) -> str:
@@ -57,36 +64,31 @@ class Location:
             return self.spec.revision
         return self.copy_of or f"local-{folder_digest(self.folder)[:32]}"
 
+    @property
+    def _field(self) -> str:
+        return f"evaluate.benchmarks.{self.spec.name}.path"
+
+    @property
+    def _layout(self) -> str:
+        return LAYOUTS[self.spec.type].format(split=self.spec.split)
+
     def unreadable(self, reason: object) -> InputError:
         """Return the error for data that can't be read or has another layout."""
-        name, field = self.spec.name, f"evaluate.benchmarks.{self.spec.name}.path"
         text = _described(reason) if isinstance(reason, BaseException) else str(reason)
-        layout = LAYOUTS[self.spec.type].format(split=self.spec.split)
-        if self.folder is not None:
-            return InputError(f"params.yaml: {field}: benchmark {name}: expected {layout}; {self.folder}: {text}")
-        no_network = os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
-        offline = " (HF_HUB_OFFLINE is set: only the cache is read)" if no_network else ""
-        return InputError(
-            f"benchmark {name}: cannot read data set {self.spec.hub_id} at revision {self.spec.revision} from the hub"
-            f"{offline}: {text}. Without a network, set {field} in params.yaml to a folder that holds the data set: "
-            f"{layout}"
-        )
+        where = f"params.yaml: {self._field}: benchmark {self.spec.name}"
+        return InputError(f"{where}: expected {self._layout}; {self.place}: {text}")
 
 
 def location_of(name: str, path: str | None, copy_of: str | None = None) -> Location:
     """Return the location of benchmark ``name``, given its ``path`` and ``revision`` in params.yaml.
 
     Raises:
-        InputError: the folder does not exist, or ``datasets`` would read a folder here instead of the hub.
+        InputError: the folder does not exist.
     """
-    spec, field = spec_of(name), f"evaluate.benchmarks.{name}.path"
+    spec = spec_of(name)
     if path is None:
-        if Path(spec.hub_id).exists():
-            raise InputError(
-                f"params.yaml: {field}: {Path(spec.hub_id).absolute()} would be read instead of the hub; "
-                f"set the path to it, or move it away"
-            )
         return Location(spec, None)
+    field = f"evaluate.benchmarks.{name}.path"
     folder = resolve(path, field=field).absolute()
     if not folder.is_dir():
         raise InputError(f"params.yaml: {field}: expected a folder, found a file at {folder}")
@@ -182,11 +184,11 @@ def open_rows(location: Location) -> RetrievalRows | PairRows:
 def _open_retrieval(location: Location) -> RetrievalRows:
     from datasets import get_dataset_config_names
 
-    configs = get_dataset_config_names(location.path, location.revision)  # offline, some of the cached ones are missing
+    configs = get_dataset_config_names(str(location.place), location.revision)
     config = next((name for name in ("default", "qrels") if name in configs), None)
-    if location.folder is not None and (config is None or not {"corpus", "queries"} <= set(configs)):
+    if config is None or not {"corpus", "queries"} <= set(configs):
         raise location.unreadable(f"found configs {', '.join(configs)}")
-    scores = _load(location, config or "default", ("query-id", "corpus-id", "score"), own_split=True)
+    scores = _load(location, config, ("query-id", "corpus-id", "score"), own_split=True)
     qrels: dict[str, dict[str, int]] = {}
     for query, document, score in rows_of(scores, "query-id", "corpus-id", "score"):
         qrels.setdefault(str(query), {})[str(document)] = int(score)
@@ -218,11 +220,11 @@ def _load(location: Location, config: str | None, columns: tuple[str, ...], *, o
     from datasets import get_dataset_split_names, load_dataset
 
     table_name = config or "the data set"
-    splits = get_dataset_split_names(location.path, config, revision=location.revision)
+    splits = get_dataset_split_names(str(location.place), config, revision=location.revision)
     split = location.spec.split if location.spec.split in splits or own_split or len(splits) != 1 else splits[0]
     if split not in splits:
         raise location.unreadable(f"{table_name} has splits {', '.join(splits)}")
-    table = load_dataset(location.path, config, split=split, revision=location.revision)
+    table = load_dataset(str(location.place), config, split=split, revision=location.revision)
     if "_id" in table.column_names:
         table = table.rename_column("_id", "id")
     if missing := [column for column in columns if column not in table.column_names]:
@@ -231,10 +233,6 @@ def _load(location: Location, config: str | None, columns: tuple[str, ...], *, o
     for column in [*columns, *({"title"} & set(table.column_names))]:  # mteb fails on a title that is null
         if nulls := table.data.column(column).null_count:
             raise location.unreadable(f"{table_name} has no {column} in {nulls} of {len(table)} rows")
-    files = [str(file["filename"]) for file in table.cache_files]
-    if location.folder is None and files and not any(location.spec.revision in file for file in files):
-        # Offline, ``datasets`` takes the latest revision in its cache.
-        raise location.unreadable(f"the cache holds another revision ({files[0]})")
     return table
 
 

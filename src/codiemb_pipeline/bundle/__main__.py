@@ -7,6 +7,7 @@ its name when it is complete. Downloads stay in the hub's cache, where another a
 import logging
 import os
 import shutil
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from codiemb_pipeline.benchmarks.data import location_of
 from codiemb_pipeline.bundle.use import (
     MANIFEST,
     BundledFile,
+    BundledOrigin,
     Entry,
     Manifest,
     bundled_sections,
@@ -67,9 +69,10 @@ def check(folder: Path) -> None:
 def _report(manifest: Manifest) -> None:
     for entry in manifest.entries:
         size = sum(file.bytes for file in entry.files)
-        origin = f"{entry.hub_id}@{(entry.revision or '')[:8]}" if entry.hub_id else str(entry.asked["path"])
-        licence = entry.licence or "no licence stated"
-        click.echo(f"{entry.kind:<10} {entry.name}: {len(entry.files)} files, {size:,} bytes, {origin}, {licence}")
+        click.echo(f"{entry.kind:<10} {entry.name}: {len(entry.files)} files, {size:,} bytes")
+        for origin in entry.origins:
+            at = f"{origin.repository}@{(origin.revision or '')[:8]}" if origin.repository else entry.asked["path"]
+            click.echo(f"{'':<10} {at}, {origin.licence or 'no licence stated'}")
 
 
 def gather(values: dict[str, Any], made_for: str, out: Path) -> Manifest:
@@ -83,9 +86,10 @@ def gather(values: dict[str, Any], made_for: str, out: Path) -> Manifest:
         raise InputError(f"{out}: expected no such folder yet; name another, or delete it")
     params = Params.parse({**values, "bundle": None})
     found, missing = [], []
-    for resource, (_, name, asked, _) in zip(required_resources(params), bundled_sections(values), strict=True):
+    by_name = (list(group) for _, group in groupby(required_resources(params), lambda one: (one.kind, one.name)))
+    for resources, (kind, name, asked, _) in zip(by_name, bundled_sections(values), strict=True):
         try:
-            found.append((resource, name, asked, _path_of(resource, params)))
+            found.append((kind, name, asked, _fetched(resources, params)))
         except PipelineError as error:
             missing.append(str(error))
     if missing:
@@ -98,45 +102,46 @@ def gather(values: dict[str, Any], made_for: str, out: Path) -> Manifest:
     return manifest
 
 
-def _path_of(resource: Resource, params: Params) -> Path:
-    """Return where a resource is on this machine, after fetching it from the hub if needed."""
-    if resource.kind == "encoder":
-        return base_folder(params.encoder)
-    if resource.kind == "source":
-        return locate(resource.name, params.ingest.sources[resource.name]).path
-    location = location_of(resource.name, resource.path)
-    if location.folder is not None:
-        return location.folder
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(resource.hub_id, repo_type="dataset", revision=resource.revision))
-    except Exception as error:
-        raise location.unreadable(error) from error
-
-
-def _copied(resource: Resource, name: str, asked: dict[str, Any], path: Path, bundle: Path) -> Entry:
-    """Copy a resource into the bundle: links followed, without hidden files and Python's caches."""
-    folder = Path("encoder") if resource.kind == "encoder" else Path(f"{resource.kind}s") / name
-    logger.info("%s %s from %s", resource.kind, name, path)
-    target = bundle / folder
-    if path.is_file():
-        target.mkdir(parents=True)
-        shutil.copy(path, target / path.name)
+def _fetched(resources: list[Resource], params: Params) -> list[tuple[Path, BundledOrigin]]:
+    """Return where the resources of one name are on this machine, after fetching them if needed, and their origins."""
+    name = resources[0].name
+    if resources[0].kind == "encoder":
+        folders, commits = [base_folder(params.encoder)], [params.encoder.revision]
+    elif resources[0].kind == "source":
+        source = locate(name, params.ingest.sources[name])
+        folders, commits = list(source.folders.values()), [origin.revision for origin in source.origins] or [None]
     else:
-        shutil.copytree(path, target, ignore=shutil.ignore_patterns(".*", "__pycache__"))
+        folders, commits = [location_of(name, resources[0].path).place], [resources[0].revision]
+    origins = [
+        BundledOrigin(repository=one.repository, revision=commit, licence=one.licence or licence_of(folder))
+        for one, folder, commit in zip(resources, folders, commits, strict=False)
+    ]
+    return list(zip(folders, origins, strict=True))
+
+
+def _copied(
+    kind: str, name: str, asked: dict[str, Any], found: list[tuple[Path, BundledOrigin]], bundle: Path
+) -> Entry:
+    """Copy files into the bundle: links followed, without hidden files and Python's caches."""
+    folder = Path("encoder") if kind == "encoder" else Path(f"{kind}s") / name
+    target = bundle / folder
+    for path, _ in found:
+        logger.info("%s %s from %s", kind, name, path)
+        if path.is_file():
+            target.mkdir(parents=True)
+            shutil.copy(path, target / path.name)
+        else:
+            shutil.copytree(path, target, ignore=shutil.ignore_patterns(".*", "__pycache__"), dirs_exist_ok=True)
     copies = sorted(target.rglob("*"))
     for copy in copies:
         os.chmod(copy, 0o755 if copy.is_dir() else 0o644)  # a package's files may be read-only
     return Entry(
-        kind=resource.kind,
+        kind=kind,
         name=name,
         folder=folder.as_posix(),
         place=path.name if path.is_file() else "",
         asked=asked,
-        hub_id=resource.hub_id,
-        revision=resource.revision,
-        licence=resource.licence or licence_of(path),
+        origins=tuple(origin for _, origin in found),
         files=[
             BundledFile(path=copy.relative_to(target).as_posix(), bytes=copy.stat().st_size, sha256=file_sha256(copy))
             for copy in copies

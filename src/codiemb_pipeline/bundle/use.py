@@ -15,7 +15,7 @@ from codiemb_pipeline.jsonl import read_json
 from codiemb_pipeline.locations import FileDigests
 
 MANIFEST = "manifest.json"
-ASKED = {"encoder": ("path", "revision"), "source": ("registered", "path"), "benchmark": ("path",)}
+ASKED = {"encoder": ("path", "revision"), "source": ("registered", "path", "revision"), "benchmark": ("path",)}
 """The keys of a section of params.yaml that decide which data it asks for."""
 
 
@@ -27,6 +27,14 @@ class BundledFile(BaseModel):
     sha256: str
 
 
+class BundledOrigin(BaseModel):
+    """Where files come from; ``None`` where that is a path, its commit is not known, or no licence is stated."""
+
+    repository: str | None
+    revision: str | None
+    licence: str | None
+
+
 class Entry(BaseModel):
     """The encoder, a source or a benchmark.
 
@@ -36,7 +44,7 @@ class Entry(BaseModel):
         folder: in the bundle.
         place: the file in ``folder`` that is read; empty for the folder itself.
         asked: what params.yaml asked for. The bundle serves nothing else.
-        hub_id, revision, licence: of the origin; ``None`` where it has or states none.
+        origins: one, or several of a source that has several; a source's ``repository`` is an id of the registry.
         files: in the order of their paths.
     """
 
@@ -45,16 +53,14 @@ class Entry(BaseModel):
     folder: str
     place: str
     asked: dict[str, Any]
-    hub_id: str | None
-    revision: str | None
-    licence: str | None
+    origins: tuple[BundledOrigin, ...]
     files: tuple[BundledFile, ...]
 
 
 class Manifest(BaseModel):
     """The entries of a bundle, and the profile it was made for."""
 
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     made_for: str
     entries: list[Entry]
 
@@ -99,11 +105,20 @@ def with_bundle(values: Mapping[str, Any], work: Path | None = None) -> dict[str
             found = f"{kind} {name!r} of {entry.asked}, but {asked} is asked for"
         else:
             section["path"] = str(bundle / entry.folder / entry.place)
-            if kind != "source":
-                section["revision"] = entry.revision if kind == "benchmark" else None
+            if asked["path"] is None:
+                section["revision"] = _revisions(entry)
+            elif kind == "encoder":
+                section["revision"] = None
             continue
         raise InputError(f"params.yaml: bundle: {bundle} holds {found}; make it again for these parameters")
     return values
+
+
+def _revisions(entry: Entry) -> str | dict[str, str] | None:
+    """Return the commits that an entry is a copy of, as params.yaml names them: a source's by repository."""
+    if entry.kind == "source":
+        return {origin.repository: origin.revision for origin in entry.origins}
+    return entry.origins[0].revision
 
 
 def bundled_sections(values: Mapping[str, Any]) -> list[tuple[str, str, dict[str, Any], dict[str, Any]]]:

@@ -1,40 +1,48 @@
-"""The transformer of an encoder: loaded, made bidirectional where asked, and tested on a few tokens.
+"""The transformer of an encoder: loaded tensor by tensor, made bidirectional where asked, and tested on a few tokens.
 
-What a backbone can do is tested, not guessed from its name (reference, defect 13). Python code that comes with a model
-runs only if params.yaml allows it.
+What a backbone can do is tested, not guessed from its name (reference, defect 13).
 """
 
-import fcntl
 import inspect
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
 from torch import nn
-from transformers import AutoModel, dynamic_module_utils
+from transformers import AutoModel
 
+from codiemb_pipeline.encoder.native import native_config
+from codiemb_pipeline.encoder.own_code import own_code_errors, runs_own_code
 from codiemb_pipeline.encoder.tokens import TokenBatch, pad
-from codiemb_pipeline.errors import InputError, PipelineError
-from codiemb_pipeline.jsonl import read_json
+from codiemb_pipeline.errors import InputError, first_line
 from codiemb_pipeline.params.encoder import EncoderParams
 
 TOLERANCE = 1e-3
 """Share of the largest state: far above rounding, far below the effect of another position or visible token."""
-LOADED = {"config.json": ("AutoConfig", "AutoModel"), "tokenizer_config.json": ("AutoTokenizer",)}
-"""The classes that are loaded from a folder, by the file that names them."""
+POOLER = re.compile(r"(.+\.)?pooler\..+")
+UNUSED = re.compile(r"(.+\.)?((lm_head|cls|pooler)\..+|rotary_emb\.inv_freq|position_ids)")
+"""Tensors that a checkpoint may have although the backbone has not: heads of pre-training, and buffers it computes."""
+NAMED = 3  # tensors of each fault that an error names
 
 
 def load_backbone(folder: Path, params: EncoderParams) -> nn.Module:
-    """Load the backbone in ``folder`` in float32 on the CPU.
+    """Load the backbone in ``folder`` in float32 on the CPU: all of its tensors, and no others.
+
+    A pooler that the checkpoint lacks is zero: no embedding depends on it.
 
     Raises:
-        InputError: it must attend in both directions and does not, or its own code fails.
+        InputError: transformers has no class for it, tensors are missing, unexpected, of another shape or not finite,
+            it must attend in both directions and does not, or its own code fails.
     """
     transformers.utils.logging.disable_progress_bar()
-    with own_code_errors(folder):
-        backbone = AutoModel.from_pretrained(folder, dtype=torch.float32, trust_remote_code=params.trust_remote_code)
+    with own_code_errors(folder, params):
+        backbone = _load(folder, params)
+        if runs_own_code(folder, params):
+            _check_rebuilt(backbone, folder)
         if params.bidirectional:
             # The mask functions of transformers 5 read this key. It is saved, so that every loader attends alike.
             backbone.config.is_causal = False
@@ -44,6 +52,80 @@ def load_backbone(folder: Path, params: EncoderParams) -> nn.Module:
                     f"found {type(backbone).__name__}, in which tokens never see later ones; set it to false"
                 )
     return backbone
+
+
+def _load(folder: Path, params: EncoderParams) -> nn.Module:
+    own_code = runs_own_code(folder, params)
+    config = None if own_code else native_config(folder)
+    options = {"dtype": torch.float32, "output_loading_info": True, "ignore_mismatched_sizes": True}
+    try:
+        with _uninitialised_is_nan():
+            backbone, info = AutoModel.from_pretrained(folder, config=config, trust_remote_code=own_code, **options)
+    except Exception as error:  # whatever transformers raises on a folder
+        if own_code:
+            raise
+        raise InputError(
+            f"{folder}: expected a model that transformers {transformers.__version__} can load: {first_line(error)}"
+        ) from error
+    _check_tensors(backbone, info, folder)
+    return backbone
+
+
+@contextmanager
+def _uninitialised_is_nan() -> Iterator[None]:
+    """Fill memory that nothing initialises with NaN.
+
+    transformers 5 builds models without memory and leaves the buffers of own code uninitialised that are not saved
+    (such as RoPE's wavelengths): any numbers, and wrong embeddings without an error.
+    """
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+
+
+@torch.no_grad()
+def _check_tensors(backbone: nn.Module, info: Mapping[str, Any], folder: Path) -> None:
+    """Raise an InputError unless every tensor was loaded, in its shape, with finite values, and none was left over."""
+    missing = {name for name in info["missing_keys"] if not POOLER.fullmatch(name)}
+    for name in info["missing_keys"] - missing:
+        backbone.get_parameter(name).zero_()
+    tensors = [*backbone.named_parameters(), *backbone.named_buffers()]
+    faults = {
+        "missing": sorted(missing),
+        "of another shape": [f"{name} {tuple(a)} for {tuple(b)}" for name, a, b in sorted(info["mismatched_keys"])],
+        "unexpected": sorted(name for name in info["unexpected_keys"] if not UNUSED.fullmatch(name)),
+        "with NaN or infinity": [
+            name for name, tensor in tensors if tensor.is_floating_point() and not tensor.isfinite().all()
+        ],
+    }
+    found = [
+        f"{len(names)} {fault} ({', '.join(names[:NAMED])}{', ...' if len(names) > NAMED else ''})"
+        for fault, names in faults.items()
+        if names
+    ]
+    if found:
+        raise InputError(
+            f"{folder}: expected the tensors of {type(backbone).__name__} as config.json describes it, found "
+            f"{'; '.join(found)}; get the folder again, or correct its config.json"
+        )
+
+
+@torch.no_grad()
+def _check_rebuilt(backbone: nn.Module, folder: Path) -> None:
+    """Raise an InputError unless own code gives the same finite states when it is built from what would be saved."""
+    config = type(backbone.config).from_dict(backbone.config.to_dict())
+    with _uninitialised_is_nan():
+        again = type(backbone).from_pretrained(None, config=config, state_dict=backbone.state_dict())
+    batch = pad([_some_ids(backbone, 6)], [0], 0)
+    first, second = _states(backbone, batch), _states(again, batch)
+    if not first.isfinite().all() or (first - second).abs().max() > TOLERANCE * first.abs().max():
+        raise InputError(
+            f"{folder}: expected the same finite token states when {type(backbone).__name__}, its own code, is built "
+            f"again from its configuration and weights; found others, so that a saved encoder would be another"
+        )
 
 
 @torch.no_grad()
@@ -102,65 +184,3 @@ def _some_ids(backbone: nn.Module, count: int) -> list[int]:
 def _states(backbone: nn.Module, batch: TokenBatch, **options: torch.Tensor) -> torch.Tensor:
     options |= without_cache(backbone)
     return backbone(input_ids=batch.input_ids, attention_mask=batch.attention_mask, **options).last_hidden_state
-
-
-def own_classes(folder: Path) -> list[str]:
-    """Return the classes of a folder's own code that loading it needs, as ``<module>.<class>``."""
-    found = []
-    for file, kinds in LOADED.items():
-        named = read_json(folder / file).get("auto_map", {}) if (folder / file).exists() else {}
-        for kind in kinds if isinstance(named, dict) else ():
-            entry = named.get(kind)
-            found += [name for name in (entry if isinstance(entry, list) else [entry]) if name]
-    return found
-
-
-def prepare_own_code(folder: Path, params: EncoderParams) -> None:
-    """Import the code in an encoder folder, if there is any.
-
-    transformers first copies it into a cache of modules; a lock keeps processes from doing so at the same time.
-
-    Raises:
-        InputError: there is code and ``trust_remote_code`` is false, or it lies in another repository, or fails.
-    """
-    classes = own_classes(folder)
-    if not classes:
-        return
-    files = ", ".join(sorted({f"{name.rpartition('--')[2].partition('.')[0]}.py" for name in classes}))
-    if not params.trust_remote_code:
-        raise InputError(
-            f"params.yaml: encoder.trust_remote_code: {folder}: its architecture is in Python code of its own "
-            f"({files}); read it, and set this key to true to run it"
-        )
-    if foreign := [name for name in classes if "--" in name]:
-        raise InputError(
-            f"{folder}: expected code in the folder itself, found {foreign[0]!r}, code of another repository that no "
-            f"revision pins; put {files} beside the weights and remove everything before -- from auto_map"
-        )
-    cache = Path(dynamic_module_utils.HF_MODULES_CACHE)
-    cache.mkdir(parents=True, exist_ok=True)
-    with (cache / "codiemb.lock").open("w") as lock, own_code_errors(folder):
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        for name in classes:
-            dynamic_module_utils.get_class_from_dynamic_module(name, folder)
-
-
-@contextmanager
-def own_code_errors(folder: Path) -> Iterator[None]:
-    """Turn exceptions from a folder's own code into errors that name the folder; other exceptions pass.
-
-    Raises:
-        InputError: the code failed.
-    """
-    try:
-        yield
-    except PipelineError:
-        raise
-    except Exception as error:
-        if not own_classes(folder):
-            raise
-        reason = ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])
-        raise InputError(
-            f"{folder}: its own code does not run under transformers {transformers.__version__}: {reason}; its model "
-            f"card names the version that it was written for"
-        ) from error

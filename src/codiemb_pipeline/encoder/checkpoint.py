@@ -10,6 +10,7 @@ import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -17,7 +18,7 @@ from torch import nn
 from transformers import AutoTokenizer
 
 from codiemb_pipeline import locations
-from codiemb_pipeline.encoder.backbone import hidden_size, load_backbone, must_count_positions, prepare_own_code
+from codiemb_pipeline.encoder.backbone import hidden_size, load_backbone, must_count_positions
 from codiemb_pipeline.encoder.compatibility import compare, embedding_settings
 from codiemb_pipeline.encoder.export import (
     IDENTITY,
@@ -28,16 +29,19 @@ from codiemb_pipeline.encoder.export import (
     weights_of,
     write_sentence_transformers_files,
 )
+from codiemb_pipeline.encoder.native import load_tokenizer_backend, native_config
+from codiemb_pipeline.encoder.own_code import prepare_own_code, runs_own_code
 from codiemb_pipeline.encoder.prompts import PromptBook
 from codiemb_pipeline.encoder.text_encoder import Encoder, TextEncoder
 from codiemb_pipeline.encoder.tokens import TextTokenizer
 from codiemb_pipeline.errors import InputError, first_line
+from codiemb_pipeline.hub import Repository
 from codiemb_pipeline.jsonl import read_json, write_json
 from codiemb_pipeline.params.encoder import EncoderParams, ProjectionParams
 
 SETTINGS_FILE = "codiemb.json"
 COMMIT = re.compile(r"[0-9a-f]{40}")
-NOT_LOADED = ["onnx/*", "openvino/*", "*.onnx", "*.h5", "*.msgpack", "*.ot"]  # the same weights for other frameworks
+NOT_LOADED = ("onnx/*", "openvino/*", "*.onnx", "*.h5", "*.msgpack", "*.ot")  # the same weights for other frameworks
 DECIDING_PATTERNS = ("config.json", "token*", "vocab*", "*.py")
 WEIGHT_PATTERNS = ("*.safetensors", "pytorch_model*.bin", "*.safetensors.index.json", "*.bin.index.json")
 
@@ -46,8 +50,8 @@ def base_folder(params: EncoderParams) -> Path:
     """Return the local folder of the base encoder; a model of the hub is first fetched, or found in the hub's cache.
 
     Raises:
-        InputError: the path or package does not exist, the hub can't be reached and has nothing cached, or code from
-            the hub may run and ``revision`` is not a commit.
+        InputError: the path or package does not exist, the hub does not give the model (:meth:`Repository.fetch`), or
+            code from the hub may run and ``revision`` is not a commit.
     """
     if not locations.is_hub_id(params.path):
         return locations.resolve(params.path, field="encoder.path")
@@ -56,15 +60,12 @@ def base_folder(params: EncoderParams) -> Path:
             f"params.yaml: encoder.revision: {params.path}: with trust_remote_code: true expected the commit whose "
             f"code you trust, 40 hexadecimal digits; found {params.revision!r}"
         )
-    from huggingface_hub import snapshot_download
+    return model_of(params).fetch(field="encoder.path", by_hand="set it to a folder with the model's files")
 
-    try:
-        return Path(snapshot_download(params.path, revision=params.revision, ignore_patterns=NOT_LOADED))
-    except Exception as error:
-        raise InputError(
-            f"params.yaml: encoder.path: {params.path!r} is no folder here, and the hub gave no such model: "
-            f"{first_line(error)}"
-        ) from error
+
+def model_of(params: EncoderParams) -> Repository:
+    """Return the files of a model of the hub that are loaded."""
+    return Repository(params.path, "model", params.revision, ignore=NOT_LOADED)
 
 
 def load_tokenizer(params: EncoderParams, folder: Path | None = None) -> TextTokenizer:
@@ -79,9 +80,11 @@ def load_tokenizer(params: EncoderParams, folder: Path | None = None) -> TextTok
         advice = "train again, or restore the setting"
         compare(read_json(folder / SETTINGS_FILE), embedding_settings(params), where=str(folder), advice=advice)
     prepare_own_code(folder, params)
-    backend = AutoTokenizer.from_pretrained(folder, trust_remote_code=params.trust_remote_code)
+    backend = _load_backend(folder, params)
     if not backend.is_fast:
         raise InputError(f"{folder}: expected a fast tokenizer, which gives the offsets of tokens; found a slow one")
+    if backend.pad_token is None:  # sentence-transformers needs one; padding is masked, whatever it is
+        backend.pad_token = backend.eos_token or backend.unk_token
     if params.append_eos and backend.eos_token_id is None:
         raise InputError(
             f"params.yaml: encoder.append_eos: {folder}: the tokenizer has no end-of-sequence token; set it to false"
@@ -91,6 +94,18 @@ def load_tokenizer(params: EncoderParams, folder: Path | None = None) -> TextTok
     ends_itself = backend("a")["input_ids"][-1:] == [backend.eos_token_id]
     end_id = int(backend.eos_token_id) if params.append_eos and not ends_itself else None
     return TextTokenizer(backend, params, PromptBook(params.prompts), end_id)
+
+
+def _load_backend(folder: Path, params: EncoderParams) -> Any:
+    own_code = runs_own_code(folder, params)
+    try:
+        if not own_code and native_config(folder) is not None:
+            return load_tokenizer_backend(folder)
+        return AutoTokenizer.from_pretrained(folder, trust_remote_code=own_code)
+    except InputError:
+        raise
+    except Exception as error:  # whatever transformers and sentencepiece raise on a folder
+        raise InputError(f"{folder}: expected a tokenizer that transformers can load: {first_line(error)}") from error
 
 
 def load_encoder(params: EncoderParams, folder: Path | None = None) -> Encoder:

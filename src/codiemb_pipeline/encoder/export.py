@@ -107,11 +107,6 @@ def export_differences(tokenizer: TextTokenizer, folder: Path) -> list[str]:
     params, differences = tokenizer.params, []
     prompts = sorted({prefix for prefix in tokenizer.prompts.named_prefixes().values() if prefix})
     skipped = prompts if params.pooling in MEANS and not params.prompts.in_pooling else []
-    if params.pooling == "weighted_mean" and skipped:
-        differences.append(
-            "with a prompt: sentence-transformers weights tokens by their position in prompt and text, this pipeline "
-            "by their position in the text"
-        )
     if tokenizer.end_id is None and not skipped:
         return differences
     longest = params.max_length

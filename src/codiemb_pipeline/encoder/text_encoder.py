@@ -27,8 +27,8 @@ def pool(
         mask: (n, T), 1 on tokens and 0 on padding, on either side.
         pooling: ``cls`` takes the first token, ``last`` the last, ``mean`` averages, ``weighted_mean`` averages with
             weights 1, 2, 3, ... (SGPT, arXiv 2202.08904: under causal attention later tokens have seen more).
-        skipped: (n,), number of leading tokens that averages exclude (the first included one has weight 1); ``None``
-            for none. The last token is always included.
+        skipped: (n,), number of leading tokens that averages exclude; ``None`` for none. They still count as places:
+            with 2 of them, the first weight is 3. The last token is always included.
 
     Returns:
         (n, D), float32 or wider.
@@ -41,12 +41,12 @@ def pool(
     last = mask.shape[1] - 1 - mask.flip(1).argmax(dim=1)
     if pooling == "last":
         return states[rows, last]
-    positions = torch.arange(mask.shape[1], device=mask.device)
+    positions, places = torch.arange(mask.shape[1], device=mask.device), mask.cumsum(dim=1)
     if skipped is not None:
         begin = torch.minimum(first + skipped, last)
         mask = mask * (positions >= begin.unsqueeze(1))
     if pooling == "weighted_mean":
-        mask = mask.cumsum(dim=1) * mask
+        mask = places * mask
     weights = mask.unsqueeze(-1).to(states.dtype)
     return (states * weights).sum(dim=1) / weights.sum(dim=1)
 
@@ -105,14 +105,17 @@ class TextEncoder(nn.Module):
             mid_layer: hidden state to embed as well (0 is the input embeddings), or ``None``.
 
         Returns:
-            Embeddings (n, D) of the n texts of all chunks in order, and those of ``mid_layer`` or ``None``.
+            Embeddings (n, D) of the n texts of all chunks in order, and those of ``mid_layer`` or ``None``. The middle
+            layer has the mean where the pooling is ``weighted_mean``: MiniCPM-Embedding, the recipe's encoder with
+            such weights, has them on its last states alone.
         """
+        middle_pooling = "mean" if self._params.pooling == "weighted_mean" else self._params.pooling
         last, middle = [], []
         for chunk in chunks:
             output = self._run(chunk, output_hidden_states=mid_layer is not None)
-            last.append(self._embed(output.last_hidden_state, chunk))
+            last.append(self._embed(output.last_hidden_state, chunk, self._params.pooling))
             if mid_layer is not None:
-                middle.append(self._embed(output.hidden_states[mid_layer], chunk))
+                middle.append(self._embed(output.hidden_states[mid_layer], chunk, middle_pooling))
         return torch.cat(last), torch.cat(middle) if middle else None
 
     def output(self, embeddings: torch.Tensor) -> torch.Tensor:
@@ -128,9 +131,9 @@ class TextEncoder(nn.Module):
             options["position_ids"] = batch.positions
         return self.backbone(input_ids=batch.input_ids, attention_mask=batch.attention_mask, **options)
 
-    def _embed(self, states: torch.Tensor, chunk: TokenBatch) -> torch.Tensor:
+    def _embed(self, states: torch.Tensor, chunk: TokenBatch, pooling: Pooling) -> torch.Tensor:
         skipped = None if self._params.prompts.in_pooling else chunk.prompt_lengths
-        embeddings = pool(states, chunk.attention_mask, self._params.pooling, skipped)
+        embeddings = pool(states, chunk.attention_mask, pooling, skipped)
         if self.projection is not None:
             with torch.autocast(embeddings.device.type, enabled=False):  # the loss wants float32, as without the layer
                 embeddings = self.projection(embeddings)

@@ -182,7 +182,7 @@ class HubBenchmark(Benchmark):
 
     @cached_property
     def rows(self) -> RetrievalRows | PairRows:
-        """The data, mapped from disk; the hub's is downloaded if it is not in the cache.
+        """The data, mapped from disk; the hub's is fetched if it is not in the cache.
 
         Raises:
             InputError: it can't be read; names the benchmark.
@@ -217,7 +217,7 @@ class HubBenchmark(Benchmark):
         import mteb
 
         task = mteb.get_task(self.name, eval_splits=[self.split])
-        dataset = {**task.metadata.dataset, "path": self.location.path, "revision": self.revision}
+        dataset = {**task.metadata.dataset, "path": str(self.location.place), "revision": self.revision}
         task.metadata = task.metadata.model_copy(update={"dataset": dataset})
         return task
 

@@ -51,6 +51,7 @@ def read_batches(
     optional: tuple[str, ...] = (),
     form: str | None = None,
     header: tuple[str, ...] | None = None,
+    least: int = 1,
 ) -> Iterator[Batch]:
     """Yield the rows of a jsonl, csv, tsv or parquet file; the rejected rows of a batch are logged after its use.
 
@@ -62,10 +63,11 @@ def read_batches(
         optional: fields of a jsonl or parquet file that may be missing, and are ``None`` then.
         form: the suffix that names the format, where it is not that of the file.
         header: column names of a table that does not name them in its first line.
+        least: the fewest rows that there must be: sound and rejected ones, without header and blank lines.
 
     Raises:
-        InputError: the file is missing or empty, has an unknown suffix, lacks a column, or is broken such that the
-            rows after the fault cannot be found.
+        InputError: the file is missing or empty, has an unknown suffix, lacks a column or rows, or is broken such that
+            the rows after the fault cannot be found.
     """
     for path in paths:
         check_filled(path, name)
@@ -86,6 +88,8 @@ def read_batches(
         batch.close(log)
     if log.rows == before:
         raise InputError(f"{name}: expected rows, found none")
+    if (found := log.rows - before) < least:
+        raise InputError(f"source {log.source!r}: {name}: expected at least {least:,} rows, found {found:,}")
 
 
 def read_lines(paths: list[Path], name: str) -> Iterator[tuple[int, str]]:

@@ -20,7 +20,7 @@ from codiemb_pipeline.ingest.hashing import (
     within_limit,
 )
 from codiemb_pipeline.ingest.registry import Pairs
-from codiemb_pipeline.ingest.sources import SourceFiles, expected_files
+from codiemb_pipeline.ingest.sources import SourceFiles, expected_files, name_of
 from codiemb_pipeline.ingest.validation import Batch, RejectLog, shown
 from codiemb_pipeline.schema import SPLITS
 from codiemb_pipeline.texts import pair_key
@@ -134,7 +134,8 @@ def _pairs(source: SourceFiles, log: RejectLog) -> Iterator[Part]:
     named = _registered(source) if source.declared is not None else _own_files(source)
     columns = source.layout.columns
     for files, name, split in named:
-        for batch in read_batches(files, name, log, [columns.text_a, columns.text_b, columns.score]):
+        least = source.least(source.layout.dev_rows if split == "dev" else source.layout.rows)
+        for batch in read_batches(files, name, log, [columns.text_a, columns.text_b, columns.score], least=least):
             yield batch, split, [f"{split}-{row}" if split else f"{row}" for row in batch.rows]
 
 
@@ -159,12 +160,10 @@ def _registered(source: SourceFiles) -> Iterator[tuple[list[Path], str, str | No
     if source.path.is_file():
         yield [source.path], source.shown, "train" if own_splits else None
         return
-    train, dev = source.find(layout.train), source.find(layout.dev) if own_splits else []
+    train, dev = source.find(layout.train), source.find(layout.dev) if own_splits else {}
     if not train:
         expected = expected_files(source.declared)
         raise InputError(f"{source.shown}: expected {expected}, found none at {source.path}")
     for split, files in (("train", train), ("dev", dev)):
         if files:
-            name = f"{source.shown}/{files[0].relative_to(source.path).as_posix()}"
-            name += f" and {len(files) - 1} more" * (len(files) > 1)
-            yield files, name, split if own_splits else None
+            yield list(files.values()), name_of(list(files)), split if own_splits else None

@@ -23,6 +23,7 @@ class Table(_Facts):
         header: all columns of a file that does not name them itself.
         parts: whether several files match, read in the order of their names: parquet files one after the other, text
             as if it were one file, since Multi-CPR cuts a corpus anywhere, even inside a character.
+        rows: how many it holds at the registered revision; ``None`` where that is not known.
     """
 
     file: str
@@ -30,6 +31,18 @@ class Table(_Facts):
     form: Literal["tsv", "csv", "parquet"] = "tsv"
     header: tuple[str, ...] | None = None
     parts: bool = False
+    rows: int | None = None
+
+
+class TeacherScores(_Facts):
+    """Columns with a teacher's score of each listed document, and the ``margin`` that makes a document a negative.
+
+    A negative's score is at least ``margin`` below the lowest score of its query's relevant documents.
+    """
+
+    relevant: str
+    negative: str
+    margin: float
 
 
 class Tables(_Facts):
@@ -42,6 +55,7 @@ class Tables(_Facts):
         negative: columns query id, document id; documents not relevant.
         grades: columns query id, document id, grade; grade 0 is a negative.
         lists: ids of documents stand in lists.
+        scores: of the documents in those lists.
     """
 
     corpus: Table
@@ -50,15 +64,21 @@ class Tables(_Facts):
     negative: Table | None = None
     grades: Table | None = None
     lists: bool = False
+    scores: TeacherScores | None = None
 
 
 class Rows(_Facts):
-    """Rows of a query with its documents: lists of texts, or of objects with a ``text``."""
+    """Rows of a query with its documents: lists of texts, or of objects with a ``text``.
+
+    ``parts`` and ``rows`` are those of :class:`Table`.
+    """
 
     file: str = "*"
     query: str = "query"
     positive: str = "positive"
     negative: str = "negative"
+    parts: bool = False
+    rows: int | None = None
 
 
 class Pairs(_Facts):
@@ -69,6 +89,7 @@ class Pairs(_Facts):
         dev: the same for held-out pairs that are no benchmark's; read with ``splits: null``.
         labels: gold of each label where scores are classes, else ``None``.
         unlabelled: labels of rows without a label; these are filtered and counted.
+        rows: of the training files at the registered revision; ``dev_rows`` of the held-out ones.
     """
 
     train: tuple[str, ...] = ()
@@ -77,36 +98,51 @@ class Pairs(_Facts):
     score_range: tuple[float, float] = (0.0, 1.0)
     labels: dict[str, float] | None = None
     unlabelled: tuple[str, ...] = ()
+    rows: int | None = None
+    dev_rows: int | None = None
+
+
+class Origin(_Facts):
+    """A repository at a commit, and what a source takes from it.
+
+    Attributes:
+        id: ``<owner>/<name>``: a data set on the hub, or a repository on GitHub.
+        revision: commit.
+        licence: as the origin states it, or that it states none.
+        files: bytes, about, by the path in the repository; on the hub by a pattern too, the bytes of all its matches.
+        sha256: of some of the files, by path.
+    """
+
+    id: str
+    host: Literal["hub", "github"] = "hub"
+    revision: str
+    licence: str
+    files: dict[str, int]
+    sha256: dict[str, str] = {}
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files, about."""
+        return sum(self.files.values())
 
 
 class TrainingSource(_Facts):
     """What is known of a source.
 
     Attributes:
-        fetch: files of the origin to fetch, as patterns.
+        origins: where its files are fetched from.
         instruction: the task in words, for ``encoder.prompts.instructions``.
-        confirmed: whether all that ``path: null`` needs is known.
-        note: what is not known, and where facts were read.
-        hub_id: data set on the hub; ``github`` is the repository of one that is not there.
-        revision: commit; ``None`` where not known.
-        licence: as its origin states it; ``None`` where it states none that we have seen.
-        examples: queries (``ir``) or pairs (``sts``) of the training files; ``None`` where no figure was found. For
-            the plan alone: ``ingest`` counts what it reads.
+        examples: queries with a relevant document (``ir``) or pairs (``sts``) of the training files. For the plan
+            alone: ``ingest`` counts what it reads.
         examples_from: where that figure was read.
         examples_about: whether it is of a copy, or of rows that need not be examples, and so only near the number.
     """
 
     layout: Tables | Rows | Pairs
-    fetch: tuple[str, ...]
+    origins: tuple[Origin, ...]
     instruction: str
-    confirmed: bool
-    note: str
-    hub_id: str | None = None
-    github: str | None = None
-    revision: str | None = None
-    licence: str | None = None
-    examples: int | None = None
-    examples_from: str = ""
+    examples: int
+    examples_from: str
     examples_about: bool = False
 
     @property

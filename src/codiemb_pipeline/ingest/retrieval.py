@@ -43,6 +43,7 @@ CORPUS, QUERIES = "corpus.jsonl", "queries.jsonl"
 DOCUMENTS, TAGS = "docs.json", "tags.json"
 PAIR = ["query", "document"]
 QUERY_TYPES = dict.fromkeys(COLUMNS["queries"], pl.String)
+_PLACE = pl.int_range(pl.len()).over("index").alias("place")
 PAIR_TYPES = {"query": pl.Int32, "document": pl.Int32, "relevance": pl.Int32}
 
 
@@ -170,8 +171,9 @@ def read_rows(source: SourceFiles, log: RejectLog, corpus: Corpus) -> Relevance:
     paths, name = ([source.path], source.shown) if source.path.is_file() else source.table(layout)
     most = source.params.named_negatives
     queries, qrels, negatives, count = [pl.DataFrame(schema=QUERY_TYPES)], [], [], 0
-    wanted = [layout.query, layout.positive]
-    for batch in read_batches(paths, name, log, wanted, optional=(layout.negative,)):
+    optional = () if source.as_registered else (layout.negative,)
+    wanted = [layout.query, layout.positive, *([] if optional else [layout.negative])]
+    for batch in read_batches(paths, name, log, wanted, optional=optional, least=source.least(layout.rows)):
         query, relevant = batch.texts(layout.query), batch.text_lists(layout.positive)
         others = batch.text_lists(layout.negative, optional=True)
         ids = pl.Series([f"q{row}" for row in batch.rows], dtype=pl.String)
@@ -205,12 +207,18 @@ def read_tables(source: SourceFiles, log: RejectLog, corpus: Corpus) -> Relevanc
         queries.add(batch, *layout.queries.columns)
     qrels, negatives = [], []
     query_id, *doc_ids = (*layout.relevant.columns, *(layout.negative.columns[1:] if layout.negative else ()))
-    for batch in _batches(source, layout.relevant, log, doc_ids[1:]):
+    scores = [layout.scores.relevant, layout.scores.negative] if layout.scores else []
+    for batch in _batches(source, layout.relevant, log, [*doc_ids[1:], *scores]):
         query = batch.known(query_id, queries.index, layout.queries.file)
         documents = [_documents(batch, name, corpus, layout) for name in doc_ids]
+        below = _clearly_below(batch, layout) if scores else None
         sound = batch.sound(query=query)
-        for found, target in zip(documents, (qrels, negatives), strict=False):
-            target.append(found.join(sound, on="index", maintain_order="left"))
+        relevant, *others = (found.join(sound, on="index", maintain_order="left") for found in documents)
+        qrels.append(relevant)
+        if below is not None:
+            clear = others[0].join(below, on=["index", "place"], how="semi", maintain_order="left")
+            others = [log.narrow("negatives whose score is near a relevant document's", others[0], clear)]
+        negatives += others
     relevant = joined(qrels, PAIR).with_columns(pl.lit(1, dtype=PAIR_TYPES["relevance"]).alias("relevance"))
     if layout.negative is not None:  # a relevant document stands beside each of many negatives
         relevant = relevant.unique(PAIR, keep="first", maintain_order=True)
@@ -223,11 +231,15 @@ def read_tables(source: SourceFiles, log: RejectLog, corpus: Corpus) -> Relevanc
 
 def _batches(source: SourceFiles, table: Table, log: RejectLog, extra: Iterable[str] = ()) -> Iterator[Batch]:
     files, name = source.table(table)
-    return read_batches(files, name, log, [*table.columns, *extra], form=f".{table.form}", header=table.header)
+    columns, least = [*table.columns, *extra], source.least(table.rows)
+    return read_batches(files, name, log, columns, form=f".{table.form}", header=table.header, least=least)
 
 
 def _documents(batch: Batch, name: str, corpus: Corpus, layout: Tables) -> pl.DataFrame:
-    """Return the documents that a column names: index (of the row in the batch), document (row of the corpus)."""
+    """Return the documents that a column names: index (of the row in the batch), document (row of the corpus).
+
+    Those of lists have their ``place`` in the list, and the ``text`` of their id.
+    """
     if not layout.lists:
         numbers = batch.known(name, corpus.index, layout.corpus.file)
         return pl.DataFrame([numbers.alias("document")]).with_row_index("index")
@@ -235,11 +247,21 @@ def _documents(batch: Batch, name: str, corpus: Corpus, layout: Tables) -> pl.Da
     if isinstance(lists, pl.Series) and isinstance(lists.dtype, pl.List):
         batch.columns[name] = lists.cast(pl.List(pl.String))
     found = batch.text_lists(name, optional=True)
-    found = found.with_columns(corpus.index.find(found["text"]).alias("document"))
-    places = found.select("index", "text", pl.int_range(pl.len()).over("index").alias("place"))
-    for index, text, place in places.filter(found["document"].is_null()).iter_rows():
+    found = found.with_columns(corpus.index.find(found["text"]).alias("document"), _PLACE)
+    unknown = found.filter(pl.col("document").is_null()).select("index", "text", "place")
+    for index, text, place in unknown.iter_rows():
         batch.reject(index, f"{name}[{place}]", unknown_id(text, layout.corpus.file))
     return found
+
+
+def _clearly_below(batch: Batch, layout: Tables) -> pl.DataFrame:
+    """Return the negatives in the lists of a batch, by ``index`` and ``place``, that their score leaves negatives."""
+    scores = layout.scores
+    relevant = batch.number_lists(scores.relevant, layout.relevant.columns[1])
+    lowest = pl.DataFrame([relevant.list.min().alias("lowest")]).with_row_index("index")
+    found = pl.DataFrame([batch.number_lists(scores.negative, layout.negative.columns[1]).alias("score")])
+    found = found.with_row_index("index").explode("score").drop_nulls("score").with_columns(_PLACE)
+    return found.join(lowest, on="index").filter(pl.col("score") <= pl.col("lowest") - scores.margin)
 
 
 def _graded(

@@ -39,7 +39,8 @@ def ingest_sources(params: IngestParams, out: Path) -> None:
             if not sum(found.splits.values()):
                 raise InputError(f"source {name!r}: nothing is left of {log.rows} rows: {log.filtered or 'all bad'}")
         logged = {"rows": log.rows, "rejected": log.rejected, "filtered": log.filtered}
-        counts[name] = found.model_copy(update=logged)
+        origins = {"origins": source.origins} if source.origins else {}
+        counts[name] = found.model_copy(update=logged | origins)
         rejects += log.rejects
         splits = ", ".join(f"{split} {count}" for split, count in found.splits.items())
         logger.info("%s: %s; %d of %d rows rejected", name, splits, log.rejected, log.rows)

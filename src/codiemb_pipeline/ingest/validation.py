@@ -161,6 +161,29 @@ class Batch:
             self.reject(row, *(list_fault(values[row], name) or (name, "expected one text at least, found none")))
         return found
 
+    def number_lists(self, name: str, beside: str) -> pl.Series:
+        """Return a column of lists of finite numbers, in each list one for each item of ``beside``, a column of lists.
+
+        Raises:
+            InputError: the column holds something else.
+        """
+        lists, others = self.columns[name], self.columns[beside]
+        numeric = isinstance(lists.dtype, pl.List) and (lists.dtype.inner.is_numeric() or lists.dtype.inner == pl.Null)
+        for column, holds, kind in (
+            (beside, isinstance(others.dtype, pl.List), "lists"),
+            (name, numeric, "lists of numbers"),
+        ):
+            if not holds:
+                raise InputError(f"{self.file}: column {column!r}: expected {kind}, found {self.columns[column].dtype}")
+        items = others.list.len().fill_null(0)
+        lists = lists.cast(pl.List(pl.Float64))
+        # Null is neither, and a list that is null counts as empty.
+        finite = lists.list.eval(pl.element().is_finite().fill_null(False)).list.sum().fill_null(0)
+        for index in ((finite != items) | (lists.list.len().fill_null(0) != items)).arg_true():
+            found = shown(lists.gather([index]).to_list()[0])
+            self.reject(index, name, f"expected a finite number for each of {items[index]} in {beside}, found {found}")
+        return lists
+
     def known(self, name: str, index: TextIndex, file: str) -> pl.Series:
         """Return the numbers of a column of ids; reject rows whose id has none, because ``file`` lacks it."""
         ids = self.ids(name)

@@ -149,7 +149,7 @@ def _summary(provenance: Provenance, plan: MergePlan) -> MergedModel:
 def read_base(checkpoints: Path, runs: Sequence[str]) -> tuple[Path, str]:
     """Return the base's folder, which is checkpoint 0 of the first run, and the hash of the weights it was made from.
 
-    A part that the base lacked (a pooler, a projection) is the first run's; each run draws it from its own seed.
+    A projection that the base lacked is the first run's.
 
     Raises:
         InputError: a run started from other weights; moves from different weights can't be merged.

@@ -139,10 +139,13 @@ class PairsSource(_Similarity):
 class RegisteredSource(_Retrieval):
     """A source whose task, columns and scores the registry (``codiemb_pipeline/ingest/registry.yaml``) describes.
 
-    ``path: null`` fetches its files from the hub at the revision of the registry; ``splits: null`` keeps its dev files.
+    ``path: null`` fetches its files from where the registry says; ``splits: null`` keeps its dev files. ``revision``
+    takes the place of the registry's: a commit, a branch or a tag, for a source of several repositories one for each
+    by its id. Beside a ``path`` it is the commit that the files are known to be a copy of.
     """
 
     registered: RegisteredName
+    revision: str | dict[str, str] | None = None
     reader: Literal["registry"] = "registry"
     task: Task = "ir"
     path: str | None

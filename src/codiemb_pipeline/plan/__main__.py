@@ -10,6 +10,7 @@ import click
 from codiemb_pipeline.bundle.use import with_bundle
 from codiemb_pipeline.command import run
 from codiemb_pipeline.errors import InputError
+from codiemb_pipeline.ingest.sources import size_of
 from codiemb_pipeline.launch.torchrun import processes_per_node
 from codiemb_pipeline.locations import work_folder
 from codiemb_pipeline.params import Params, TrainParams
@@ -120,7 +121,14 @@ def _availability_lines(checks: Sequence[AvailabilityCheck]) -> Iterator[str]:
     width = max(len(check.resource.name) for check in checks)
     for check in checks:
         resource = check.resource
-        yield f"{' ' if check.found else '!'} {resource.kind:<10} {resource.name:<{width}}  {check.where}"
+        size = [] if resource.size is None else [f"about {size_of(resource.size)}"]
+        licence = [f"licence: {resource.licence}"] if resource.licence else []
+        text = "; ".join([check.where, *size, *licence])
+        yield f"{' ' if check.found else '!'} {resource.kind:<10} {resource.name:<{width}}  {text}"
+    fetched = [check.resource for check in checks if not check.here]
+    if known := [resource.size for resource in fetched if resource.size is not None]:
+        others = f", and {len(fetched) - len(known)} of unknown size" if len(fetched) > len(known) else ""
+        yield f"to fetch: about {size_of(sum(known))} of sources{others}"
     missing = sum(not check.found for check in checks)
     yield f"{missing} of {len(checks)} resources are not available" if missing else "all resources are available"
 

@@ -166,10 +166,9 @@ def _declared(name: str, source: SourceParams) -> ExampleCount:
     declared = TRAINING_SOURCES.get(source.registered)
     if declared is None:
         raise InputError("its files are not here, or too large to count now; `dvc repro ingest` counts them")
-    if declared.examples is None:
-        raise InputError("the registry declares no number; `dvc repro ingest` counts them")
     share = 1.0 if source.splits is None else source.splits.train
-    as_declared = share == 1.0 and source.path is None and source.limit is None and source.documents_per_query is None
+    changes = (source.path, source.revision, source.limit, source.documents_per_query)
+    as_declared = share == 1.0 and all(change is None for change in changes)
     return ExampleCount(
         name=name,
         task=declared.task,

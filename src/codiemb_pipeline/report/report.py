@@ -10,6 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from codiemb_pipeline.artifacts.evaluate import EvaluationSummary
+from codiemb_pipeline.artifacts.ingest import IngestCounts
 from codiemb_pipeline.artifacts.merge import MergeSummary
 from codiemb_pipeline.jsonl import write_json
 from codiemb_pipeline.params.report import ReportParams
@@ -49,6 +50,7 @@ def write_report(params: ReportParams, run: RunFacts, folders: ReportInputs, out
         InputError: a file exists but cannot be read.
     """
     trained = run.params["assemble"]["train_sources"]
+    counts = attempt(read_artifact, IngestCounts, folders.sources / "counts.json")
     merged = attempt(read_artifact, MergeSummary, folders.merged / "summary.json")
     evaluation = attempt(read_artifact, EvaluationSummary, folders.evaluation / "summary.json")
     results = attempt(read_results, evaluation, trained)
@@ -64,7 +66,7 @@ def write_report(params: ReportParams, run: RunFacts, folders: ReportInputs, out
     }
     head = {
         "title": params.title,
-        "done": _training_sentence(run.params, _present(choice), _present(merged)),
+        "done": _training_sentence(run.params, _present(counts), _present(choice), _present(merged)),
         "choice": choice,
         "summary": attempt(summarise, results, choice, merged),
     }
@@ -84,19 +86,21 @@ def _present(value: Any) -> Any:
     return None if isinstance(value, AbsentError) else value
 
 
-def _training_sentence(params: dict[str, Any], choice: Choice | None, merged: MergeSummary | None) -> str:
+def _training_sentence(
+    params: dict[str, Any], counts: IngestCounts | None, choice: Choice | None, merged: MergeSummary | None
+) -> str:
     """Return one sentence on the encoder, the sources it was trained on and the number of checkpoints merged."""
-    sources = params["ingest"]["sources"]
+    tasks = {name: entry.task for name, entry in counts.sources.items()} if counts else {}
     names = params["assemble"]["train_sources"]
     aims = [
         f"{word} on {formats.listed(of_task)}"
         for task, word in formats.TASK_WORDS.items()
-        if (of_task := [name for name in names if sources[name]["task"] == task])
+        if (of_task := [name for name in names if tasks.get(name) == task])
     ]
     base = formats.encoder_name(params["encoder"]["path"])
     count = len(merged.methods[choice.recipe].ingredients) if choice and merged else 0
     ending = f", then merged from {count} checkpoint{'s' if count != 1 else ''}" if count else ""
-    return f"One encoder, {base}, fine-tuned for {' and '.join(aims)}{ending}."
+    return f"One encoder, {base}, fine-tuned{' for ' * bool(aims)}{' and '.join(aims)}{ending}."
 
 
 def _render_page(head: dict[str, Any], sections: dict[tuple[str, str], Any]) -> str:

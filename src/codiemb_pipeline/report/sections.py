@@ -214,6 +214,7 @@ def data_content(inputs: ReportInputs, train_sources: list[str]) -> dict[str, An
     rejects = inputs.sources / "rejects.jsonl"
     return {
         "sources": sorted(sources, key=lambda source: (source["task"], not source["trained"], source["name"])),
+        "origins": [(name, origin) for name, entry in counts.items() for origin in entry.origins],
         "most": max((sum(source["splits"].values()) for source in sources), default=0) or 1,
         "splits": list(SPLITS),
         "rejects": list(islice(read_jsonl(rejects), SHOWN_REJECTS)) if rejects.exists() else [],
