@@ -257,8 +257,15 @@ class Hub:
             return _json(repository.tree(path, recursive=query.get("recursive") == ["true"]))
         if what == "paths-info":
             return _json([repository.entry(path) for path in form["paths"] if path in repository.files])
-        siblings = [{"rfilename": path} for path in sorted(repository.files)]
-        return _json({"id": hub_id, "sha": commit, "private": False, "gated": False, "tags": [], "siblings": siblings})
+        sizes = "blobs" in query
+        siblings = [
+            {"rfilename": path, **({"size": len(content)} if sizes else {})}
+            for path, content in sorted(repository.files.items())
+        ]
+        licence = re.search(rb"^license: (.+)$", repository.files.get("README.md", b""), re.MULTILINE)
+        card = {"cardData": {"license": licence[1].decode()}} if licence else {}
+        said = {"id": hub_id, "sha": commit, "private": False, "gated": False, "tags": [], "siblings": siblings}
+        return _json(said | card)
 
     def _file(self, repository: Repository, commit: str, path: str) -> Reply:
         if path not in repository.files:

@@ -91,6 +91,13 @@ def made(files: Mapping[str, Any]) -> dict[str, bytes]:
     }
 
 
+def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write the content of files by path below a folder."""
+    for path, content in files.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(content)
+
+
 def _text(seed: str, length: int) -> str:
     return "".join(Random(seed).choices(CHINESE, k=length))
 

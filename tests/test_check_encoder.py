@@ -1,7 +1,6 @@
 """``make check-encoder``: an encoder against the similarities that its authors published."""
 
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +88,7 @@ def test_prompts_that_do_not_count_leave_out_the_first_token_of_documents_too(ti
             for text in ("dog", "cat")
         ]
         expected = torch.cosine_similarity(*states, dim=0)
-        found = similarities(encoder, replace(one, prompt_counts=counts))
+        found = similarities(encoder, one.model_copy(update={"prompt_counts": counts}))
         torch.testing.assert_close(found[0, 0], expected.detach(), atol=1e-6, rtol=0)
 
 

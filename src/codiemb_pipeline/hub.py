@@ -101,10 +101,11 @@ class Repository:
         from huggingface_hub import snapshot_download
 
         place = {"repo_type": self.type, "revision": self.revision, "local_files_only": local_files_only}
-        return Path(snapshot_download(self.hub_id, **place, **self._patterns))
+        return Path(snapshot_download(self.hub_id, **place, **self.patterns))
 
     @property
-    def _patterns(self) -> dict[str, tuple[str, ...] | None]:
+    def patterns(self) -> dict[str, tuple[str, ...] | None]:
+        """The patterns of its files, as arguments of the client."""
         return {"allow_patterns": self.allow, "ignore_patterns": self.ignore}
 
     def _listed(self, revision: str | None) -> list["RepoFile"]:
@@ -116,7 +117,7 @@ class Repository:
     def _wanted(self, listed: Iterable["RepoFile"]) -> list["RepoFile"]:
         from huggingface_hub.utils import filter_repo_objects
 
-        return list(filter_repo_objects(listed, key=lambda file: file.path, **self._patterns))
+        return list(filter_repo_objects(listed, key=lambda file: file.path, **self.patterns))
 
     def _check(self, folder: Path) -> None:
         """Compare a snapshot with what the hub lists; remove from the cache what differs."""

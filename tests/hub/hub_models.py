@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tiny_architectures import MAKERS, make_bert, make_own_code, make_xlmr
+from tiny_architectures import MAKERS, make_bert, make_xlmr
 
 from codiemb_pipeline.jsonl import write_json
 
@@ -55,8 +55,8 @@ HUB_MODELS = {
     "intfloat/multilingual-e5-large-instruct": HubModel(
         partial(make_xlmr, positions=514), dtype="float16", more=("onnx/model.onnx",)
     ),
-    "openbmb/MiniCPM-Embedding": HubModel(MAKERS.get("minicpm", make_own_code)),
-    "tencent/Youtu-Embedding": HubModel(MAKERS.get("youtu", make_own_code)),
+    "openbmb/MiniCPM-Embedding": HubModel(MAKERS["minicpm"]),
+    "tencent/Youtu-Embedding": HubModel(MAKERS["youtu"]),
     "Qwen/Qwen3-Embedding-0.6B": HubModel(MAKERS["qwen3"], dtype="bfloat16"),
 }
 """By id. MiniCPM and Youtu bring own code, which their makers write."""

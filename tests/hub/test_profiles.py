@@ -21,10 +21,11 @@ import yaml
 from hub_models import HUB_MODELS
 from hub_server import Hub
 from huggingface_hub import constants
-from mini_sources import MINI_GITHUB, MINI_HUB_SOURCES, made, write_mini_data
+from local_github import commit_all
+from mini_sources import MINI_GITHUB, made, write_files, write_mini_data
 
 from codiemb_pipeline.benchmarks.registry import BENCHMARKS
-from codiemb_pipeline.ingest.registry import TRAINING_SOURCES, TrainingSource
+from codiemb_pipeline.ingest.registry import TRAINING_SOURCES
 from codiemb_pipeline.jsonl import read_json
 from codiemb_pipeline.locations import is_hub_id
 from codiemb_pipeline.params import Params
@@ -43,16 +44,10 @@ MINIATURE = ("rows", "dev_rows", "sha256")
 Fetched = tuple[str, str, str]  # type, id and revision
 
 
-def origins_of(source: TrainingSource) -> list[tuple[str, str]]:
-    """Return id and revision of what a source takes from the hub."""
-    if hasattr(source, "origins"):
-        return [(origin.id, origin.revision) for origin in source.origins if origin.host == "hub"]
-    return [(source.hub_id, source.revision)] if source.hub_id and source.confirmed else []
-
-
 SOURCES = {name: TRAINING_SOURCES[name] for values in PROFILES.values() for name in values["ingest"]["sources"]}
 DATA_SETS = {(spec.hub_id, spec.revision) for spec in BENCHMARKS.values()}
-DATA_SETS |= {place for source in SOURCES.values() for place in origins_of(source)}
+ORIGINS = [origin for source in SOURCES.values() for origin in source.origins if origin.host == "hub"]
+DATA_SETS |= {(origin.id, origin.revision) for origin in ORIGINS}
 
 
 @dataclass
@@ -102,19 +97,11 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             encoder = values["encoder"]
             folder = HUB_MODELS[encoder["path"]].write(root / "models" / name)
             hub.serve("model", encoder["path"], folder, [encoder["revision"]])
-        commits = {name: commit_to(root / "github" / name, made(files)) for name, files in MINI_GITHUB.items()}
+        commits = {}
+        for name, files in MINI_GITHUB.items():
+            write_files(root / "github" / name, made(files))
+            commits[name] = commit_all(root / "github" / name)
         yield World(hub, root, commits)
-
-
-def commit_to(folder: Path, files: dict[str, bytes]) -> str:
-    """Make a git repository of the files and return its commit."""
-    for path, content in files.items():
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_bytes(content)
-    git = ["git", "-C", str(folder), "-c", "user.name=a", "-c", "user.email=a@b"]
-    for command in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "data"]):
-        subprocess.run([*git, *command], check=True)
-    return subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
 
 
 def fit_registry(file: Path, commits: dict[str, str]) -> None:
@@ -144,7 +131,6 @@ def make_workspace(world: World, name: str) -> Path:
     world.run(f"python -m codiemb_pipeline.profiles use {name}", workspace)
     values = yaml.safe_load((workspace / "params.yaml").read_text(encoding="utf-8"))
     values["train"] |= {**CHANGES, "launch": values["train"]["launch"] | CHANGES["launch"]}
-    place_by_hand(world, values)
     (workspace / "params.yaml").write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
     fit_registry(workspace / "src/codiemb_pipeline/ingest/registry.yaml", world.commits)
     return workspace
@@ -162,25 +148,6 @@ def workspace(request: pytest.FixtureRequest, world: World) -> Path:
     world.wanted |= {("model", encoder["path"], encoder["revision"]), *(("dataset", *place) for place in DATA_SETS)}
     world.run("dvc repro", folder)
     return folder
-
-
-def place_by_hand(world: World, values: dict[str, Any]) -> None:
-    """Name files by ``path`` where the registry does not fetch them yet; goes when each source has ``origins``."""
-    ids = made(MINI_HUB_SOURCES["hotchpotch/mmarco-hard-negatives-reranker-score"])
-    for source, entry in values["ingest"]["sources"].items():
-        declared, folder = TRAINING_SOURCES[source], world.root / "by-hand" / source
-        if hasattr(declared, "origins") or origins_of(declared):
-            continue
-        if declared.hub_id not in MINI_HUB_SOURCES and not declared.github:
-            entry["path"] = str(world.root / "data" / declared.hub_id)
-            continue
-        files = made(MINI_GITHUB[declared.github] if declared.github else MINI_HUB_SOURCES[declared.hub_id])
-        if source == "mmarco_zh":
-            files |= {path.replace("chinese_bge-reranker-v2-m3", "hard_negatives"): ids[path] for path in ids}
-        for path, content in files.items():
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            (folder / path).write_bytes(content)
-        entry["path"] = str(folder)
 
 
 @pytest.mark.slow
@@ -222,7 +189,7 @@ def test_afterwards_the_plan_finds_all_of_it_without_a_network(workspace, world,
     world.hub.use_in(world.root / "hub-home", monkeypatch)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     resources = resources_of(workspace / "params.yaml")  # GitHub's by the registry's commits, not the workspace's
-    checks = check_availability(one for one in resources if getattr(one, "host", "hub") == "hub")
+    checks = check_availability(one for one in resources if one.host == "hub")
     assert [check.where for check in checks if not check.found] == []
 
 
@@ -232,5 +199,5 @@ def test_before_that_the_plan_finds_it_on_the_hub(name, world, tmp_path, monkeyp
     for variable, value in world.git.items():
         monkeypatch.setenv(variable, value)
     checks = check_availability(required_resources(Params.parse(PROFILES[name])))
-    assert [check.where for check in checks if not check.found and not getattr(check.resource, "obstacle", "")] == []
+    assert [check.where for check in checks if not check.found] == []
     assert {check.where.partition(":")[0] for check in checks if check.found} <= {"on the hub", "on GitHub"}

@@ -11,11 +11,13 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from tiny_architectures import MAKERS
 from tiny_run import make_model_input, tiny_params, train_in, train_in_this_process, write_sources
 from transformers import AutoConfig, AutoModel
 
 from codiemb_pipeline.artifacts.assemble import TokenStore, TrainingArrays
 from codiemb_pipeline.assemble.examples import choose
+from codiemb_pipeline.encoder.backbone import load_backbone
 from codiemb_pipeline.ingest.registry import TRAINING_SOURCES
 from codiemb_pipeline.ingest.run import ingest_sources
 from codiemb_pipeline.params import Params, TrainParams
@@ -29,6 +31,7 @@ from codiemb_pipeline.plan.budget import (
     bytes_per_token,
     count_examples,
     disk_bytes,
+    model_size,
     run_budget,
     training_flops,
     training_memory,
@@ -286,6 +289,19 @@ def kept_bytes(model: torch.nn.Module, rows: int, tokens: int) -> int:
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         model(input_ids=torch.randint(0, 50, (rows, tokens)))
     return sum(kept.values())
+
+
+@pytest.mark.parametrize("kind", ["qwen3", "minicpm", "youtu"])
+def test_the_size_of_a_backbone_on_the_hub_comes_from_its_configuration(kind, hub, tmp_path, tiny_encoder_params):
+    folder = MAKERS[kind](tmp_path / "model")
+    hub.serve("model", "some/model", folder, ["0" * 40])
+    params = tiny_encoder_params.model_copy(update={"path": "some/model", "revision": "0" * 40})
+    size = model_size(params)
+    backbone = load_backbone(folder, params)
+    assert size.parameters == sum(weight.numel() for weight in backbone.parameters())
+    assert (size.layers, size.width) == (backbone.config.num_hidden_layers, backbone.config.hidden_size)
+    assert size.gated
+    assert not hub.asked("GET /lfs")
 
 
 @pytest.mark.parametrize("gated", [False, True], ids=["BERT", "Llama"])

@@ -14,6 +14,8 @@ from huggingface_hub import constants
 from local_github import commit_all, use_local_github
 from tiny_run import make_model_input, tiny_params, write_sources
 
+from codiemb_pipeline.benchmarks.registry import BENCHMARKS
+from codiemb_pipeline.encoder.registry import ENCODERS
 from codiemb_pipeline.hub import Repository
 from codiemb_pipeline.ingest.github import fetch_files
 from codiemb_pipeline.ingest.registry import TRAINING_SOURCES
@@ -94,7 +96,9 @@ def test_without_a_network_nothing_is_asked(monkeypatch):
 
 
 def test_a_hub_that_does_not_answer_is_asked_once(monkeypatch):
-    hub = Mock(repo_info=Mock(side_effect=[None, ValueError("no such id"), OSError("no route")]))
+    hub = Mock(
+        repo_info=Mock(side_effect=[Mock(siblings=[], card_data=None), ValueError("no such id"), OSError("no route")])
+    )
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(requirements, "HfApi", lambda: hub)
     monkeypatch.setattr(Repository, "is_cached", lambda _: False)
@@ -116,6 +120,19 @@ def test_files_of_the_hub_are_looked_for_in_its_cache_and_then_there(hub):
             source.on_hub.fetch(field="f", by_hand="b")
         hub.serve("dataset", "a/b", {"data/x": b"x", "README.md": b"y"}, ["0" * 40])
     assert found == [(False, False), (True, False), (True, True)]
+
+
+def test_the_hub_says_how_large_a_resource_is_and_under_which_licence(hub):
+    files = {"model.safetensors": b"x" * 1000, "onnx/model.onnx": b"y", "README.md": b"---\nlicense: mit\n---\n"}
+    hub.serve("model", "a/encoder", files, ["0" * 40])
+    hub.serve("dataset", "a/data", {"b": b"yes", "README.md": b"without"}, ["0" * 40])
+    place = {"revision": "0" * 40, "name": ""}
+    encoder = Resource(kind="encoder", repository="a/encoder", **place)
+    source = Resource(kind="source", repository="a/data", licence="theirs", size=10**9, files=("b",), **place)
+    unknown = Resource(kind="benchmark", repository="a/data", **place)
+    found = [check.resource for check in check_availability([encoder, source, unknown])]
+    assert [one.size for one in found] == [1000 + len(files["README.md"]), 3, 10]
+    assert [one.licence for one in found] == ["mit", "theirs", None]
 
 
 def test_a_repository_on_github_is_asked_for_and_found_in_the_cache(tmp_path, monkeypatch):
@@ -140,7 +157,7 @@ def test_a_repository_on_github_is_asked_for_and_found_in_the_cache(tmp_path, mo
 
 @pytest.mark.parametrize("profile", ["bge-large-zh", "e5-large-instruct", "minicpm", "youtu"])
 def test_what_is_fetched_is_listed_with_its_commit_size_and_licence(profile, tmp_path):
-    """3.71 + 3.61 + 2.75 + 0.34 + 0.06 GB of retrieval, and 0.09 of similarity."""
+    """3.71 + 3.61 + 2.75 + 0.34 + 0.06 GB of retrieval, and 0.09 of similarity; 0.7 of benchmarks; the encoder."""
     values = read_profile(profile, ROOT)
     lines = list(report_lines(Params.parse(values), values, tmp_path))
     for name in values["ingest"]["sources"]:
@@ -149,7 +166,12 @@ def test_what_is_fetched_is_listed_with_its_commit_size_and_licence(profile, tmp
             assert f"{origin.id}@{origin.revision[:8]}" in line
             assert re.search(r"; about \d+\.\d [GM]B; licence: ", line)
             assert line.endswith(f"licence: {origin.licence}")
-    assert "to fetch: about 10.6 GB of sources, and 16 of unknown size" in lines
+    for name in BENCHMARKS:
+        (line,) = (line for line in lines if line[2:].split()[:2] == ["benchmark", name])
+        assert re.search(r"; about \d+\.\d MB; licence: ", line)
+    encoder = ENCODERS[values["encoder"]["path"]]
+    assert any(line.startswith("! encoder") and line.endswith(f"; licence: {encoder.licence}") for line in lines)
+    assert f"to fetch: about {(10.55e9 + 0.71e9 + encoder.size) / 1e9:.1f} GB" in lines
 
 
 def test_the_revision_of_the_params_is_the_one_that_is_listed(tmp_path):

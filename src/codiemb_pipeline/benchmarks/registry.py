@@ -25,6 +25,8 @@ class BenchmarkSpec(BaseModel):
         hub_id: of the data set on the Hugging Face hub.
         revision: its pinned commit, 40 hexadecimal digits.
         size: numbers of ``queries`` and ``documents``, or of ``pairs``, in the split.
+        text_bytes: of its texts, all splits together, about; the files on the hub are compressed, and smaller.
+        licence: as stated where it comes from.
         published: score by model, in percent.
         instruction: the task in words.
         qrels: number of qrels; ``None`` for similarity.
@@ -38,6 +40,8 @@ class BenchmarkSpec(BaseModel):
     hub_id: str
     revision: str
     size: dict[str, int]
+    text_bytes: int
+    licence: str = "none stated"
     published: dict[str, float]
     instruction: str
     qrels: int | None = None

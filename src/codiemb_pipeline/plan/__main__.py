@@ -128,7 +128,7 @@ def _availability_lines(checks: Sequence[AvailabilityCheck]) -> Iterator[str]:
     fetched = [check.resource for check in checks if not check.here]
     if known := [resource.size for resource in fetched if resource.size is not None]:
         others = f", and {len(fetched) - len(known)} of unknown size" if len(fetched) > len(known) else ""
-        yield f"to fetch: about {size_of(sum(known))} of sources{others}"
+        yield f"to fetch: about {size_of(sum(known))}{others}"
     missing = sum(not check.found for check in checks)
     yield f"{missing} of {len(checks)} resources are not available" if missing else "all resources are available"
 

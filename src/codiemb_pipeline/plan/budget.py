@@ -25,7 +25,9 @@ from transformers import AutoConfig, AutoModel
 
 from codiemb_pipeline.artifacts.assemble import SourceRange, TokenStore, TrainingArrays
 from codiemb_pipeline.artifacts.ingest import IngestCounts, SourceCounts
-from codiemb_pipeline.encoder.checkpoint import base_folder
+from codiemb_pipeline.encoder.checkpoint import base_folder, model_of
+from codiemb_pipeline.encoder.native import native_config
+from codiemb_pipeline.encoder.own_code import runs_own_code
 from codiemb_pipeline.errors import InputError, first_line
 from codiemb_pipeline.ingest.registry import TRAINING_SOURCES
 from codiemb_pipeline.ingest.run import ingest_sources
@@ -245,12 +247,13 @@ def model_size(params: EncoderParams, available: bool = True) -> ModelSize:
     if not available:  # the hub would be asked again, with a longer timeout
         enough = "a folder with its config.json and its own code is enough for the plan: set encoder.path to that"
         raise InputError(f"{params.path} is not available; {enough}")
-    options = {"trust_remote_code": params.trust_remote_code}
     try:
-        path = params.path if is_hub_id(params.path) else base_folder(params)
-        config = AutoConfig.from_pretrained(path, revision=params.revision, **options)
+        folder = _configuration(params)
+        own_code = runs_own_code(folder, params)
+        config = None if own_code else native_config(folder)
+        config = config or AutoConfig.from_pretrained(folder, trust_remote_code=own_code)
         with torch.device("meta"):
-            backbone = AutoModel.from_config(config, **options)
+            backbone = AutoModel.from_config(config, trust_remote_code=own_code)
     except Exception as error:  # whatever transformers, the hub or the model's own code raises
         raise InputError(f"params.yaml: encoder.path: {params.path}: size unknown: {first_line(error)}") from error
     text = config.get_text_config()
@@ -261,6 +264,14 @@ def model_size(params: EncoderParams, available: bool = True) -> ModelSize:
         feed_forward=int(text.intermediate_size),
         gated=any(".gate_" in name or ".w3." in name for name, _ in backbone.named_parameters()),
     )
+
+
+def _configuration(params: EncoderParams) -> Path:
+    """Return a folder with the configuration of an encoder, without its weights where it is on the hub."""
+    if not is_hub_id(params.path):
+        return base_folder(params)
+    files = ("config.json", "*.py") if params.trust_remote_code else ("config.json",)
+    return replace(model_of(params), allow=files).fetch(field="encoder.path", by_hand="set it to a folder")
 
 
 def training_memory(size: ModelSize, train: TrainParams, *, processes: int, tokens: int) -> tuple[int, int]:

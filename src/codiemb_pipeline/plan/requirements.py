@@ -1,14 +1,16 @@
 """What a run reads from outside (encoder, sources, benchmarks), and whether it is here or can be fetched."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from huggingface_hub import HfApi, constants
 from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.utils import filter_repo_objects
 
 from codiemb_pipeline.benchmarks.registry import spec_of
 from codiemb_pipeline.encoder.checkpoint import NOT_LOADED
+from codiemb_pipeline.encoder.registry import ENCODERS
 from codiemb_pipeline.errors import InputError, first_line
 from codiemb_pipeline.hub import Repository
 from codiemb_pipeline.ingest.github import cached, run_git, url_of
@@ -30,7 +32,8 @@ class Resource:
 
     Attributes:
         repository: id on ``host``.
-        size: bytes to fetch, about; ``None`` where the registry has no figure.
+        licence: as stated where it comes from; ``None`` where that is not known.
+        size: bytes to fetch: the hub's figure once it was asked, before that a registry's; ``None`` without either.
         files: patterns of the files to fetch; all of the repository where there are none.
     """
 
@@ -60,14 +63,16 @@ def required_resources(params: Params) -> list[Resource]:
     """Return everything that the stages read from outside, in the order of the stages, the encoder first."""
     path, revision = params.encoder.path, params.encoder.revision
     where = {"repository": path, "revision": revision} if is_hub_id(path) else {"path": path}
-    resources = [Resource(kind="encoder", name=path, **where)]
+    known = ENCODERS.get(path)
+    facts = {"licence": known.licence, "size": known.size} if known else {}
+    resources = [Resource(kind="encoder", name=path, **where, **facts)]
     for name, source in params.ingest.sources.items():
         resources += _of_source(name, source)
     for name, benchmark in params.evaluate.benchmarks.items():
         if benchmark.type == "mteb":
             spec, path = spec_of(name), benchmark.path
             where = {"repository": spec.hub_id, "revision": spec.revision} if path is None else {"path": path}
-            resources.append(Resource(kind="benchmark", name=name, **where))
+            resources.append(Resource(kind="benchmark", name=name, licence=spec.licence, size=spec.text_bytes, **where))
     return resources
 
 
@@ -126,8 +131,7 @@ def _remote(resource: Resource, silent: dict[str, str]) -> AvailabilityCheck:
     host, refused = "GitHub" if resource.host == "github" else "the hub", ""
     if resource.host not in silent:
         try:
-            _ask(resource)
-            return AvailabilityCheck(resource, True, f"on {host}: {resource.at}")
+            return AvailabilityCheck(_asked(resource), True, f"on {host}: {resource.at}")
         except Exception as error:  # whatever the network raises
             if resource.host == "hub" and isinstance(
                 error, HfHubHTTPError | ValueError
@@ -145,10 +149,14 @@ def _is_cached(resource: Resource) -> bool:
     return folder.is_dir() and all((folder / file).is_file() for file in resource.files)
 
 
-def _ask(resource: Resource) -> None:
-    """Raise an error where a repository is not to be had."""
+def _asked(resource: Resource) -> Resource:
+    """Return a resource with what the hub says of it; raise an error where it is not to be had."""
     if resource.host == "github":
         run_git("ls-remote", "--quiet", "--heads", url_of(resource.repository), timeout=TIMEOUT_S)
-    else:
-        place = {"repo_type": resource.on_hub.type, "revision": resource.revision}
-        HfApi().repo_info(resource.repository, timeout=TIMEOUT_S, **place)
+        return resource
+    wanted = resource.on_hub
+    place = {"repo_type": wanted.type, "revision": resource.revision, "files_metadata": True}
+    found = HfApi().repo_info(resource.repository, timeout=TIMEOUT_S, **place)
+    files = filter_repo_objects(found.siblings, key=lambda file: file.rfilename, **wanted.patterns)
+    stated = found.card_data.get("license") if found.card_data else None
+    return replace(resource, size=sum(file.size or 0 for file in files), licence=resource.licence or stated)

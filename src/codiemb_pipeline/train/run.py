@@ -11,9 +11,11 @@ from uuid import uuid4
 
 from tqdm import tqdm
 
+from codiemb_pipeline.artifacts.assemble import Manifest
 from codiemb_pipeline.artifacts.train import Checkpoint, TrainedRun, checkpoint_name
 from codiemb_pipeline.encoder.checkpoint import base_folder, load_tokenizer, weights_digest
 from codiemb_pipeline.encoder.compatibility import SETTINGS_FINGERPRINT, check_compatible, token_fingerprint
+from codiemb_pipeline.encoder.model_card import write_model_card
 from codiemb_pipeline.errors import PipelineError
 from codiemb_pipeline.jsonl import write_json
 from codiemb_pipeline.launch.torchrun import Rendezvous, Work, processes_per_node, rendezvous_endpoint, run_torchrun
@@ -55,6 +57,7 @@ def train_encoder(
     """
     wanted = token_fingerprint(load_tokenizer(encoder_params))
     check_compatible(model_input / SETTINGS_FINGERPRINT, wanted, what="examples", stage="assemble")
+    manifest = Manifest.read(model_input / "manifest.json")
     values = {"train": params.model_dump(mode="json"), "encoder": encoder_params.model_dump(mode="json")}
     base = weights_digest(base_folder(encoder_params))
     # Another machine or address may resume a training; another number of processes may not.
@@ -67,6 +70,8 @@ def train_encoder(
         write_json(config, {**values, "folder": str(folder.absolute()), "model_input": str(model_input.absolute())})
         launch_training(params.launch, config, folder, lock)
         _hand_over(folder, checkpoints, curves, base)
+        for trained in TrainedRun.of(checkpoints).checkpoints:
+            write_model_card(checkpoints / trained.name, encoder_params, manifest)
         shutil.rmtree(folder)
 
 
