@@ -154,7 +154,7 @@ def _is_ready_made(source: SourceFiles) -> bool:
     layout = source.layout
     if source.path.is_dir() and not isinstance(layout, Pairs):
         own = (layout.corpus if isinstance(layout, Tables) else layout).file
-        return not source.find((own,)) and any(source.path.glob(READY_MADE.file))
+        return not source.find((own,)) and bool(sorted(source.path.glob(READY_MADE.file)))
     if not isinstance(layout, Rows):
         return isinstance(layout, Tables)
     columns = (READY_MADE.positive, layout.positive)

@@ -162,6 +162,7 @@ def test_every_model_is_judged_on_the_fifteen(workspace):
         *(f"merged-{m}" for m in ("uniform", "greedy", "delta_guided")),
     }
     assert results.notna().all(axis=None)
+    assert (results["base"] != results["main/step-000020"]).any(), "what was trained is what was evaluated"
     for name in BENCHMARKS:
         result = read_json(workspace / "data/07_model_output/evaluation/mteb/base" / f"{name}.json")
         assert result["dataset_revision"] == BENCHMARKS[name].revision
@@ -171,6 +172,9 @@ def test_every_model_is_judged_on_the_fifteen(workspace):
     assert len(weights) == len(models) == 4, "base, two checkpoints and their mean"
     assert "paper" in read_json(workspace / "data/07_model_output/evaluation/summary.json")
     assert (workspace / "data/08_reporting/report.html").exists()
+    assert "non-commercial" in (workspace / "data/06_models/merged/uniform/README.md").read_text(), (
+        "licences of its data"
+    )
 
 
 @pytest.mark.slow
