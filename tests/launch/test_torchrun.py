@@ -6,7 +6,7 @@ import pytest
 
 from codiemb_pipeline.errors import PipelineError
 from codiemb_pipeline.jsonl import write_json
-from codiemb_pipeline.launch.torchrun import Progress, Work, run_here
+from codiemb_pipeline.launch.torchrun import Jobs, Work, run_here
 from codiemb_pipeline.launch.work_dir import locked
 
 pytestmark = [pytest.mark.dist, pytest.mark.slow]
@@ -23,7 +23,7 @@ def run(folder: Path, fails: int | None) -> None:
     )
     with locked(folder, "testing") as lock:
         write_json(work.config, {"folder": str(folder), "fails": fails})
-        run_here(2, work, Progress(lambda: (len(list(folder.glob("*.done"))), 6), "job"), lock)
+        run_here(2, work, Jobs(lambda: (len(list(folder.glob("*.done"))), 6), "jobs"), lock)
 
 
 @pytest.mark.parametrize("fails", [0, 1])

@@ -17,11 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
-from tqdm import tqdm
-
 from codiemb_pipeline.errors import InputError, PipelineError
 from codiemb_pipeline.launch.worker import die_with_parent, errors_in, forget_errors
 from codiemb_pipeline.params.launch import LaunchParams, Processes
+from codiemb_pipeline.progress import ProgressBar
 
 GRACE_S = 8.0
 POLL_S = 0.5
@@ -72,7 +71,7 @@ class Rendezvous:
 
 
 @dataclass(frozen=True)
-class Progress:
+class Jobs:
     """What a bar shows while processes work: ``count`` returns jobs done and jobs known, of which ``unit`` is one."""
 
     count: Callable[[], tuple[int, int]]
@@ -236,7 +235,7 @@ def _log_of(logs: Path, rank: int) -> Path:
     return found[-1] if found else logs / LOG_FILE
 
 
-def run_here(processes: int, work: Work, progress: Progress, lock: int) -> None:
+def run_here(processes: int, work: Work, jobs: Jobs, lock: int) -> None:
     """Run ``work`` in so many processes of this machine to its end, with a progress bar.
 
     They inherit ``lock``, the descriptor of the folder's lock, so that it is held while any of them may still write.
@@ -250,9 +249,9 @@ def run_here(processes: int, work: Work, progress: Progress, lock: int) -> None:
     rendezvous = Rendezvous(launch, None, uuid4().hex, first=True)
 
     def show(process: subprocess.Popen) -> None:
-        with tqdm(desc=work.name, unit=progress.unit, disable=None) as bar:
+        with ProgressBar(desc=work.name, unit=jobs.unit) as bar:
             while process.poll() is None:
-                done, bar.total = progress.count()
+                done, bar.total = jobs.count()
                 bar.update(done - bar.n)
                 time.sleep(POLL_S)
 

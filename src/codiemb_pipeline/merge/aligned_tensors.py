@@ -13,9 +13,9 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from tqdm import tqdm
 
 from codiemb_pipeline.errors import InputError
+from codiemb_pipeline.progress import ProgressBar
 
 _FLOATING = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
@@ -93,7 +93,7 @@ class AlignedTensors:
 
     def walk(self, progress: str | None = None) -> Iterator[tuple[str, torch.Tensor, torch.Tensor]]:
         """Yield every tensor that can be merged: its name, the base of shape S and the deltas of shape (K, *S)."""
-        for name in tqdm(self.floating, desc=progress, unit="tensor", leave=False, delay=2, disable=None):
+        for name in ProgressBar(self.floating, desc=progress, unit="tensors"):
             yield name, *self.read(name)
 
     def read(self, name: str) -> tuple[torch.Tensor, torch.Tensor]:

@@ -28,7 +28,7 @@ from codiemb_pipeline.encoder.checkpoint import (
 from codiemb_pipeline.encoder.compatibility import SETTINGS_FINGERPRINT, settings_fingerprint
 from codiemb_pipeline.encoder.text_encoder import Encoder
 from codiemb_pipeline.jsonl import write_json, write_jsonl
-from codiemb_pipeline.launch.torchrun import Progress, Work, count_processes, run_here
+from codiemb_pipeline.launch.torchrun import Jobs, Work, count_processes, run_here
 from codiemb_pipeline.launch.work_dir import fingerprint, locked
 from codiemb_pipeline.locations import folder_digest
 from codiemb_pipeline.mine.audit import AuditCollector
@@ -167,4 +167,4 @@ def _search_in(
         counts = [finished_blocks(folder / name) for name in names]
         return sum(done for done, _ in counts), sum(total for _, total in counts)
 
-    run_here(processes, work, Progress(count, "block"), lock)
+    run_here(processes, work, Jobs(count, "blocks"), lock)

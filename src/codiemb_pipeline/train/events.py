@@ -1,6 +1,6 @@
 """The events of a running training: a JSON object a line, written by process 0, read by the launcher, made into curves.
 
-Kinds: ``start``, ``message``, ``step`` (one row of a task's curve), ``dev`` (scores of a checkpoint), ``end``.
+Kinds: ``start``, ``step`` (one row of a task's curve), ``saved`` and ``dev`` (a checkpoint, and its scores), ``end``.
 """
 
 import csv

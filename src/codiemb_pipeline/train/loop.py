@@ -257,4 +257,5 @@ def _is_checkpoint(params: TrainParams, done: int, steps: int, *, end_of_epoch: 
 
 def _save_and_score(run: Run, step: int) -> None:
     save_weights(run.folder, step, run.encoder)
+    run.events.write("saved", step=step)
     run.events.write("dev", step=step, scores=run.score())

@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from tqdm import tqdm
-
 from codiemb_pipeline.artifacts.assemble import Manifest
 from codiemb_pipeline.artifacts.train import Checkpoint, TrainedRun, checkpoint_name
 from codiemb_pipeline.encoder.checkpoint import base_folder, load_tokenizer, weights_digest
@@ -24,6 +22,7 @@ from codiemb_pipeline.launch.worker import forget_errors
 from codiemb_pipeline.locations import folder_digest
 from codiemb_pipeline.params import EncoderParams, TrainParams
 from codiemb_pipeline.params.launch import LaunchParams
+from codiemb_pipeline.progress import ProgressBar
 from codiemb_pipeline.train.events import EVENTS_FILE, read_events, write_curves
 
 POLL_S = 0.25
@@ -107,17 +106,18 @@ def launch_training(launch: LaunchParams, config: Path, folder: Path, lock: int)
 
 def _show_progress(process: subprocess.Popen, events: Path) -> None:
     """Follow the event file until the process ends."""
-    with tqdm(desc="train", unit="step", disable=None, smoothing=0.1) as bar:
+    with ProgressBar(desc="train", unit="steps") as bar:
         for event in _follow(process, events, since=time.time()):
             if event["kind"] == "start":
                 bar.reset(event["steps"])
-                bar.update(event["step"])
+                bar.n = bar.last_print_n = bar.initial = event["step"]
                 _log_start(event)
             elif event["kind"] == "step":
+                speed = f"{event['tokens_per_second']:.0f} tokens a second"
+                bar.set_postfix_str(f"{event['task']} loss {event['loss']:.3f}, {speed}", refresh=False)
                 bar.update(event["step"] - bar.n)
-                bar.set_postfix_str(
-                    f"{event['task']} loss {event['loss']:.3f}, {event['tokens_per_second']:.0f} tokens/s"
-                )
+            elif event["kind"] == "saved":
+                logger.info("checkpoint at step %d saved; scoring it on dev", event["step"])
             elif event["kind"] == "dev":
                 scores = ", ".join(f"{name} {value:.4f}" for name, value in event["scores"].items() if "/" in name)
                 logger.info("checkpoint at step %d: dev %s", event["step"], scores or "(no dev sets)")
