@@ -27,7 +27,7 @@ class ProgressBar(tqdm):
     monitor_interval = 0  # no thread that watches the bars
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        self._in_log = not (sys.stdout.isatty() and sys.stderr.isatty())
+        self._in_log = not sys.stderr.isatty()
         self._said = 0.0  # seconds after the start at which the last line came
         options = {"leave": False, "miniters": 1, "delay": DELAY_S, **options}
         if self._in_log:
