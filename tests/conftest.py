@@ -23,7 +23,7 @@ UNTIMED = {
 }
 settings.register_profile("few", max_examples=20, derandomize=True, **UNTIMED)
 settings.register_profile("fuzz", **UNTIMED)  # random; a failing example is kept in .hypothesis and tried first
-CASES = int(os.environ.get("FUZZ_CASES", 0))  # `make fuzz`: examples that all collected property tests share
+CASES = int(os.environ.get("FUZZ_CASES", "0"))  # `make fuzz`: examples that all collected property tests share
 settings.load_profile("fuzz" if CASES else "few")
 
 
