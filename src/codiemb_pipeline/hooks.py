@@ -14,11 +14,14 @@ from codiemb_pipeline.jsonl import write_json
 
 
 class RequireInputs:
-    """Reports in one line which folder is missing, before any node runs."""
+    """Reports in a line which folder or name is missing, before any node runs."""
 
     @hook_impl
     def before_pipeline_run(self, pipeline: Pipeline, catalog: Any) -> None:
-        """Check every input an earlier stage should have written."""
+        """Check every input an earlier stage should have written, and that it is known which run is trained."""
+        if "params:run" in pipeline.inputs() and catalog.load("params:run") is None:
+            runs = ", ".join(catalog.load("params:runs"))
+            raise ClickException(f"train: expected the name of a run, --params=run=<name>; params.yaml has {runs}")
         for name in sorted(pipeline.inputs()):
             dataset = catalog.get(name)
             if isinstance(dataset, StageOutput) and not isinstance(dataset, WorkFolder) and not dataset.exists():

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import yaml
 
 from codiemb_pipeline.ablation.rows import Rows, flat
 from codiemb_pipeline.ablation.table import measure, write_table
@@ -24,6 +23,7 @@ from codiemb_pipeline.command import run
 from codiemb_pipeline.encoder.checkpoint import base_folder
 from codiemb_pipeline.evaluate.run import evaluate_models
 from codiemb_pipeline.params import MergeParams, Params, TrainParams, run_params
+from codiemb_pipeline.params.file import PARAMS_FILE, read_params
 from codiemb_pipeline.pipelines.merge.nodes import merge
 from codiemb_pipeline.pipelines.rim import draft
 from codiemb_pipeline.train.run import train_encoder
@@ -104,7 +104,7 @@ def queue(seeds: tuple[int, ...]) -> None:
 
 
 def _params(work: Path) -> dict[str, Any]:
-    return with_bundle(yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8")), work)
+    return with_bundle(read_params(PARAMS_FILE), work)
 
 
 def _training(values: dict[str, Any], rows: Rows, row: str, seed: int) -> TrainParams:

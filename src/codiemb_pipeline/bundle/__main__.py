@@ -32,8 +32,9 @@ from codiemb_pipeline.ingest.sources import locate
 from codiemb_pipeline.jsonl import write_json
 from codiemb_pipeline.locations import file_sha256
 from codiemb_pipeline.params import Params
+from codiemb_pipeline.params.file import PARAMS_FILE, read_params
 from codiemb_pipeline.plan.requirements import Resource, required_resources
-from codiemb_pipeline.profiles import PARAMS_FILE, read_params, read_profile
+from codiemb_pipeline.profiles import read_profile
 
 logger = logging.getLogger(__name__)
 

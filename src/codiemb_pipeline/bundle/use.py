@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from codiemb_pipeline.errors import InputError, nearest
 from codiemb_pipeline.jsonl import read_json
 from codiemb_pipeline.locations import FileDigests
+from codiemb_pipeline.params import Params
 
 MANIFEST = "manifest.json"
 ASKED = {"encoder": ("path", "revision"), "source": ("registered", "path", "revision"), "benchmark": ("path",)}
@@ -89,10 +90,12 @@ def with_bundle(values: Mapping[str, Any], work: Path | None = None) -> dict[str
         work: the work folder, which remembers the files that were checked; ``None`` reads them all.
 
     Raises:
-        InputError: there is no bundle, a byte of it has changed, or it was made for something else.
+        InputError: the values are wrong, or there is no bundle, a byte of it has changed, or it was made for something
+            else.
     """
     if not isinstance(values.get("bundle"), str):
         return dict(values)
+    Params.parse(values)
     bundle, values = Path(values["bundle"]).expanduser().absolute(), copy.deepcopy(dict(values))
     manifest = Manifest.read(bundle)
     check_files(bundle, manifest, None if work is None else work / "bundle.json")

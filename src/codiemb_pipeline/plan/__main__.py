@@ -14,6 +14,7 @@ from codiemb_pipeline.ingest.sources import size_of
 from codiemb_pipeline.launch.torchrun import processes_per_node
 from codiemb_pipeline.locations import work_folder
 from codiemb_pipeline.params import Params, TrainParams
+from codiemb_pipeline.params.file import PARAMS_FILE, read_params
 from codiemb_pipeline.plan.budget import (
     Budget,
     ExampleCount,
@@ -26,7 +27,6 @@ from codiemb_pipeline.plan.budget import (
     training_memory,
 )
 from codiemb_pipeline.plan.requirements import AvailabilityCheck, check_availability, required_resources
-from codiemb_pipeline.profiles import PARAMS_FILE, read_params
 
 GIB = 2**30
 
