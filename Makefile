@@ -9,6 +9,7 @@
 # make bench        benchmarks against named peers
 # make ablation     other losses, samplers and fusions on the same data, three seeds each; goes on where it was
 # make ablation-queue   the same rows as queued experiments of the whole pipeline (dvc exp run --run-all runs them)
+# make help         this list
 # make clean        remove the environment and all results (not data/01_raw)
 
 PYTHON ?= python3.11
@@ -18,11 +19,14 @@ export TOKENIZERS_PARALLELISM := false
 export DVC_NO_ANALYTICS := 1
 DVC := dvc
 
-.PHONY: quickstart check test fuzz lint profile plan check-encoder bundle bench ablation ablation-queue install clean
+.PHONY: quickstart help check test fuzz lint profile plan check-encoder bundle bench ablation ablation-queue install clean
 
 quickstart: .venv/ready
 	@echo "== pipeline: ingest, mine, assemble, train, merge, evaluate, report"
 	@python -m codiemb_pipeline.quickstart
+
+help:
+	@sed -n '/^#/!q; s/^# //p' $(firstword $(MAKEFILE_LIST))
 
 check: .venv/ready
 	@echo "== lint"

@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 
 from codiemb_pipeline.bundle.use import with_bundle
 from codiemb_pipeline.errors import InputError, PipelineError, nearest
-from codiemb_pipeline.hooks import RecordDurations, RequireInputs
+from codiemb_pipeline.hooks import Foresee, RecordDurations, RequireInputs
 from codiemb_pipeline.locations import work_folder
 from codiemb_pipeline.params import Params
 from codiemb_pipeline.params.file import PARAMS_FILE, read_params
@@ -78,5 +78,5 @@ def _named(run: Any, names: list[str]) -> str:
 
 CONFIG_LOADER_CLASS = ParamsLoader
 CONFIG_LOADER_ARGS = {"base_env": "base", "default_run_env": "local"}
-HOOKS = (RequireInputs(), RecordDurations())
+HOOKS = (RequireInputs(), Foresee(), RecordDurations())
 DISABLE_HOOKS_FOR_PLUGINS = ("kedro-viz",)  # it would write .viz/ into the project on every run

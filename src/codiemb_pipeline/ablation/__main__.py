@@ -21,6 +21,7 @@ from codiemb_pipeline.bundle.use import with_bundle
 from codiemb_pipeline.catalog_types import StageOutput, WorkFolder
 from codiemb_pipeline.command import run
 from codiemb_pipeline.encoder.checkpoint import base_folder
+from codiemb_pipeline.errors import InputError, nearest
 from codiemb_pipeline.evaluate.run import evaluate_models
 from codiemb_pipeline.params import MergeParams, Params, TrainParams, run_params
 from codiemb_pipeline.params.file import PARAMS_FILE, read_params
@@ -108,6 +109,8 @@ def _params(work: Path) -> dict[str, Any]:
 
 
 def _training(values: dict[str, Any], rows: Rows, row: str, seed: int) -> TrainParams:
+    if row not in rows.rows:
+        raise InputError(f"no row {row!r} in conf/ablation/rows.yaml{nearest(row, rows.rows)}")
     return run_params(values["train"], {**rows.rows[row].train, "seed": seed}, row)
 
 
