@@ -84,7 +84,7 @@ class Section(BaseModel):
 
 def _describe(model: type[BaseModel], section: str, fault: Any, values: Any) -> str:
     """Return one line for one pydantic fault."""
-    path = ".".join(filter(None, [section, *map(_short, _written_keys(fault, values))]))
+    path = ".".join(filter(None, [section, *map(_shown, _written_keys(fault, values))]))
     if fault["type"] == "extra_forbidden":
         valid = _keys_at(model, fault["loc"][:-1])
         return f"params.yaml: {path}: unknown parameter{nearest(str(fault['loc'][-1]), valid)}"
@@ -97,11 +97,16 @@ def _describe(model: type[BaseModel], section: str, fault: Any, values: Any) -> 
         return f"params.yaml: {path}: expected one of {fault['ctx']['expected_tags']}; found {fault['ctx']['tag']!r}"
     found = fault["input"]
     expected = fault["msg"].removeprefix("Value error, ")
-    shown = "" if isinstance(found, dict) else f"; found {_short(repr(found))}"
+    shown = "" if isinstance(found, dict) else f"; found {short(repr(found))}"
     return f"params.yaml: {path}: {expected[:1].lower()}{expected[1:]}{shown}"
 
 
-def _short(text: str) -> str:
+def _shown(key: str) -> str:
+    return short(key if key.strip() and key.isprintable() else repr(key))
+
+
+def short(text: str) -> str:
+    """Return ``text`` as messages show it."""
     return text if len(text) <= LONGEST_NAME else f"{text[:LONGEST_NAME]}..."
 
 
@@ -113,8 +118,10 @@ def _written_keys(fault: Any, values: Any) -> list[str]:
             if fault["type"] != "missing" or index < len(location) - 1:
                 continue
             values = None
-        elif isinstance(values, Mapping) or (isinstance(values, list | tuple) and isinstance(part, int)):
+        elif isinstance(values, Mapping):
             values = values[part]
+        elif isinstance(values, list | tuple) and isinstance(part, int):
+            values = values[part] if part < len(values) else None
         keys.append(str(part))
     return keys
 

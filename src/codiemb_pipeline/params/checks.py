@@ -8,6 +8,7 @@ from codiemb_pipeline.artifacts.merge import merged_name
 from codiemb_pipeline.artifacts.train import checkpoint_name
 from codiemb_pipeline.benchmarks.registry import BENCHMARKS
 from codiemb_pipeline.errors import nearest
+from codiemb_pipeline.params.base import short
 from codiemb_pipeline.params.evaluate import LocalRetrieval, LocalSTS
 from codiemb_pipeline.params.ingest import RegisteredRetrieval, RegisteredSimilarity, SourceParams
 from codiemb_pipeline.schema import TASKS, Split, Task
@@ -24,7 +25,7 @@ def disagreements(params: "Params") -> Iterator[str]:
     """Yield one line for each fault: the full key, what was expected and what was found."""
     names = {*KNOWN_NAMES, *params.ingest.sources, *params.evaluate.benchmarks}
     for name in params.encoder.prompts.instructions:
-        yield from _unknown(f"encoder.prompts.instructions.{name}", "task, source or benchmark", name, names)
+        yield from _unknown("encoder.prompts.instructions", "task, source or benchmark", name, names)
     if not params.assemble.dev_sources:
         yield "assemble.dev_sources: expected one source at least: merge decides by dev scores; found none"
     for key, split in (("train_sources", "train"), ("dev_sources", "dev")):
@@ -57,7 +58,7 @@ def _of_recipes(params: "Params") -> Iterator[str]:
 
 def _unknown(key: str, kind: str, name: str, names: Iterable[str], shown: Iterable[str] = ()) -> Iterator[str]:
     if name not in names:
-        yield f"{key}: expected the name of a {kind}; found {name!r}{nearest(name, shown or names)}"
+        yield f"{key}: expected the name of a {kind}; found {short(repr(name))}{nearest(name, shown or names)}"
 
 
 def _of_source(params: "Params", key: str, name: str, split: Split, task: Task | None = None) -> Iterator[str]:
@@ -90,7 +91,7 @@ def _of_run(params: "Params", run: str) -> Iterator[str]:
     train, names = params.trainings[run], params.assemble.train_sources
     sampler, key = train.sampler, f"runs.{run}.sampler"
     for name in sampler.source_weights or ():
-        yield from _unknown(f"{key}.source_weights.{name}", "source that is trained on", name, names)
+        yield from _unknown(f"{key}.source_weights", "source that is trained on", name, names)
     for name in names if sampler.source_weights is not None else ():
         if name not in sampler.source_weights:
             yield f"{key}.source_weights: expected a weight for {name!r}, which is trained on; found none"

@@ -77,8 +77,11 @@ def _fault(value: Any) -> str | None:
 
 def write_yaml(values: Mapping[str, Any]) -> str:
     """Return values as YAML that :func:`read_params` reads as the same."""
-    yaml, text = YAML(typ="safe", pure=True), io.StringIO()
-    yaml.default_flow_style, yaml.width, yaml.allow_unicode = False, 1000, True
-    yaml.sort_base_mapping_type_on_output = False
-    yaml.dump(dict(values), text)
+    for readable in (True, False):  # a few characters are kept only when all but ASCII is escaped
+        yaml, text = YAML(typ="safe", pure=True), io.StringIO()
+        yaml.default_flow_style, yaml.width, yaml.allow_unicode = False, 1000, readable
+        yaml.sort_base_mapping_type_on_output = False
+        yaml.dump(dict(values), text)
+        if YAML(typ="safe").load(text.getvalue()) == values:
+            break
     return text.getvalue()
