@@ -196,10 +196,6 @@ def test_of_a_similarity_source_the_pairs_it_scores(sources):
 @pytest.mark.parametrize("golds", [[0.5], [0.5, 0.5, 0.5]])
 def test_pairs_that_cannot_be_ranked_are_refused(golds, tmp_path):
     """Of one pair, or of pairs of one score, a rank correlation is not defined; it was "nan" after all training."""
-    pair_tables([(f"p{n}", f"a{n}", f"b{n}", gold, "test") for n, gold in enumerate(golds)]).write(tmp_path / "words")
-    local = LocalSTS(type="sts", source="words", split="test")
-    with pytest.raises(InputError, match=r"evaluate\.benchmarks\.Words: .*two different scores"):
-        list(benchmark_texts("Words", local, tmp_path))
     pairs = [(f"a{n}", f"b{n}", 3.0) for n, _ in enumerate(golds)]
     write_pairs_folder(tmp_path / "stsb", BENCHMARKS["STSB"], {BENCHMARKS["STSB"].split: pairs})
     with pytest.raises(InputError, match=r"evaluate\.benchmarks\.STSB.*two different scores"):

@@ -206,7 +206,7 @@ def _open_pairs(location: Location) -> PairRows:
     pairs = _load(location, None, ("sentence1", "sentence2", "score"), own_split=True)
     rows = PairRows(pairs, location.spec.score_range)
     golds = rows.gold()
-    if fault := _without_ranks(golds):
+    if fault := without_ranks(golds):
         raise location.unreadable(fault)
     for number, gold in enumerate(golds, start=1):
         if not 0 <= gold <= 1:
@@ -276,21 +276,13 @@ def benchmark_texts(name: str, entry: Benchmark, sources: Path) -> Iterator[Benc
 
 
 def pairs_of(entry: LocalSTS, sources: Path) -> pd.DataFrame:
-    """Return the pairs that a similarity benchmark of a source scores: its split without the pairs of other sources.
-
-    Raises:
-        InputError: there are fewer than two different gold scores, so that there is nothing to rank.
-    """
+    """Return the pairs that a similarity benchmark of a source scores: its split without the pairs of other sources."""
     pairs = read_pairs(sources, entry.source).of_split(entry.split)
     known = {key for other in entry.without_pairs_of for key in _keys(read_pairs(sources, other).pairs)}
-    left = pairs[[key not in known for key in _keys(pairs)]].reset_index(drop=True)
-    if fault := _without_ranks(left["gold"]):
-        without = f" without the pairs of {', '.join(entry.without_pairs_of)}" if len(left) < len(pairs) else ""
-        raise InputError(f"source {entry.source!r}, split {entry.split!r}{without}: {fault}")
-    return left
+    return pairs[[key not in known for key in _keys(pairs)]].reset_index(drop=True)
 
 
-def _without_ranks(gold: Collection[float]) -> str | None:
+def without_ranks(gold: Collection[float]) -> str | None:
     """Return why pairs cannot be ranked, in words, or ``None``: a correlation with one value is not defined."""
     if len(set(gold)) > 1:
         return None

@@ -62,7 +62,7 @@ class DeltaGuidedRecipe(_Recipe):
     granularity: Literal["element", "tensor", "layer", "model"]
     norm: Literal["l1", "l2", "max"]
     weighting: Literal["proportional", "inverse", "softmax"]
-    tau: float = Field(ge=-1e3, le=1e3)
+    tau: float = Field(ge=-1e9, le=1e9)
     levels: int = Field(ge=1, le=2)
 
     @field_validator("tau")

@@ -7,7 +7,7 @@ import torch
 
 from codiemb_pipeline.artifacts.assemble import SourceRange
 from codiemb_pipeline.artifacts.ingest import IngestCounts
-from codiemb_pipeline.benchmarks.data import pairs_of
+from codiemb_pipeline.benchmarks.data import pairs_of, without_ranks
 from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.params import AssembleParams, EvaluateParams, TrainParams
 from codiemb_pipeline.params.evaluate import LocalSTS, MtebBenchmark
@@ -51,13 +51,11 @@ def _of_benchmarks(evaluate: EvaluateParams, sources: Path) -> Iterator[str]:
     for name, entry in evaluate.benchmarks.items():
         if isinstance(entry, MtebBenchmark) or entry.source not in counts:
             continue
-        try:
-            if isinstance(entry, LocalSTS):
-                pairs_of(entry, sources)
-            elif not counts[entry.source].splits[entry.split]:
-                raise InputError(f"source {entry.source!r} has no queries in split {entry.split!r}")
-        except InputError as error:
-            yield f"params.yaml: evaluate.benchmarks.{name}: {error}"
+        fault = "" if counts[entry.source].splits[entry.split] else "expected queries, found none"
+        if isinstance(entry, LocalSTS):
+            fault = without_ranks(pairs_of(entry, sources)["gold"])
+        if fault:
+            yield f"params.yaml: evaluate.benchmarks.{name}: source {entry.source!r}, split {entry.split!r}: {fault}"
 
 
 def check_gpus(train: TrainParams) -> None:
