@@ -4,11 +4,11 @@
 error, as are a key that stands twice and a file that is no mapping.
 """
 
-import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
@@ -76,12 +76,8 @@ def _fault(value: Any) -> str | None:
 
 
 def write_yaml(values: Mapping[str, Any]) -> str:
-    """Return values as YAML that :func:`read_params` reads as the same."""
-    for readable in (True, False):  # a few characters are kept only when all but ASCII is escaped
-        yaml, text = YAML(typ="safe", pure=True), io.StringIO()
-        yaml.default_flow_style, yaml.width, yaml.allow_unicode = False, 1000, readable
-        yaml.sort_base_mapping_type_on_output = False
-        yaml.dump(dict(values), text)
-        if YAML(typ="safe").load(text.getvalue()) == values:
-            break
-    return text.getvalue()
+    """Return values as YAML that :func:`read_params`, and readers of YAML 1.1, read as the same."""
+    text = yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True, width=1000)
+    if YAML(typ="safe").load(text) != values:  # PyYAML puts no quotes around a text such as 1e-5
+        text = yaml.safe_dump(dict(values), sort_keys=False, default_style='"', width=1000)
+    return text
