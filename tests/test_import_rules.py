@@ -6,7 +6,19 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1] / "src" / "codiemb_pipeline"
-WORDS = {"progress", "benchmarks", "errors", "hub", "jsonl", "schema", "texts", "locations", "params", "artifacts"}
+WORDS = {
+    "progress",
+    "process_guard",
+    "benchmarks",
+    "errors",
+    "hub",
+    "jsonl",
+    "schema",
+    "texts",
+    "locations",
+    "params",
+    "artifacts",
+}
 MATHS = {"losses"}
 MODEL = {"encoder", "scoring", "distributed", "launch"}
 STAGES = {"ingest", "mine", "assemble", "train", "merge", "evaluate", "report"}

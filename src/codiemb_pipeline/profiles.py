@@ -17,6 +17,7 @@ import click
 
 from codiemb_pipeline.command import run
 from codiemb_pipeline.errors import InputError, nearest
+from codiemb_pipeline.jsonl import replace_text
 from codiemb_pipeline.params import Params
 from codiemb_pipeline.params.file import PARAMS_FILE, read_params, write_yaml
 from codiemb_pipeline.params.train import laid_over
@@ -115,9 +116,9 @@ def use(name: str) -> None:
     if before not in map(render, profile_titles()):
         numbered = (Path(f"{PARAMS_FILE}.{number}") for number in itertools.count(1))
         kept = next(path for path in numbered if not path.exists())
-        kept.write_text(before, encoding="utf-8")
+        replace_text(kept, before)
         click.echo(f"the previous {PARAMS_FILE} is in {kept}")
-    PARAMS_FILE.write_text(text, encoding="utf-8")
+    replace_text(PARAMS_FILE, text)
     click.echo(f"{PARAMS_FILE}: profile {name}")
 
 

@@ -57,6 +57,7 @@ def train(row: str, seed: int) -> None:
         work=work,
         checkpoints=out,
         curves=out / "curves",
+        run="ablation",
     )
     StageOutput(str(MODELS / str(seed) / row)).save(out)
 

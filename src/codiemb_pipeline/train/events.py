@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
+from codiemb_pipeline.jsonl import replace_text
+
 EVENTS_FILE = "events.jsonl"
 
 
@@ -44,7 +46,7 @@ def keep_until(path: Path, step: int) -> None:
     """Drop what was logged after ``step``, for a run that continues from there; all of it where it starts again."""
     kept = [event for event in read_events(path) if event["kind"] in ("step", "dev") and event["step"] <= step]
     kept = kept if step else []
-    path.write_text("".join(json.dumps(event) + "\n" for event in kept), encoding="utf-8")
+    replace_text(path, "".join(json.dumps(event) + "\n" for event in kept))
 
 
 def write_curves(events: Path, out: Path) -> None:

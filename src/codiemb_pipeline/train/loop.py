@@ -15,9 +15,9 @@ from codiemb_pipeline.artifacts.assemble import SourceRange, TokenStore, Trainin
 from codiemb_pipeline.distributed import clip_gradients, process_rank, total, world_size
 from codiemb_pipeline.encoder.text_encoder import Encoder
 from codiemb_pipeline.errors import InputError, PipelineError
-from codiemb_pipeline.launch.worker import die_with_parent
 from codiemb_pipeline.losses.operands import NotFiniteError
 from codiemb_pipeline.params import TrainParams
+from codiemb_pipeline.process_guard import die_with_parent
 from codiemb_pipeline.schema import Task
 from codiemb_pipeline.train.batch_plan import EpochPlan, plan_epoch
 from codiemb_pipeline.train.collate import IRBatch, PlannedBatches, STSBatch

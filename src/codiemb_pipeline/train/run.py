@@ -17,7 +17,7 @@ from codiemb_pipeline.encoder.model_card import write_model_card
 from codiemb_pipeline.errors import PipelineError
 from codiemb_pipeline.jsonl import write_json
 from codiemb_pipeline.launch.torchrun import Rendezvous, Work, processes_per_node, rendezvous_endpoint, run_torchrun
-from codiemb_pipeline.launch.work_dir import fingerprint, locked
+from codiemb_pipeline.launch.work_dir import FINISHED, fingerprint, finish, locked, remove_finished
 from codiemb_pipeline.launch.worker import forget_errors
 from codiemb_pipeline.locations import folder_digest
 from codiemb_pipeline.params import EncoderParams, TrainParams
@@ -39,6 +39,7 @@ def train_encoder(
     work: Path,
     checkpoints: Path,
     curves: Path,
+    run: str,
 ) -> None:
     """Train, or resume a training that was interrupted.
 
@@ -49,6 +50,7 @@ def train_encoder(
         work: holds unfinished trainings, one folder per fingerprint of parameters, data and base weights.
         checkpoints: empty folder to receive ``step-*`` encoder folders and ``run.json``.
         curves: empty folder to receive ``ir.csv``, ``sts.csv`` and ``dev.csv``.
+        run: its name. Of the finished trainings that wait for DVC, one for each run is kept.
 
     Raises:
         PipelineError: the training failed, or the same training is already running, or ``model_input`` was made under
@@ -65,13 +67,16 @@ def train_encoder(
     key = fingerprint(train=decisive, encoder=values["encoder"], base=base, data=folder_digest(model_input))
     folder = work / "train" / key
     with locked(folder, "training") as lock:
-        config = folder / "resolved.json"
-        write_json(config, {**values, "folder": str(folder.absolute()), "model_input": str(model_input.absolute())})
-        launch_training(params.launch, config, folder, lock)
+        remove_finished(work / "train", run, but=key)
+        if not (folder / FINISHED).exists():
+            config = folder / "resolved.json"
+            write_json(config, {**values, "folder": str(folder.absolute()), "model_input": str(model_input.absolute())})
+            launch_training(params.launch, config, folder, lock)
         _hand_over(folder, checkpoints, curves, base)
         for trained in TrainedRun.of(checkpoints).checkpoints:
             write_model_card(checkpoints / trained.name, encoder_params, manifest)
-        shutil.rmtree(folder)
+        shutil.rmtree(folder / "state", ignore_errors=True)
+        finish(folder, run)
 
 
 def training_work(config: Path, folder: Path) -> Work:
@@ -93,9 +98,7 @@ def launch_training(launch: LaunchParams, config: Path, folder: Path, lock: int)
     rendezvous = Rendezvous(launch, rendezvous_endpoint(launch), uuid4().hex, first=True)
     if rendezvous.endpoint is not None:
         values = {"id": rendezvous.id, "endpoint": rendezvous.endpoint, "config": str(config)}
-        draft = folder / f".{RENDEZVOUS_FILE}"
-        write_json(draft, {**values, "launch": launch.model_dump(mode="json")})
-        draft.rename(folder / RENDEZVOUS_FILE)  # so that no machine reads half of it
+        write_json(folder / RENDEZVOUS_FILE, {**values, "launch": launch.model_dump(mode="json")})
         logger.info("waiting for %d more machines at %s", launch.nnodes - 1, rendezvous.endpoint)
     try:
         work = training_work(config, folder)
@@ -155,6 +158,12 @@ def _hand_over(folder: Path, checkpoints: Path, curves: Path, base: str) -> None
     """Copy the finished checkpoints and write their description and curves."""
     scores = {event["step"]: event["scores"] for event in read_events(folder / EVENTS_FILE) if event["kind"] == "dev"}
     entries = []
+    saved = {path.name for path in (folder / "checkpoints").glob("step-*")}
+    if odd := sorted(saved ^ {checkpoint_name(step) for step in scores}):
+        raise PipelineError(
+            f"{folder}: expected a folder and dev scores for each checkpoint, found one without the other for "
+            f"{', '.join(odd)}; delete the folder and train again"
+        )
     for step in sorted(scores):
         name = checkpoint_name(step)
         shutil.copytree(folder / "checkpoints" / name, checkpoints / name)
