@@ -14,15 +14,6 @@ from codiemb_pipeline import command
 ROOT = Path(__file__).parents[1]
 COMMANDS = ["quickstart", "profiles", "check_encoder", "watch", "join"]
 COMMANDS += [f"{package}.__main__" for package in ("plan", "bundle", "ablation")]
-    "quickstart",
-    "profiles",
-    "check_encoder",
-    "watch",
-    "join",
-    "plan.__main__",
-    "bundle.__main__",
-    "ablation.__main__",
-]
 
 
 @pytest.mark.parametrize("module", COMMANDS)
