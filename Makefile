@@ -9,6 +9,8 @@
 # make bench        benchmarks against named peers
 # make ablation     other losses, samplers and fusions on the same data, three seeds each; goes on where it was
 # make ablation-queue   the same rows as queued experiments of the whole pipeline (dvc exp run --run-all runs them)
+# make repair       put the last whole dvc.lock back, where a kill has left a part of one
+# make chaos        KILLS=50 SEED=1: kill the pipeline at random moments, and compare what the next run makes
 # make help         this list
 # make clean        remove the environment and all results (not data/01_raw)
 
@@ -19,7 +21,7 @@ export TOKENIZERS_PARALLELISM := false
 export DVC_NO_ANALYTICS := 1
 DVC := dvc
 
-.PHONY: quickstart help check test fuzz lint profile plan check-encoder bundle bench ablation ablation-queue install clean
+.PHONY: quickstart help check test fuzz chaos repair lint profile plan check-encoder bundle bench ablation ablation-queue install clean
 
 quickstart: .venv/ready
 	@echo "== pipeline: ingest, mine, assemble, train, merge, evaluate, report"
@@ -47,6 +49,16 @@ CASES ?= 5000
 fuzz: .venv/ready
 	@echo "== fuzz: $(CASES) random inputs"
 	@FUZZ_CASES=$(CASES) python -m pytest -n auto --maxprocesses 8 tests/fuzz
+
+KILLS ?= 50
+SEED ?= 1
+
+chaos: .venv/ready
+	@echo "== chaos: $(KILLS) kills, a minute each"
+	@python perf/chaos.py --kills $(KILLS) --seed $(SEED)
+
+repair: .venv/ready
+	@python -m codiemb_pipeline.dvc_lock
 
 lint: .venv/ready
 	@ruff check --fix src tests perf

@@ -1,8 +1,8 @@
-"""Kills the pipeline at random moments, runs `dvc repro` again, and compares every artefact (`make chaos KILLS=50 SEED=1`).
+"""Kills the pipeline at random moments, runs `dvc repro` again, compares all artefacts: `make chaos KILLS=50 SEED=1`.
 
-A tiny project runs undisturbed once. Each kill starts in a fresh copy: `dvc repro`, then after a random time a signal to
-dvc, kedro, torchrun, a worker or all processes of the run at once. Ten seconds later nothing may be left of it; then one
-`dvc repro` must end with the same files. Only what tells the time is left out: speeds in the curves, and report.html.
+A tiny project runs undisturbed once. Each kill starts in a fresh copy: `dvc repro`, then after a random time a signal
+to dvc, kedro, torchrun, a worker or all processes of the run at once. Ten seconds later nothing may be left of it; then
+one `dvc repro` must end with the same files. What tells the time is left out: speeds in the curves, and report.html.
 The seed decides moment, target and signal.
 """
 
@@ -17,16 +17,19 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import click
 import yaml
 
+from codiemb_pipeline.dvc_lock import is_whole
+
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
-PARTS = ("conf", "src", ".dvcignore", ".gitignore", "dvc.yaml", "pyproject.toml")
+PARTS = ("conf", "src", ".dvcignore", ".gitignore", ".telemetry", "dvc.yaml", "pyproject.toml")
 MARK = "CHAOS_RUN"
 """Variable that all processes of a run inherit; by it they are found."""
 TARGETS = {
@@ -40,7 +43,6 @@ SIGNALS = (signal.SIGKILL, signal.SIGTERM)
 TIMED = {"tokens_per_second", "loader_share"}
 LEFT_OUT = {"report.html"}
 PATIENCE_S = 10.0
-REPAIR = "rm dvc.lock"
 
 
 def make_project(folder: Path) -> None:
@@ -86,7 +88,9 @@ def strike(mark: str, target: str, number: int, running: subprocess.Popen) -> st
     """Send a signal to the target, as soon as there is one; return what was hit."""
     while running.poll() is None:
         hit = [pid for pid, line in processes(mark).items() if TARGETS[target] in line]
-        stages = [line.split("--pipelines=")[1].split()[0] for line in processes(mark).values() if "--pipelines=" in line]
+        stages = [
+            line.split("--pipelines=")[1].split()[0] for line in processes(mark).values() if "--pipelines=" in line
+        ]
         if hit:
             for pid in hit if target == "group" else hit[-1:]:
                 try:
@@ -138,9 +142,9 @@ def kills(root: Path, count: int, seed: int, length: float, expected: dict[str, 
             for pid in orphans:
                 os.kill(pid, signal.SIGKILL)
         running.wait()
-        if damaged(folder / "dvc.lock"):
+        if not is_whole(folder / "dvc.lock"):
             faults["dvc.lock repaired"] = 1
-            (folder / "dvc.lock").unlink()
+            subprocess.run([sys.executable, "-m", "codiemb_pipeline.dvc_lock"], cwd=folder, check=True)
         code = repro(folder, f"{mark}-again").wait()
         found = snapshot(folder)
         different = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
@@ -157,22 +161,16 @@ def kills(root: Path, count: int, seed: int, length: float, expected: dict[str, 
         yield faults
 
 
-def damaged(lock: Path) -> bool:
-    """Return whether dvc.lock is there and is not whole."""
-    try:
-        return lock.exists() and "stages" not in (yaml.safe_load(lock.read_text()) or {})
-    except yaml.YAMLError:
-        return True
-
-
 @click.command()
 @click.option("--kills", "count", default=50, show_default=True, help="How many.")
 @click.option("--seed", default=1, show_default=True, help="Decides moments, targets and signals.")
-@click.option("--folder", type=Path, help="Where the projects are made and failures stay; a temporary folder otherwise.")
+@click.option("--folder", type=Path, help="Where projects are made and failures stay; else a temporary one.")
 def main(count: int, seed: int, folder: Path | None) -> None:
     """Kill the pipeline at random moments and compare what the next run makes."""
-    with TemporaryDirectory(prefix="chaos-", delete=folder is None) if folder is None else open_folder(folder) as name:
-        root = Path(name)
+    if folder is not None:
+        folder.mkdir(parents=True)
+    with TemporaryDirectory(prefix="chaos-") if folder is None else nullcontext(folder) as place:
+        root = Path(place)
         make_project(root / "pristine")
         shutil.copytree(root / "pristine", root / "undisturbed")
         began = time.monotonic()
@@ -184,14 +182,6 @@ def main(count: int, seed: int, folder: Path | None) -> None:
         bad = {what: often for what, often in total.items() if often}
         click.echo(f"{count} kills: {bad or 'the same files every time, nothing left after 10 s'}")
         sys.exit(bool(bad.keys() - {"dvc.lock repaired"}))
-
-
-def open_folder(folder: Path):
-    """Return a context that gives an empty folder and keeps it."""
-    from contextlib import nullcontext
-
-    folder.mkdir(parents=True)
-    return nullcontext(folder)
 
 
 if __name__ == "__main__":

@@ -7,17 +7,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "src" / "codiemb_pipeline"
 WORDS = {
-    "progress",
-    "process_guard",
-    "benchmarks",
-    "errors",
-    "hub",
-    "jsonl",
-    "schema",
-    "texts",
-    "locations",
-    "params",
-    "artifacts",
+    *("errors", "schema", "texts", "jsonl", "locations", "hub", "progress", "process_guard"),
+    *("benchmarks", "params", "artifacts"),
 }
 MATHS = {"losses"}
 MODEL = {"encoder", "scoring", "distributed", "launch"}
@@ -33,6 +24,7 @@ RIM = {
     "ablation",
     "bundle",
     "check_encoder",
+    "dvc_lock",
     "command",
     "join",
     "plan",

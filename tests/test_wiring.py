@@ -52,7 +52,8 @@ def test_params_yaml_in_the_root_is_valid():
 @pytest.mark.parametrize("stage", STAGES)
 def test_dvc_tracks_the_sections_outputs_and_inputs_of_the_node(stage):
     declared, pipeline = declared_of(stage), pipeline_of(stage)
-    assert declared["cmd"] == f"kedro run --pipelines={stage}" + f" --params=run={RUN}" * (stage == "train")
+    command = f"kedro run --pipelines={stage}" + f" --params=run={RUN}" * (stage == "train")
+    assert declared["cmd"] == f"CODIEMB_STARTED_BY=$PPID exec {command}"
     sections = {name.removeprefix("params:") for name in pipeline.inputs() if name.startswith("params:")} - {
         "run",
         "values",

@@ -11,8 +11,10 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
 from codiemb_pipeline.catalog_types import StageOutput, WorkFolder
+from codiemb_pipeline.dvc_lock import keep_copy
 from codiemb_pipeline.errors import PipelineError
 from codiemb_pipeline.jsonl import write_json
+from codiemb_pipeline.process_guard import started_by_dvc
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +25,8 @@ class RequireInputs:
     @hook_impl
     def before_pipeline_run(self, pipeline: Pipeline, catalog: Any) -> None:
         """Check every input an earlier stage should have written, and that it is known which run is trained."""
+        if started_by_dvc:
+            keep_copy()
         if "params:run" in pipeline.inputs() and catalog.load("params:run") is None:
             runs = ", ".join(catalog.load("params:runs"))
             raise ClickException(f"train: expected the name of a run, --params=run=<name>; params.yaml has {runs}")

@@ -8,6 +8,7 @@ import click
 import pandas as pd
 
 from codiemb_pipeline.command import run
+from codiemb_pipeline.dvc_lock import is_whole, restore
 from codiemb_pipeline.errors import InputError
 
 REPORT, RESULTS = Path("data/08_reporting/report.html"), Path("data/08_reporting/results.csv")
@@ -37,6 +38,8 @@ def main() -> None:
     if not Path("dvc.yaml").is_file():
         raise InputError(f"{Path.cwd()}: expected the project's folder, with dvc.yaml; run this there")
     prepare_dvc()
+    if not is_whole():
+        click.echo(restore())
     if code := subprocess.run(["dvc", "repro"], check=False).returncode:
         sys.exit(code)
     click.echo(f"\n{result_table(pd.read_csv(RESULTS))}\n\nreport: {REPORT.absolute()}")

@@ -14,11 +14,13 @@ import click
 
 from codiemb_pipeline.bundle.use import with_bundle
 from codiemb_pipeline.command import run
+from codiemb_pipeline.dvc_lock import keep_copy
 from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.jsonl import write_json
 from codiemb_pipeline.locations import FileDigests, is_hub_id, resolve, work_folder
 from codiemb_pipeline.params import Params
 from codiemb_pipeline.params.file import PARAMS_FILE, read_params
+from codiemb_pipeline.process_guard import started_by_dvc
 
 OUT = Path("data/.watch")
 
@@ -57,6 +59,8 @@ def _files(path: Path) -> Iterator[Path]:
 @click.command()
 def main() -> None:
     """Write the digests of sources, encoder and benchmarks."""
+    if started_by_dvc:
+        keep_copy()
     work = work_folder()
     values = with_bundle(read_params(PARAMS_FILE), work)
     Params.parse(values)  # the first stage is the first that can refuse

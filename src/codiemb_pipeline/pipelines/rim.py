@@ -41,7 +41,9 @@ def refusal(error: OSError) -> str:
     """Return in a line what the file system refused, and what helps."""
     place = error.filename or "a file"
     if error.errno in FULL:
-        return f"{place}: its disk is full: make room, or set CODIEMB_WORK, the folder of unfinished work, to a larger one"
+        return (
+            f"{place}: its disk is full: make room, or set CODIEMB_WORK, the folder of unfinished work, to a larger one"
+        )
     return f"{place}: {error.strerror or error}: expected a place where this user may read and write"
 
 
