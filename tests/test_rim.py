@@ -1,5 +1,6 @@
 """The rim as a user meets it: Kedro in process on the real project, with faults that must end in one line."""
 
+import errno
 import shutil
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from codiemb_pipeline.catalog_types import RunFolder, StageOutput, WorkFolder
 from codiemb_pipeline.ingest.run import ingest_sources
 from codiemb_pipeline.params import Params
 from codiemb_pipeline.params.file import read_params, write_yaml
+from codiemb_pipeline.pipelines.rim import stage_pipeline
 
 ROOT = Path(__file__).parents[1]
 
@@ -66,6 +68,60 @@ def test_a_saved_folder_replaces_what_stood_there(tmp_path):
     dataset.save(made)
     assert [path.name for path in dataset.load().iterdir()] == ["new"]
     assert not made.exists()
+
+
+@pytest.mark.parametrize("kind", ["folder", "file"])
+def test_an_output_that_is_a_link_goes_where_the_link_leads(tmp_path, kind):
+    target, disk = tmp_path / "project" / "output", tmp_path / "disk" / "output"
+    target.parent.mkdir()
+    disk.parent.mkdir()
+    disk.mkdir() if kind == "folder" else disk.write_text("old")
+    target.symlink_to(disk)
+    for content in ("first", "second"):
+        made = tmp_path / "draft"
+        if kind == "folder":
+            made.mkdir()
+            (made / content).write_text("x")
+        else:
+            made.write_text(content)
+        StageOutput(str(target)).save(made)
+        assert target.is_symlink()
+        assert not made.exists()
+        assert [path.name for path in disk.iterdir()] == [content] if kind == "folder" else disk.read_text() == content
+    assert {path.name for path in disk.parent.iterdir()} == {"output"}
+
+
+def test_the_root_of_a_disk_gets_new_content(tmp_path, monkeypatch):
+    target, made = tmp_path / "disk", tmp_path / "draft"
+    for folder, names in ((target, ("old", "deep/old")), (made, ("new", "deep/new"))):
+        for name in names:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text("x")
+    monkeypatch.setattr(Path, "is_mount", lambda path: path == target)
+    StageOutput(str(target)).save(made)
+    assert {str(path.relative_to(target)) for path in target.rglob("*")} == {"new", "deep", "deep/new"}
+
+
+def test_an_output_that_cannot_be_put_into_place_is_said_and_kept(tmp_path, monkeypatch):
+    made, target = tmp_path / "draft", tmp_path / "target"
+    made.mkdir()
+
+    def refuse(path: Path, *_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(shutil, "move", refuse)
+    with pytest.raises(ClickException, match=f"Permission denied.*{made}"):
+        StageOutput(str(target)).save(made)
+    assert made.exists()
+
+
+def test_what_the_file_system_refuses_ends_a_stage_in_one_line():
+    def stage(name: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", name)
+
+    pipeline = stage_pipeline(stage, ["params:x"], None)
+    with pytest.raises(ClickException, match=r"/work/file: its disk is full: .*CODIEMB_WORK"):
+        pipeline.nodes[0].run({"params:x": "/work/file"})
 
 
 def test_a_run_replaces_its_own_folder_and_leaves_the_others(tmp_path):

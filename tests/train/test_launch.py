@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import re
+import shutil
 import signal
 import threading
 from pathlib import Path
@@ -17,6 +18,7 @@ from codiemb_pipeline import progress
 from codiemb_pipeline.artifacts.train import TrainedRun
 from codiemb_pipeline.encoder.checkpoint import weights_digest
 from codiemb_pipeline.errors import PipelineError
+from codiemb_pipeline.launch import work_dir
 from codiemb_pipeline.train import run
 
 pytestmark = [pytest.mark.dist, pytest.mark.slow]
@@ -36,6 +38,7 @@ def test_killed_halfway_it_goes_on_from_its_last_checkpoint_to_the_same_weights(
     said = re.compile(r"train: (\d+) of 30 steps \(.+\), .+ a second, .+ left, (ir|sts) loss \d+\.\d+")
     assert {found[2] for line in caplog.messages if (found := said.match(line))} == {"ir", "sts"}
     caplog.clear()
+    monkeypatch.setattr(work_dir, "started_by_dvc", True)
     resumed = train(values, model_input, tmp_path / "cut")
     begun = min(int(found[1]) for line in caplog.messages if (found := said.match(line)))
     assert begun > min(int(name.removeprefix("step-")) for name in left), "progress goes on where it was"
@@ -47,6 +50,10 @@ def test_killed_halfway_it_goes_on_from_its_last_checkpoint_to_the_same_weights(
     assert (base.name, base.step) == ("step-000000", 0)
     steps = [line.split(",")[0] for line in (tmp_path / "whole/curves/dev.csv").read_text().splitlines()]
     assert steps == ["step", "0", *(str(entry.step) for entry in TrainedRun.of(whole).checkpoints)]
+    shutil.rmtree(resumed)  # as DVC does with what dvc.lock does not hold yet
+    monkeypatch.setattr(run, "launch_training", None)
+    again = train(values, model_input, tmp_path / "cut")
+    assert [weights_digest(again / name) for name in names] == [weights_digest(whole / name) for name in names]
     given = load_file(Path(values["encoder"]["path"]) / "model.safetensors")
     for name, weight in load_file(whole / base.name / "model.safetensors").items():
         assert torch.equal(weight, given[name]), name
