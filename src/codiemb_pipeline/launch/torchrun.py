@@ -239,22 +239,21 @@ def _what_failed(work: Work, logs: Path) -> str:
     text = (logs / LOG_FILE).read_text(encoding="utf-8", errors="replace")
     codes = re.findall(r"rank\s*:\s*(\d+) \(local_rank: \d+\)\s*exitcode\s*:\s*(-?\d+)", text)
     killed = [(int(rank), -int(code)) for rank, code in codes if int(code) < 0 and int(code) != -signal.SIGTERM]
+    errors, log = errors_in(work.folder), logs / LOG_FILE
     if killed:
         rank, number = killed[0]
-        why = f"was killed by {signal.Signals(number).name}"
+        why, log = f"process {rank} was killed by {signal.Signals(number).name}", _log_of(logs, rank)
         if number == signal.SIGKILL:
             why += f" (most often: out of memory; lower {work.to_lower})"
         if number == signal.SIGBUS:
             why += f" (most often: no room in {SHARED_MEMORY}; enlarge it, or set train.loader_workers to 0)"
-        return f"{work.name} failed: process {rank} {why}\nlog: {_log_of(logs, rank)}\n{work.kept}"
-    errors = errors_in(work.folder)
-    if errors:
+    elif errors:
         first = errors[0]
-        what, log = f"process {first['rank']}: {first['what']}", _log_of(logs, first["rank"])
-        return f"{work.name} failed: {what}\nlog: {log}\n{work.kept}"
-    last = [line for line in text.splitlines() if line.strip()][-3:]
-    head = f"{work.name} failed before any process could report why:"
-    return "\n".join([head, *last, *_full_disks(work), f"log: {logs / LOG_FILE}", work.kept])
+        why, log = f"process {first['rank']}: {first['what']}", _log_of(logs, first["rank"])
+    else:
+        last = [line for line in text.splitlines() if line.strip()][-3:]
+        why = "\n".join(["no process could say why; the last lines are", *last])
+    return "\n".join([f"{work.name} failed: {why}", *_full_disks(work), f"log: {log}", work.kept])
 
 
 def _full_disks(work: Work) -> Iterator[str]:
