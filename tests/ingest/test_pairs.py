@@ -74,7 +74,7 @@ def test_two_files_of_one_split_are_an_error(tmp_path):
 
 
 def test_a_pair_of_a_later_split_leaves_the_earlier_ones_in_either_order(tmp_path):
-    write_pairs(tmp_path / "set/train.csv", [("a cat", "a dog", 1), ("Blue!", "RED", 2), ("a fish", "a bird", 3)])
+    write_pairs(tmp_path / "set/train.csv", [("a cat", "a dog", 1), ("Blue ", "RED", 2), ("a fish", "a bird", 3)])
     write_pairs(tmp_path / "set/dev.csv", [("a bird", "a fish", 3), ("one", "two", 1)])
     write_pairs(tmp_path / "set/test.csv", [("red", "blue", 5), ("two", "one", 1)])
     out = ingest(tmp_path / "out", pairs_source(tmp_path / "set", splits=None))
@@ -204,7 +204,7 @@ def test_shards_are_read_in_the_order_of_their_names_and_no_two_pairs_share_an_i
 
 def test_without_shares_the_validation_pairs_are_dev_and_with_shares_they_are_not_read(tmp_path):
     folder = write_cmteb(tmp_path / "lcqmc", LABELLED)
-    write_cmteb(folder, [("held", "out", 1), ("BLUE", "red!", 1)], split="validation")
+    write_cmteb(folder, [("held", "out", 1), ("BLUE", " red", 1)], split="validation")
     out = run_registered(tmp_path, "lcqmc", folder)
     assert counts(out)["splits"] == {"train": 2, "dev": 2, "test": 0}
     assert counts(out)["filtered"] == {"pairs in a later split too": 1}
@@ -219,7 +219,7 @@ def test_validation_pairs_that_are_a_benchmark_are_never_read(tmp_path):
 
 
 def test_a_dev_set_is_cut_from_training_pairs_and_no_spelling_of_one_is_in_both(tmp_path):
-    rows = [(f"left {n % 60}", f"right {n % 60}" + "!" * (n % 3), 1) for n in range(120)]
+    rows = [(f"left {n % 60}", f"right {n % 60}" + " " * (n % 3), 1) for n in range(120)]
     swapped = [(text_b.upper(), text_a, gold) for text_a, text_b, gold in rows[:60]]
     out = run_registered(tmp_path, "afqmc", write_cmteb(tmp_path / "afqmc", rows + swapped), splits=HALF)
     keys = {split: {pair_key(row[0], row[1]) for row in pairs(out) if row[3] == split} for split in ("train", "dev")}

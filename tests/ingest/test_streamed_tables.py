@@ -21,7 +21,7 @@ from codiemb_pipeline.texts import pair_key, text_key
 def many_pairs() -> list[dict[str, Any]]:
     """500 rows with repeats in other spelling and order."""
     draw = np.random.default_rng(3).integers(0, 200, (500, 2))
-    pairs = [(f"Left {a}" + "!" * (b % 2), f"right {a}") for a, b in draw]
+    pairs = [(f"Left  {a}" if b % 2 else f"left {a}", f"right {a}") for a, b in draw]
     return [{"left": pair[n % 3 == 0], "right": pair[n % 3 != 0], "gold": n % 6} for n, pair in enumerate(pairs)]
 
 
@@ -42,7 +42,7 @@ def beir_of_many() -> tuple[list, list, dict]:
     """60 documents; 40 queries of 25 texts; judgements with repeats in three splits."""
     draw = np.random.default_rng(5)
     corpus = [{"_id": f"d{n}", "title": f"t{n}" * (n % 2), "text": f"document {n}"} for n in range(60)]
-    queries = [{"_id": f"q{n}", "text": f"Query {n % 25}" + "?" * (n // 25)} for n in range(40)]
+    queries = [{"_id": f"q{n}", "text": (f"Query {n % 25}", f"query  {n % 25}")[n // 25]} for n in range(40)]
     qrels: dict[str, list] = {"train": [], "dev": [], "test": []}
     for _ in range(200):
         query, split = int(draw.integers(40)), ("train", "train", "dev", "test")[draw.integers(4)]
