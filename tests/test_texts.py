@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from codiemb_pipeline.texts import coarse_key, hash_share, pair_key, text_digest, text_key
 
-
 SAME = [
     ("Semantic  Web", "semantic web"),
     ("  a cat.\u3000", "A\ncat."),
@@ -43,7 +42,7 @@ def test_all_else_does(one, other):
 
 @given(st.text(), st.text())
 def test_texts_are_equal_exactly_where_the_written_out_rule_makes_them_equal(one, other):
-    """Oracle: Unicode's own NFKC_Casefold (without its default ignorables), then white space one character at a time."""
+    """Oracle: NFKC, case folding and NFKC of every text alike, then white space one character at a time."""
 
     def plain(text: str) -> str:
         folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())

@@ -419,9 +419,7 @@ def test_a_gzip_that_is_none_is_an_error_that_names_it(tmp_path):
 
 def test_a_dev_set_is_cut_from_training_queries_and_no_spelling_of_one_is_in_both(tmp_path):
     forms = ("Query {}", "query  {}", "QUERY {} ", "\tquery {}")
-    rows = [
-        {"query": forms[n % 4].format(n % 50), "positive": [f"document {n}"], "negative": []} for n in range(200)
-    ]
+    rows = [{"query": forms[n % 4].format(n % 50), "positive": [f"document {n}"], "negative": []} for n in range(200)]
     out = run_registered(tmp_path, "t2ranking", write_lines(tmp_path / "copy.jsonl", rows), splits=HALF)
     queries = table(out, "queries")
     assert len({text_key(text) for _, text, _ in queries}) == len(queries) == 50
