@@ -114,6 +114,7 @@ class SourceCounts(Artifact):
         documents: rows of the corpus; ``None`` for pairs, as ``judgements``, the rows of the qrels.
         rows: rows read; ``rejected`` of them were bad.
         filtered: sound rows that were not kept, by reason.
+        unread: files of the source's folder that were not read; without hidden ones, readmes, licences and cards.
         origins: of a registered source.
     """
 
@@ -124,6 +125,7 @@ class SourceCounts(Artifact):
     rows: int = 0
     rejected: int = 0
     filtered: dict[str, int] = Field(default_factory=dict)
+    unread: tuple[str, ...] = ()
     origins: tuple[SourceOrigin, ...] = ()
 
 

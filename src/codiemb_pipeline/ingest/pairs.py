@@ -1,7 +1,6 @@
 """Readers of scored pairs. Pairs stream to disk; in memory are 16 bytes of hash, the split and the place of each."""
 
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +8,9 @@ import polars as pl
 
 from codiemb_pipeline.artifacts.ingest import PAIR_SCHEMA, SourceCounts, TableWriter, keep_rows
 from codiemb_pipeline.errors import InputError
+from codiemb_pipeline.ingest.compressed import content
 from codiemb_pipeline.ingest.files import check_filled, read_batches, read_lines
+from codiemb_pipeline.ingest.folders import SPLIT_NAMES, by_meaning, unread
 from codiemb_pipeline.ingest.hashing import (
     KEY_TYPES,
     SPLIT_TYPE,
@@ -93,7 +94,7 @@ def _sound(batch: Batch, layout: Pairs, ids: pl.Series, log: RejectLog) -> pl.Da
 
 def _word_pairs(source: SourceFiles, log: RejectLog) -> Iterator[Part]:
     """gensim's word lists: tab-separated, lines that begin with # are comments."""
-    lines = read_lines([source.path], source.shown)
+    lines = read_lines(source.path, source.shown, log)
     lines = [(number, line) for number, line in lines if line.strip() and not line.startswith("#")]
     rows = {number: line.split("\t") for number, line in lines if line.count("\t") == 2}
     reason = "expected word, word, score; found "
@@ -110,9 +111,10 @@ def _lee(source: SourceFiles, log: RejectLog) -> Iterator[Part]:
     """Lee, Pincombe and Welsh's 50 news documents with the mean human similarity of every two, as gensim ships them."""
     names = [f"{source.shown}/{file}" for file in (LEE_DOCUMENTS, LEE_SCORES)]
     check_filled(source.path / LEE_DOCUMENTS, names[0])
+    log.files.add(source.path / LEE_DOCUMENTS)
     # Not UTF-8: line 41 holds a pound sign as a single byte.
-    documents = (source.path / LEE_DOCUMENTS).read_bytes().decode("latin-1").strip().split("\n")
-    lines = read_lines([source.path / LEE_SCORES], names[1])
+    documents = content(source.path / LEE_DOCUMENTS, names[0]).decode("latin-1").strip().split("\n")
+    lines = read_lines(source.path / LEE_SCORES, names[1], log)
     matrix = [line.split("\t") for _, line in lines if line.strip()]
     if len(matrix) != len(documents) or any(len(row) != len(documents) for row in matrix):
         raise InputError(f"{names[1]}: expected {len(documents)} rows and columns, one per document of {names[0]}")
@@ -130,35 +132,42 @@ def _lee(source: SourceFiles, log: RejectLog) -> Iterator[Part]:
 
 
 def _pairs(source: SourceFiles, log: RejectLog) -> Iterator[Part]:
-    """The files of a registered source; else a file, or with ``splits: null`` a folder with one file per split."""
-    named = _registered(source) if source.declared is not None else _own_files(source)
+    """The files of a registered source; else a file, or with ``splits: null`` those of a folder, by split."""
+    own = source.declared is None
     columns = source.layout.columns
-    for files, name, split in named:
+    wanted = [columns.text_a, columns.text_b, columns.score]
+    for files, name, split, prefix in _own_files(source) if own else _registered(source):
         least = source.least(source.layout.dev_rows if split == "dev" else source.layout.rows)
-        for batch in read_batches(files, name, log, [columns.text_a, columns.text_b, columns.score], least=least):
-            yield batch, split, [f"{split}-{row}" if split else f"{row}" for row in batch.rows]
+        for batch in read_batches(files, name, log, wanted, least=least, quotes=own):
+            yield batch, split, [f"{prefix}{row}" for row in batch.rows]
 
 
-def _own_files(source: SourceFiles) -> Iterator[tuple[list[Path], str, str | None]]:
+def _own_files(source: SourceFiles) -> Iterator[tuple[list[Path], str, str | None, str]]:
+    """Yield files, their name, split, and the beginning of their ids."""
     path = source.path
     if source.params.splits is not None:
-        yield [path], source.shown, None
+        if path.is_dir():
+            raise InputError(
+                f"{source.shown}: expected a file, found a folder; splits: null reads a file for each split"
+            )
+        yield [path], source.shown, None, ""
         return
-    files = sorted(file for file in path.iterdir() if file.stem in SPLITS) if path.is_dir() else []
-    if not files:
-        raise InputError(f"{source.shown}: splits is null: expected a folder with train, dev or test files, found none")
-    for file, other in pairwise(files):
-        if file.stem == other.stem:
-            raise InputError(f"{source.shown}: expected one file a split, found {file.name} and {other.name}")
-    for file in files:
-        yield [file], f"{source.shown}/{file.name}", file.stem
+    found = by_meaning(path, source.shown, SPLIT_NAMES)
+    if not found:
+        there = ", ".join(unread(path, set())[:5]) if path.is_dir() else "no folder"
+        expected = "splits is null: expected a folder with train, dev or test files"
+        raise InputError(f"{source.shown}: {expected}, found {there or 'none'}")
+    for split in SPLITS:
+        for number, file in enumerate(found.get(split, [])):
+            prefix = f"{split}-{number}-" if len(found[split]) > 1 else f"{split}-"
+            yield [file], f"{source.shown}/{file.name}", split, prefix
 
 
-def _registered(source: SourceFiles) -> Iterator[tuple[list[Path], str, str | None]]:
+def _registered(source: SourceFiles) -> Iterator[tuple[list[Path], str, str | None, str]]:
     """The training files; with ``splits: null`` the dev files too, where the registry declares some and they exist."""
     layout, own_splits = source.layout, source.params.splits is None
     if source.path.is_file():
-        yield [source.path], source.shown, "train" if own_splits else None
+        yield [source.path], source.shown, *(("train", "train-") if own_splits else (None, ""))
         return
     train, dev = source.find(layout.train), source.find(layout.dev) if own_splits else {}
     if not train:
@@ -166,4 +175,4 @@ def _registered(source: SourceFiles) -> Iterator[tuple[list[Path], str, str | No
         raise InputError(f"{source.shown}: expected {expected}, found none at {source.path}")
     for split, files in (("train", train), ("dev", dev)):
         if files:
-            yield list(files.values()), name_of(list(files)), split if own_splits else None
+            yield list(files.values()), name_of(list(files)), *((split, f"{split}-") if own_splits else (None, ""))

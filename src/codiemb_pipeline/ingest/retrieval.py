@@ -306,10 +306,10 @@ def read_semanlink(source: SourceFiles, log: RejectLog, corpus: Corpus) -> Relev
     file = f"{source.shown}/{DOCUMENTS}"
     label_of = {
         uri: tag["prefLabel"][0].strip()
-        for uri, tag in read_document(source.path / TAGS, f"{source.shown}/{TAGS}", dict).items()
+        for uri, tag in read_document(source.path / TAGS, f"{source.shown}/{TAGS}", dict, log).items()
         if isinstance(tag, dict) and tag.get("prefLabel") and not list_fault(tag["prefLabel"], "prefLabel")
     }
-    batch = _titled(read_document(source.path / DOCUMENTS, file, list), file, log)
+    batch = _titled(read_document(source.path / DOCUMENTS, file, list, log), file, log)
     title, tags = batch.texts("title"), batch.text_lists("tag", optional=True)
     for index, uri in tags.filter(~pl.col("text").is_in(list(label_of))).iter_rows():
         batch.reject(index, "tag", f"expected a tag with a label in {TAGS}, found {shown(uri)}")

@@ -3,6 +3,7 @@
 import logging
 import math
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from itertools import product
 from pathlib import Path, PurePosixPath
 
@@ -10,6 +11,7 @@ from codiemb_pipeline.artifacts.base import SourceOrigin
 from codiemb_pipeline.errors import InputError, nearest
 from codiemb_pipeline.hub import Repository
 from codiemb_pipeline.ingest.files import read_batches
+from codiemb_pipeline.ingest.folders import matching, missing_shards, unpacked, unread
 from codiemb_pipeline.ingest.github import fetch_files
 from codiemb_pipeline.ingest.registry import TRAINING_SOURCES, Origin, Pairs, Rows, Table, Tables, TrainingSource
 from codiemb_pipeline.ingest.validation import RejectLog
@@ -63,14 +65,35 @@ class SourceFiles:
     def find(self, patterns: tuple[str, ...]) -> dict[str, Path]:
         """Return the files that match the first of ``patterns`` that any does, sorted, by what messages call them.
 
-        They lie in a folder itself, or where the origin has them.
+        They lie in a folder itself, or where the origin has them; with the name of the pattern, or else compressed.
+
+        Raises:
+            InputError: one of them is not whole, or a shard is missing.
         """
-        origin = [PurePosixPath(file).parent.as_posix() for origin in self.declared.origins for file in origin.files]
-        for pattern, (shown, folder), inside in product(patterns, self.folders.items(), dict.fromkeys([".", *origin])):
-            found = sorted(file for file in (folder / inside).glob(pattern) if file.is_file())
-            if found:
-                return {f"{shown}/{file.relative_to(folder).as_posix()}": file for file in found}
+        origins = self.declared.origins if self.declared is not None else ()
+        inside = [PurePosixPath(file).parent.as_posix() for origin in origins for file in origin.files]
+        for pattern, in_any_form in product(patterns, (False, True)):
+            below, wanted = PurePosixPath(pattern).parent, PurePosixPath(pattern).name
+            if in_any_form:
+                wanted = unpacked(wanted)
+
+            def is_wanted(name: str, wanted: str = wanted, in_any_form: bool = in_any_form) -> bool:
+                return fnmatchcase(unpacked(name) if in_any_form else name, wanted)
+
+            for (shown, folder), place in product(self.folders.items(), dict.fromkeys([".", *inside])):
+                where = PurePosixPath(place) / below
+                found = matching(folder / where, f"{shown}/{where.as_posix()}".removesuffix("/."), is_wanted)
+                if found:
+                    return {f"{shown}/{file.relative_to(folder).as_posix()}": file for file in found}
         return {}
+
+    def unread(self, read: set[Path]) -> list[str]:
+        """Return the files of the source's own folder that nobody read, or the shards beside the one that it is."""
+        if self.params.path is None:
+            return []
+        if self.path.is_dir():
+            return unread(self.path, read)
+        return [name for names in missing_shards([self.path]).values() for name in names]
 
     def table(self, table: Table | Rows) -> tuple[list[Path], str]:
         """Return the files of a table in the order of their names, and what messages call them.

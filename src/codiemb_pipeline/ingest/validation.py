@@ -1,6 +1,5 @@
 """Checks of columns: a row that fails one is rejected with its field and reason; too many of them are an error."""
 
-import math
 import re
 import sys
 from collections.abc import Iterable, Sequence
@@ -21,7 +20,7 @@ REASON_CHARACTERS = 200
 HIGHEST_RELEVANCE = 1_000_000
 KEPT_REJECTS = 100_000  # about 60 MB; more are counted, not kept
 WHITE_SPACE = "".join(character for character in map(chr, range(sys.maxunicode)) if character.isspace())
-# A character that shows: no control, format, space or ignorable one (zero-width, fillers, selectors), no blank of braille.
+# A character that shows: no control, format, space or ignorable one (zero-width, fillers, selectors), no empty braille.
 VISIBLE = r"[^\p{Cc}\p{Cf}\p{Z}\s\p{Default_Ignorable_Code_Point}\x{2800}]"
 NUMBER = r"^\s*[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?\s*$"
 NOT_FINITE = re.compile(r"\s*[+-]?(?:nan|inf|infinity)\s*", re.IGNORECASE)
