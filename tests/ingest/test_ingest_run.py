@@ -24,8 +24,8 @@ WRITTEN = {
     "semanlink/negatives": (0, "4f53cda18c2baa0c"),
     "semanlink/qrels": (13576, "8a5441daad22f1d1"),
     "semanlink/queries": (2352, "990b654f05266202"),
-    "simlex999/pairs": (998, "a611c507bd7a3f2e"),
-    "wordsim353/pairs": (351, "c822a5ba728f4c65"),
+    "simlex999/pairs": (998, "98734af7d963ff40"),
+    "wordsim353/pairs": (351, "f1f7b71531368a53"),
 }
 
 

@@ -69,7 +69,7 @@ def test_a_folder_keeps_the_splits_of_its_files_and_no_two_pairs_one_id(tmp_path
 def test_two_files_of_one_split_are_an_error(tmp_path):
     write_pairs(tmp_path / "set/train.csv")
     write_pairs(tmp_path / "set/train.jsonl")
-    with pytest.raises(InputError, match=r"expected one file a split, found train\.csv and train\.jsonl"):
+    with pytest.raises(InputError, match=r"expected one file for train, found train\.csv and train\.jsonl"):
         ingest(tmp_path / "out", pairs_source(tmp_path / "set", splits=None))
 
 
@@ -84,7 +84,7 @@ def test_a_pair_of_a_later_split_leaves_the_earlier_ones_in_either_order(tmp_pat
     assert counts(out)["filtered"] == {"pairs in a later split too": 3}
 
 
-def test_word_lists_skip_comments_and_keep_the_first_of_a_repeated_pair(tmp_path):
+def test_word_lists_skip_comments_and_average_a_pair_with_two_scores(tmp_path):
     lines = [
         "# a comment\tof three\tfields",
         "tiger\ttiger\t10",
@@ -95,10 +95,10 @@ def test_word_lists_skip_comments_and_keep_the_first_of_a_repeated_pair(tmp_path
     ]
     path = write_lines(tmp_path / "words.txt", lines)
     out = ingest(tmp_path / "out", words_source(path))
-    expected = [("tiger", "tiger", 1.0), ("bank", "money", 0.75), ("a", "b", 0.0)]
+    expected = [("tiger", "tiger", 1.0), ("bank", "money", 0.8), ("a", "b", 0.0)]
     assert [row[1:4] for row in table(out, "pairs")] == expected
     assert counts(out)["rows"] == 4
-    assert counts(out)["filtered"] == {"pairs that repeat": 1}
+    assert counts(out)["filtered"] == {"pairs repeated with another score, averaged": 1}
 
 
 def test_a_word_line_of_other_than_three_fields_is_a_bad_row(tmp_path):

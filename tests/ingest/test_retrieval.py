@@ -46,8 +46,9 @@ def test_a_beir_folder_keeps_ids_grades_and_its_own_splits(tmp_path):
 def test_judgements_of_no_relevance_and_repeated_ones_are_counted_and_not_kept(tmp_path):
     qrels = QRELS | {"test": [("q2", "d2", 1), ("q2", "d1", 0), ("q2", "d3", -1), ("q2", "d2", 3)]}
     out = ingest(tmp_path / "out", beir_source(write_beir(tmp_path / "beir", qrels=qrels)))
-    assert [row for row in table(out, "qrels") if row[0] == "q2"] == [("q2", "d2", 1)]
-    assert counts(out)["filtered"] == {"judgements of no relevance": 2, "judgements that repeat": 1}
+    assert [row for row in table(out, "qrels") if row[0] == "q2"] == [("q2", "d2", 3)]
+    contradicting = {"judgements repeated with another relevance, the highest kept": 1}
+    assert counts(out)["filtered"] == contradicting | {"judgements of no relevance": 2}
 
 
 def test_a_query_without_a_relevant_document_is_left_out_and_counted(tmp_path):

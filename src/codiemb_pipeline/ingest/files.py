@@ -59,7 +59,7 @@ def read_batches(
         name: what messages call it.
         log: takes the files, the number of rows and those rejected.
         columns: fields that must be there: in the header of a table, in every row of a jsonl.
-        optional: fields of a jsonl or parquet file that may be missing, and are ``None`` then.
+        optional: fields that may be missing, and are ``None`` then.
         form: the suffix that names the format, where it is not that of the file.
         header: column names of a table that does not name them in its first line.
         least: the fewest rows that there must be: sound and rejected ones, without header and blank lines.
@@ -79,13 +79,15 @@ def read_batches(
     if form == ".parquet":
         batches = _parquet(paths, name, columns, optional)
     elif form == ".csv":
-        batches = _csv(paths, name, columns, header)
+        batches = _csv(paths, name, columns, optional, header)
     elif form == ".tsv":
-        batches = _tsv(paths, name, columns, header, quotes)
+        batches = _tsv(paths, name, columns, optional, header, quotes)
     else:
         batches = _json(paths, name, columns, optional)
     before = log.rows
     for batch in batches:
+        for column in optional:
+            batch.columns.setdefault(column, [None] * len(batch.rows))
         yield batch
         batch.close(log)
     if log.rows == before:
@@ -299,7 +301,12 @@ def _items(texts: Iterator[str], name: str, decode: Callable[[str, int], tuple[A
 
 
 def _tsv(
-    paths: list[Path], name: str, columns: list[str], header: Sequence[str] | None, quotes: bool
+    paths: list[Path],
+    name: str,
+    columns: list[str],
+    optional: tuple[str, ...],
+    header: Sequence[str] | None,
+    quotes: bool,
 ) -> Iterator[Batch]:
     """Yield the rows of each block, parsed at once, or record by record where a line has not as many fields.
 
@@ -311,13 +318,13 @@ def _tsv(
         if header is None:
             line, _, lines = lines.partition(b"\n")
             header, first = [unquoted(field) if quotes else field for field in _text(line).split("\t")], 2
-        _check_header(header, columns, name)
-        batch, size = _tab_batch(lines, first, name, columns, header, quotes=quotes, final=False)
+        wanted = _wanted(header, columns, optional, name)
+        batch, size = _tab_batch(lines, first, name, wanted, header, quotes=quotes, final=False)
         yield batch
         first += _line_feeds(lines[:size])
         held = lines[size:]
     if held:
-        yield _tab_batch(held, first, name, columns, header, quotes=quotes, final=True)[0]
+        yield _tab_batch(held, first, name, wanted, header, quotes=quotes, final=True)[0]
 
 
 def _tab_batch(
@@ -354,18 +361,20 @@ def _tsv_columns(block: bytes, header: Sequence[str]) -> pl.DataFrame | None:
     return found.fill_null("")
 
 
-def _csv(paths: list[Path], name: str, columns: list[str], header: Sequence[str] | None) -> Iterator[Batch]:
+def _csv(
+    paths: list[Path], name: str, columns: list[str], optional: tuple[str, ...], header: Sequence[str] | None
+) -> Iterator[Batch]:
     """Yield the rows of a table whose quoted fields may run over lines and blocks."""
     records = _csv_records(paths, name)
     header = next(records, (0, 0, []))[2] if header is None else header
-    _check_header(header, columns, name)
+    wanted = _wanted(header, columns, optional, name)
     held: list[Record] = []
     while part := list(islice(records, BATCH_ROWS)):
         rows, faults, settled = settle([*held, *part], len(header), final=False)
-        yield _table_batch(rows, faults, name, columns, header)
+        yield _table_batch(rows, faults, name, wanted, header)
         held = [*held, *part][settled:]
     rows, faults, _ = settle(held, len(header), final=True)
-    yield _table_batch(rows, faults, name, columns, header)
+    yield _table_batch(rows, faults, name, wanted, header)
 
 
 def _csv_records(paths: list[Path], name: str) -> Iterator[Record]:
@@ -408,13 +417,11 @@ def _parquet(paths: list[Path], name: str, columns: list[str], optional: tuple[s
             if is_compressed(path):
                 raise InputError(f"{name}: a parquet file is compressed in itself; unpack it")
             names = pq.read_schema(path).names
-            _check_header(names, columns, name)
-            wanted = [*columns, *(column for column in optional if column in names)]
+            wanted = _wanted(names, columns, optional, name)
             for part in parquet_batches(path, wanted):
                 part.validate(full=True)
                 series = {column: _series(part[column], f"{name}: column {column!r}") for column in wanted}
-                missing = {column: [None] * len(part) for column in optional if column not in names}
-                yield Batch(name, range(number + 1, number + len(part) + 1), series | missing)
+                yield Batch(name, range(number + 1, number + len(part) + 1), series)
                 number += len(part)
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{name}: after row {number}: not readable as parquet ({one_line(str(error))})") from None
@@ -453,9 +460,12 @@ def _is_number(kind: pa.DataType) -> bool:
     return any(is_a(kind) for is_a in (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal))
 
 
-def _check_header(header: Sequence[str], columns: list[str], name: str) -> None:
-    for column in columns:
+def _wanted(header: Sequence[str], columns: list[str], optional: tuple[str, ...], name: str) -> list[str]:
+    """Return the columns to read: those that must be there, once, and the optional ones that are."""
+    wanted = [*columns, *(column for column in optional if column in header)]
+    for column in wanted:
         if column not in header:
             raise InputError(f"{name}: column {column!r}: missing {one_line(nearest(column, header))}")
         if header.count(column) > 1:
             raise InputError(f"{name}: column {column!r}: expected once, found {header.count(column)} times")
+    return wanted

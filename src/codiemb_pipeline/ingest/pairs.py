@@ -6,11 +6,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from codiemb_pipeline.artifacts.ingest import PAIR_SCHEMA, SourceCounts, TableWriter, keep_rows
+from codiemb_pipeline.artifacts.ingest import PAIR_SCHEMA, SourceCounts, TableWriter, keep_rows, parquet_batches
 from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.ingest.compressed import content
 from codiemb_pipeline.ingest.files import check_filled, read_batches, read_lines
-from codiemb_pipeline.ingest.folders import SPLIT_NAMES, by_meaning, unread
 from codiemb_pipeline.ingest.hashing import (
     KEY_TYPES,
     SPLIT_TYPE,
@@ -21,7 +20,7 @@ from codiemb_pipeline.ingest.hashing import (
     within_limit,
 )
 from codiemb_pipeline.ingest.registry import Pairs
-from codiemb_pipeline.ingest.sources import SourceFiles, expected_files, name_of
+from codiemb_pipeline.ingest.sources import SourceFiles, expected_files, name_of, own_files
 from codiemb_pipeline.ingest.validation import Batch, RejectLog, shown
 from codiemb_pipeline.schema import SPLITS
 from codiemb_pipeline.texts import pair_key
@@ -51,16 +50,39 @@ def read_pairs_source(source: SourceFiles, seed: int, log: RejectLog, folder: Pa
                 places.append(place_of(hashes_of(keys, seed, log.source, "limit")))
             table.write(sound.with_columns(splits[-1].cast(pl.String).alias("split")))
     split = pl.concat(splits)
-    keep, leaked = rows_apart(pl.concat(hashes, rechunk=False), split)
+    keep, leaked, repeats = rows_apart(pl.concat(hashes, rechunk=False), split)
+    averaged, contradicting = _averaged(folder / "pairs.parquet", repeats)
     log.filter("pairs in a later split too", leaked)
-    log.filter("pairs that repeat", len(keep) - leaked - keep.sum())
+    log.filter("pairs repeated with another score, averaged", contradicting)
+    log.filter("pairs that repeat", len(repeats) - contradicting)
     if limit is not None:
         within = within_limit(np.concatenate(places)[keep], limit)
         log.filter("pairs over the limit", (~within).sum())
         keep[keep] = within
-    keep_rows(folder / "pairs.parquet", keep)
+    keep_rows(folder / "pairs.parquet", keep, averaged)
     counts = np.bincount(split.to_physical().to_numpy()[keep], minlength=len(SPLITS)).tolist()
     return SourceCounts(task="sts", splits=dict(zip(SPLITS, counts, strict=True)))
+
+
+def _averaged(path: Path, repeats: pl.DataFrame) -> tuple[dict[int, float], int]:
+    """Return the mean gold, by row, of pairs that are repeated with another one, and the number of such repeats.
+
+    Only the gold of pairs that repeat is held.
+    """
+    rows = np.unique(np.concatenate([repeats["row"].to_numpy(), repeats["first"].to_numpy()]))
+    golds, start = np.empty(len(rows)), 0
+    for batch in parquet_batches(path, ["gold"]) if len(rows) else ():
+        first, last = np.searchsorted(rows, (start, start + len(batch)))
+        golds[first:last] = batch.column(0).take(rows[first:last] - start).to_numpy()
+        start += len(batch)
+    own = repeats.select("first").unique().select(row="first", first="first")
+    rated = pl.concat([own, repeats]).sort("first", "row")
+    rated = rated.with_columns(gold=golds[np.searchsorted(rows, rated["row"].to_numpy())])
+    differing = rated.group_by("first", maintain_order=True).agg(
+        pl.col("gold").mean(), differ=pl.col("gold").n_unique() > 1, repeats=pl.len() - 1
+    )
+    differing = differing.filter("differ")
+    return dict(differing.select("first", "gold").iter_rows()), int(differing["repeats"].sum())
 
 
 def rescale(batch: Batch, name: str, score_range: tuple[float, float]) -> pl.Series:
@@ -136,31 +158,10 @@ def _pairs(source: SourceFiles, log: RejectLog) -> Iterator[Part]:
     own = source.declared is None
     columns = source.layout.columns
     wanted = [columns.text_a, columns.text_b, columns.score]
-    for files, name, split, prefix in _own_files(source) if own else _registered(source):
+    for files, name, split, prefix in own_files(source) if own else _registered(source):
         least = source.least(source.layout.dev_rows if split == "dev" else source.layout.rows)
         for batch in read_batches(files, name, log, wanted, least=least, quotes=own):
             yield batch, split, [f"{prefix}{row}" for row in batch.rows]
-
-
-def _own_files(source: SourceFiles) -> Iterator[tuple[list[Path], str, str | None, str]]:
-    """Yield files, their name, split, and the beginning of their ids."""
-    path = source.path
-    if source.params.splits is not None:
-        if path.is_dir():
-            raise InputError(
-                f"{source.shown}: expected a file, found a folder; splits: null reads a file for each split"
-            )
-        yield [path], source.shown, None, ""
-        return
-    found = by_meaning(path, source.shown, SPLIT_NAMES)
-    if not found:
-        there = ", ".join(unread(path, set())[:5]) if path.is_dir() else "no folder"
-        expected = "splits is null: expected a folder with train, dev or test files"
-        raise InputError(f"{source.shown}: {expected}, found {there or 'none'}")
-    for split in SPLITS:
-        for number, file in enumerate(found.get(split, [])):
-            prefix = f"{split}-{number}-" if len(found[split]) > 1 else f"{split}-"
-            yield [file], f"{source.shown}/{file.name}", split, prefix
 
 
 def _registered(source: SourceFiles) -> Iterator[tuple[list[Path], str, str | None, str]]:

@@ -62,13 +62,15 @@ def _pieces(
 ) -> list[list[int]]:
     """Return, as groups, the records that a run of short ones makes bad, itself included.
 
-    A piece without a separator may end the record before the run, or begin the one after it, unless all their last, or
-    first, fields are numbers: a number is not cut.
+    A piece without a separator may end the record before the run, or begin the one after it. Columns of numbers tell:
+    a record that ends, or begins, on one is whole, and a number in place of a first one begins a record of its own.
     """
     fields = [records[index][2] for index in run]
     beside = [records[index][2] for index in (before, after) if index is not None]
-    ends_before = len(fields[0]) == 1 and before is not None and not all(re.match(NUMBER, row[-1]) for row in beside)
-    begins_after = len(fields[-1]) == 1 and after is not None and not all(re.match(NUMBER, row[0]) for row in beside)
+    numbered_first, numbered_last = (all(re.match(NUMBER, row[side]) for row in beside) for side in (0, -1))
+    begins = numbered_first and re.match(NUMBER, fields[0][0]) is not None
+    ends_before = len(fields[0]) == 1 and before is not None and not numbered_last and not begins
+    begins_after = len(fields[-1]) == 1 and after is not None and not numbered_first
     if begins_after:
         return [[before]] * ends_before + [[*run, after]]
     if ends_before:

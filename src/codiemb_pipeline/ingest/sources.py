@@ -2,6 +2,7 @@
 
 import logging
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from itertools import product
@@ -11,12 +12,13 @@ from codiemb_pipeline.artifacts.base import SourceOrigin
 from codiemb_pipeline.errors import InputError, nearest
 from codiemb_pipeline.hub import Repository
 from codiemb_pipeline.ingest.files import read_batches
-from codiemb_pipeline.ingest.folders import matching, missing_shards, unpacked, unread
+from codiemb_pipeline.ingest.folders import SPLIT_NAMES, by_meaning, matching, missing_shards, unpacked, unread
 from codiemb_pipeline.ingest.github import fetch_files
 from codiemb_pipeline.ingest.registry import TRAINING_SOURCES, Origin, Pairs, Rows, Table, Tables, TrainingSource
 from codiemb_pipeline.ingest.validation import RejectLog
 from codiemb_pipeline.locations import file_sha256, resolve
 from codiemb_pipeline.params.ingest import PairColumns, SourceParams
+from codiemb_pipeline.schema import SPLITS
 
 logger = logging.getLogger(__name__)
 
@@ -114,6 +116,27 @@ class SourceFiles:
     def least(self, rows: int | None) -> int:
         """Return the fewest rows that files may have of which the registry states ``rows``."""
         return math.ceil(LEAST_SHARE * rows) if self.as_registered and rows else 1
+
+
+def own_files(source: SourceFiles) -> Iterator[tuple[list[Path], str, str | None, str]]:
+    """Yield files, their name, split, and the beginning of their ids."""
+    path = source.path
+    if source.params.splits is not None:
+        if path.is_dir():
+            raise InputError(
+                f"{source.shown}: expected a file, found a folder; splits: null reads a file for each split"
+            )
+        yield [path], source.shown, None, ""
+        return
+    found = by_meaning(path, source.shown, SPLIT_NAMES)
+    if not found:
+        there = ", ".join(unread(path, set())[:5]) if path.is_dir() else "no folder"
+        expected = "splits is null: expected a folder with train, dev or test files"
+        raise InputError(f"{source.shown}: {expected}, found {there or 'none'}")
+    for split in SPLITS:
+        for number, file in enumerate(found.get(split, [])):
+            prefix = f"{split}-{number}-" if len(found[split]) > 1 else f"{split}-"
+            yield [file], f"{source.shown}/{file.name}", split, prefix
 
 
 def name_of(names: list[str]) -> str:
