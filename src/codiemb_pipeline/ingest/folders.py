@@ -60,9 +60,9 @@ def matching(folder: Path, shown: str, is_wanted: Callable[[str], bool]) -> list
                 f"{shown}/{name}: expected a file, found a link to {os.readlink(path)}, which does not exist"
             )
     for path, missing in missing_shards(found).items():
+        names = ", ".join(missing[:5]) + ", ..." * (len(missing) > 5)
         raise InputError(
-            f"{shown}/{path.name}: a shard, of which {', '.join(missing[:5])}{', ...' * (len(missing) > 5)} "
-            f"{'are' if len(missing) > 1 else 'is'} missing; put all of them into the folder"
+            f"{shown}: expected all shards of {path.name}, found none named {names}; fetch what is missing"
         )
     return found
 
@@ -106,7 +106,7 @@ def by_meaning(folder: Path, shown: str, meanings: dict[str, str]) -> dict[str, 
     for path in matching(folder, shown, meaning):
         found[meaning(path.name)].append(path)
     for what, paths in found.items():
-        kinds = {(_SHARD.sub("", path.name), (_SHARD.search(path.name) or [""])[-1]): path.name for path in paths}
+        kinds = {_SHARD.sub(lambda shard: f"-of-{shard[2]}", path.name): path.name for path in paths}
         if len(kinds) > 1:
             raise InputError(f"{shown}: expected one file for {what}, found {' and '.join(kinds.values())}")
     return found

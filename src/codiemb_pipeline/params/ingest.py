@@ -117,7 +117,7 @@ class BeirSource(_Retrieval):
 
 
 class FlagEmbeddingSource(_Retrieval):
-    """A file as FlagEmbedding trains on; with ``splits: null`` all queries are train, or a folder has one file a split."""
+    """Rows as FlagEmbedding trains on; with ``splits: null`` all queries are train, or a folder has a file a split."""
 
     reader: Literal["flag_embedding"]
     splits: SplitShares | None
