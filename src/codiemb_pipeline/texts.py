@@ -17,9 +17,10 @@ def text_key(text: str) -> str:
     """
     if text.isascii():
         return " ".join(text.lower().split())
-    folded = unicodedata.normalize("NFKC", text).casefold()
+    normal = unicodedata.normalize("NFKC", text)
+    folded = normal.casefold()
     # Folding may leave a letter and its mark apart that NFKC composes.
-    return " ".join(unicodedata.normalize("NFKC", folded).split())
+    return " ".join((folded if folded == normal else unicodedata.normalize("NFKC", folded)).split())
 
 
 def coarse_key(text: str) -> str:

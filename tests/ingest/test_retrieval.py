@@ -209,7 +209,7 @@ RELEVANT, GRADED, CORPUS, QUERIES = (
         (GRADED, "1\t0\t1\t1.5", "rel", "expected a whole number of at most 1000000, found 1.5"),
         (CORPUS, "1\td", "pid", "expected ids that differ, found '1' again"),
         (CORPUS, "5\t ", "text", "expected text, found an empty one"),
-        (CORPUS, "5", "(row)", "expected 2 fields, found 1"),
+        (CORPUS, "5\ta\tb", "(row)", "expected 2 fields, found 3"),
         (QUERIES, "2\tc", "qid", "expected ids that differ, found '2' again"),
     ],
 )

@@ -67,9 +67,10 @@ def blocks(paths: list[Path], name: str, separator: bytes = b"\n") -> Iterator[b
         while (block := following.result()) is not None:
             following = thread.submit(next, found, None)
             lines_end_on = lines_end_on or (b"\n" if b"\n" in block else b"\r")
-            if lines_end_on == b"\r":
-                block = block.replace(b"\r", b"\n")
-            yield re.sub(rb"\r+\n", b"\r\n", block) if b"\r\r\n" in block else block
+            if b"\r" in block:
+                ends = rb"\r+\n" if lines_end_on == b"\n" else rb"\r"
+                block = re.sub(ends, b"\r\n" if lines_end_on == b"\n" else b"\n", block)
+            yield block
 
 
 def _read(paths: list[Path], name: str, separator: bytes) -> Iterator[bytes]:

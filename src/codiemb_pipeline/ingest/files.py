@@ -135,10 +135,15 @@ def read_document(path: Path, name: str, kind: type, log: RejectLog) -> Any:
 def _numbered_blocks(paths: list[Path], name: str) -> Iterator[tuple[int, bytes]]:
     """Yield blocks whose lines end with a line feed, each with the number of its first line."""
     first = 1
+    for block in _line_blocks(paths, name):
+        yield first, block
+        first += _line_feeds(block)
+
+
+def _line_blocks(paths: list[Path], name: str) -> Iterator[bytes]:
+    """Yield blocks whose lines end with a line feed."""
     for block in blocks(paths, name):
-        lines = block.replace(b"\r\n", b"\n") if b"\r" in block else block
-        yield first, lines
-        first += _line_feeds(lines)
+        yield block.replace(b"\r\n", b"\n") if b"\r" in block else block
 
 
 def _line_feeds(block: bytes) -> int:
@@ -313,39 +318,41 @@ def _tsv(
     The last lines wait for the next block: they may go on there.
     """
     held, first = b"", 1
-    for _, block in _numbered_blocks(paths, name):
-        lines = held + block
+    for block in _line_blocks(paths, name):
+        start = 0
         if header is None:
-            line, _, lines = lines.partition(b"\n")
-            header, first = [unquoted(field) if quotes else field for field in _text(line).split("\t")], 2
+            start = block.find(b"\n") + 1 or len(block)
+            line = _text(block[:start]).removesuffix("\n")
+            header, first = [unquoted(field) if quotes else field for field in line.split("\t")], 2
+        cut = max(start, block.rfind(b"\n", 0, max(len(block) - 1, 0)) + 1)
+        lines, last = b"".join((held, memoryview(block)[start:cut])), block[cut:]
         wanted = _wanted(header, columns, optional, name)
-        batch, size = _tab_batch(lines, first, name, wanted, header, quotes=quotes, final=False)
-        yield batch
-        first += _line_feeds(lines[:size])
-        held = lines[size:]
+        found = _tsv_columns(lines, header) if last.count(b"\t") == len(header) - 1 else None
+        if found is not None:
+            values = {column: all_unquoted(found[column]) if quotes else found[column] for column in wanted}
+            yield Batch(name, range(first, first + len(found)), values)
+            held, first = last, first + len(found)
+        else:
+            batch, held, first = _tab_batch(lines + last, first, name, wanted, header, quotes=quotes, final=False)
+            yield batch
     if held:
         yield _tab_batch(held, first, name, wanted, header, quotes=quotes, final=True)[0]
 
 
 def _tab_batch(
     block: bytes, first: int, name: str, columns: list[str], header: Sequence[str], *, quotes: bool, final: bool
-) -> tuple[Batch, int]:
-    """Return the settled records of a block, and the number of bytes that they take."""
-    size = len(block) if final else block.rfind(b"\n", 0, max(len(block) - 1, 0)) + 1
-    ends_whole = block.count(b"\t", size) == (len(header) - 1) * (size < len(block))
-    if ends_whole and (found := _tsv_columns(block[:size], header)) is not None:
-        values = {column: all_unquoted(found[column]) if quotes else found[column] for column in columns}
-        return Batch(name, range(first, first + len(found)), values), size
+) -> tuple[Batch, bytes, int]:
+    """Return the settled records of a block, the lines of the others, and the number of the first of these."""
     text = _text(block)
     records, taken = tab_records(text, first, len(header), quotes=quotes, final=final)
     rows, faults, settled = settle(records, len(header), final=final)
+    batch = _table_batch(rows, faults, name, columns, header)
+    following = first + text.count("\n", 0, taken)
     if settled < len(records):
-        lines = records[settled][0] - first
-        taken = -1
-        for _ in range(lines):
-            taken = text.index("\n", taken + 1)
-        taken += 1
-    return _table_batch(rows, faults, name, columns, header), len(text[:taken].encode("utf-8", "surrogateescape"))
+        following = records[settled][0]
+        lines = text.split("\n", following - first)
+        return batch, lines[-1].encode("utf-8", "surrogateescape"), following
+    return batch, text[taken:].encode("utf-8", "surrogateescape"), following
 
 
 def _tsv_columns(block: bytes, header: Sequence[str]) -> pl.DataFrame | None:

@@ -13,6 +13,7 @@ import polars as pl
 from codiemb_pipeline.ingest.validation import NUMBER, Fault
 
 HELD_RECORDS = 2**16  # of which none is whole; more are taken as they are
+AROUND = 4  # records before and after a broken one that tell which columns hold numbers
 QUOTED = re.compile(r'"[^"]*+(?:""[^"]*+)*+"')
 
 _PLAIN = re.compile(r"[^\t\n]*")
@@ -62,14 +63,16 @@ def _pieces(
 ) -> list[list[int]]:
     """Return, as groups, the records that a run of short ones makes bad, itself included.
 
-    A piece without a separator may end the record before the run, or begin the one after it. Columns of numbers tell:
-    a record that ends, or begins, on one is whole, and a number in place of a first one begins a record of its own.
+    A piece without a separator may end the record before the run, or begin the one after it, unless all whole records
+    around have a number there: a number is not cut.
     """
     fields = [records[index][2] for index in run]
-    beside = [records[index][2] for index in (before, after) if index is not None]
-    numbered_first, numbered_last = (all(re.match(NUMBER, row[side]) for row in beside) for side in (0, -1))
-    begins = numbered_first and re.match(NUMBER, fields[0][0]) is not None
-    ends_before = len(fields[0]) == 1 and before is not None and not numbered_last and not begins
+    around = [*records[max(0, run.start - AROUND) : run.start], *records[run.stop : run.stop + AROUND]]
+    around = [row for *_, row in around if isinstance(row, list) and len(row) == width]
+    numbered_first, numbered_last = (
+        len(around) > 1 and all(re.match(NUMBER, row[side]) for row in around) for side in (0, -1)
+    )
+    ends_before = len(fields[0]) == 1 and before is not None and not numbered_last
     begins_after = len(fields[-1]) == 1 and after is not None and not numbered_first
     if begins_after:
         return [[before]] * ends_before + [[*run, after]]

@@ -3,11 +3,13 @@
 import re
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 
@@ -230,6 +232,9 @@ def _numbers(values: Any) -> pl.Series:
     """Return float64, null where a value is neither a number nor a text that is one."""
     if isinstance(values, pl.Series) and values.dtype.is_numeric():
         return values.cast(pl.Float64)
+    if set(map(type, values)) <= {int, float}:
+        with suppress(OverflowError):
+            return pl.Series(np.array(values, dtype=np.float64))
     if not isinstance(values, pl.Series) or values.dtype != pl.String:
         texts = [None if isinstance(value, bool) else _number_text(value) for value in values]
         values = pl.Series(texts, dtype=pl.String)
