@@ -117,14 +117,16 @@ def tab_records(text: str, first: int, width: int, *, quotes: bool, final: bool)
         end = len(text) if end < 0 else end
         fields, lines = text[place:end].split("\t"), 1
         if quotes and text.find('"', place, end) >= 0:
+            spanning, until = [], end
             if any(field.startswith('"') and not QUOTED.fullmatch(field) for field in fields):
                 spanning, until = _quoted_record(text, place)
                 if until < 0 and not final and len(text) - place < FIELD_CHARACTERS:
                     break
-                crossed = text[place:until].split("\n") if len(spanning) == width else []
-                if any(line.count("\t") != width - 1 for line in crossed):
-                    fields, lines, end = spanning, len(crossed), until
-            fields = fields if lines > 1 else [unquoted(field) for field in fields]
+            crossed = text[place:until].split("\n") if len(spanning) == width else []
+            if any(line.count("\t") != width - 1 for line in crossed):
+                fields, lines, end = spanning, len(crossed), until
+            else:
+                fields = [unquoted(field) for field in fields]
         if end > place:
             records.append((first, first + lines - 1, fields))
         first, place = first + lines, end + 1
