@@ -1,8 +1,7 @@
 """Readers of sources under any rows and damaged files: what comes out is right, or it is InputError.
 
 Oracle of the random rows: what the rows say themselves, by rules written out one row at a time (``expected_pairs``).
-Oracle of the damaged files: each text that comes out is one of a sound file's, whole and beside its own partner and
-score; a row of the damaged place alone may differ from it where no format could tell, which is stated at the test.
+Oracle of the damaged files: of a format with checksums, each row that comes out is one of the sound file's.
 """
 
 import bz2
@@ -165,7 +164,7 @@ def damaged(content: bytes, changes: list[tuple]) -> bytes:
 @pytest.mark.parametrize("suffix", FORMATS)
 @given(changes=CHANGES, packed=st.sampled_from([*PACK, ".zip"]))
 def test_a_damaged_file_gives_sound_rows_or_input_error(suffix, changes, packed):
-    """Oracle: nothing else is raised; all that comes out of a packed file is sound, since packers have checksums."""
+    """Oracle: nothing else is raised; all that comes out of a packed file with checksums is sound."""
     content = written(suffix, SOUND)
     if packed == ".zip":
         buffer = io.BytesIO()
@@ -176,7 +175,7 @@ def test_a_damaged_file_gives_sound_rows_or_input_error(suffix, changes, packed)
         content = PACK[packed](content)
     with tempfile.TemporaryDirectory() as folder:
         found = read(Path(folder), f"p{suffix}{packed}", damaged(content, changes))
-    if packed and suffix != ".parquet":
+    if packed not in ("", ".zst") and suffix != ".parquet":  # pyarrow writes zstandard without a checksum
         assert found is None or all(PARTNER.get(left) == (right, pytest.approx(gold)) for left, right, gold in found)
 
 
