@@ -1,4 +1,4 @@
-"""Folders as people have them: split files, shards, links and downloads are read whole, named as unread, or an error."""
+"""Folders as people have them: split files, shards and links are read whole, named as unread, or an error."""
 
 import gzip
 import logging

@@ -72,20 +72,8 @@ def read_batches(
     for path in paths:
         check_filled(path, name)
     log.files.update(paths)
-    form = form or suffix_of(paths[0], name)
-    if form not in SUFFIXES:
-        expected = f"expected one of {', '.join(SUFFIXES)}, plain or with {', '.join(COMPRESSED)}"
-        raise InputError(f"{name}: suffix: {expected}; found {form!r}")
-    if form == ".parquet":
-        batches = _parquet(paths, name, columns, optional)
-    elif form == ".csv":
-        batches = _csv(paths, name, columns, optional, header)
-    elif form == ".tsv":
-        batches = _tsv(paths, name, columns, optional, header, quotes)
-    else:
-        batches = _json(paths, name, columns, optional)
     before = log.rows
-    for batch in batches:
+    for batch in _batches(paths, name, columns, optional, form or suffix_of(paths[0], name), header, quotes):
         for column in optional:
             batch.columns.setdefault(column, [None] * len(batch.rows))
         yield batch
@@ -94,6 +82,27 @@ def read_batches(
         raise InputError(f"{name}: expected rows, found none")
     if (found := log.rows - before) < least:
         raise InputError(f"source {log.source!r}: {name}: expected at least {least:,} rows, found {found:,}")
+
+
+def _batches(
+    paths: list[Path],
+    name: str,
+    columns: list[str],
+    optional: tuple[str, ...],
+    form: str,
+    header: tuple[str, ...] | None,
+    quotes: bool,
+) -> Iterator[Batch]:
+    if form == ".parquet":
+        return _parquet(paths, name, columns, optional)
+    if form == ".csv":
+        return _csv(paths, name, columns, optional, header)
+    if form == ".tsv":
+        return _tsv(paths, name, columns, optional, header, quotes)
+    if form in (".json", ".jsonl"):
+        return _json(paths, name, columns, optional)
+    expected = f"expected one of {', '.join(SUFFIXES)}, plain or with {', '.join(COMPRESSED)}"
+    raise InputError(f"{name}: suffix: {expected}; found {form!r}")
 
 
 def read_lines(path: Path, name: str, log: RejectLog) -> Iterator[tuple[int, str]]:
