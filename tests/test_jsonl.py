@@ -55,3 +55,11 @@ def test_a_broken_row_is_named_with_its_number(tmp_path, line, reason):
     assert next(rows) == {"a": 1}
     with pytest.raises(InputError, match=rf"rows\.jsonl: row 2: {reason}"):
         next(rows)
+
+
+def test_a_file_that_is_not_utf8_or_a_folder_is_an_error_that_names_it(tmp_path):
+    (tmp_path / "one.json").write_bytes(b'{"a": "\xff"}')
+    with pytest.raises(InputError, match=r"one\.json: not UTF-8 at byte 7"):
+        read_json(tmp_path / "one.json")
+    with pytest.raises(InputError, match="not readable as JSON"):
+        read_json(tmp_path)

@@ -50,8 +50,8 @@ def write_spreadsheets() -> None:
         writer.writerow(["left", "right", "rating"])
         for place, noun in enumerate(NOUNS):
             writer.writerows(
-                [f"{adjective} {noun}", f"{adjective} {NOUNS[(place + turn) % len(NOUNS)]}", 4 - 2 * turn]
-                for turn, adjective in enumerate(ADJECTIVES[:3])
+                [f"{adjective} {noun}", f"{adjective} {NOUNS[(place + turn) % len(NOUNS)]}", 4 - 2 * (turn % 3)]
+                for turn, adjective in enumerate(ADJECTIVES)
             )
 
 

@@ -26,7 +26,7 @@ def read_json(path: Path) -> Any:
     """Read one JSON document.
 
     Raises:
-        InputError: the file is missing, or is no JSON; names file, line and column.
+        InputError: the file is missing, not readable, or no JSON in UTF-8; names the file, and where it breaks.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -34,6 +34,10 @@ def read_json(path: Path) -> Any:
         raise InputError(f"{path}: expected a JSON file, found none") from None
     except json.JSONDecodeError as error:
         raise InputError(f"{path}: line {error.lineno}, column {error.colno}: not JSON ({error.msg})") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 at byte {error.start}") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not readable as JSON ({error})") from None
 
 
 def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> int:

@@ -99,7 +99,8 @@ def test_a_pair_of_equal_sentences_is_found():
 def test_texts_count_once_however_often_they_occur_and_an_equal_one_is_not_a_near_one_too():
     """The query occurs three times, is equal to one benchmark query and near the other."""
     audit = audit_of([("Search", text("query", "b0", CARD)), ("Search", text("query", "b1", CARD_EDITED))])
-    audit.check("web", [ir(query, [OTHER], id=f"q{place}") for place, query in enumerate([CARD, CARD, CARD + "！"])])
+    queries = [CARD, CARD, f"\u3000{CARD} "]
+    audit.check("web", [ir(query, [OTHER], id=f"q{place}") for place, query in enumerate(queries)])
     assert counts(audit) == {("web", "Search", "query", "query"): (1, 0, 2)}
     [sample] = report_of(audit)["findings"][0]["samples"]
     assert (sample["training_id"], sample["benchmark_id"], sample["exact"]) == ("q0", "b0", True)

@@ -1,6 +1,8 @@
 """Small sources on disk, written the way a user would and as the registry declares, and the stage run on them."""
 
+import bz2
 import gzip
+import io
 import json
 import zipfile
 from collections.abc import Iterable
@@ -8,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 
 from codiemb_pipeline.ingest.run import ingest_sources
 from codiemb_pipeline.params.ingest import IngestParams
@@ -175,3 +178,31 @@ def write_cmteb(folder: Path, rows: list[tuple], *, split: str = "train", shards
         frame = pd.DataFrame(rows[shard::shards], columns=["sentence1", "sentence2", "score"])
         frame.to_parquet(folder / f"data/{split}-{shard:05}-of-{shards:05}.parquet")
     return folder
+
+
+SCORED = [("a cat", "a dog", 1.0), ("a bird", "a fish", 3.0), ("red", "blue", 5.0)]
+PACK = {
+    "": bytes,
+    ".gz": gzip.compress,
+    ".bz2": bz2.compress,
+    ".zst": lambda data: pa.compress(data, codec="zstd", asbytes=True),
+}
+
+
+def rows_as(suffix: str, rows: list[tuple] = SCORED) -> bytes:
+    frame = pd.DataFrame(rows, columns=list(COLUMNS.values()))
+    if suffix == ".parquet":
+        return frame.to_parquet()
+    if suffix == ".json":
+        return json.dumps(frame.to_dict("records"), indent=2).encode()
+    if suffix == ".jsonl":
+        return frame.to_json(orient="records", lines=True).encode()
+    return frame.to_csv(index=False, sep="\t" if suffix == ".tsv" else ",").encode()
+
+
+def zipped(members: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return buffer.getvalue()

@@ -43,7 +43,7 @@ def test_a_pair_keeps_its_split_when_rows_are_added_and_reordered(tmp_path):
 
 
 def test_a_pair_with_its_texts_swapped_or_respelt_has_the_same_split(tmp_path):
-    swapped = [{"left": row["right"].upper(), "right": row["left"] + "!", "gold": 1} for row in MANY]
+    swapped = [{"left": row["right"].upper(), "right": row["left"] + " ", "gold": 1} for row in MANY]
     assert splits_of(tmp_path, swapped, "swapped") == splits_of(tmp_path, MANY, "plain")
 
 

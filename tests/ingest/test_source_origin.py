@@ -354,9 +354,9 @@ def test_below_99_percent_of_the_registered_rows_ingest_stops(tmp_path, rows, en
 
 
 def test_rejected_rows_count_as_rows_and_lines_without_any_do_not(tmp_path, hub, declare):
-    """Of three queries one lacks its text."""
+    """Of three queries one has more fields than the header."""
     tables = {
-        "queries_train": ["qid\ttext", "", "1\tone question", "2", "3\tno answer", ""],
+        "queries_train": ["qid\ttext", "", "1\tone question", "2\tb\tc", "3\tno answer", ""],
         "qrels_retrieval_train": ["qid\tpid", "1\t1"],
         "qrels_train": ["qid\t-\tpid\trel", "1\t0\t1\t3"],
     }

@@ -34,7 +34,7 @@ def make_source(tmp_path: Path) -> Callable[..., MiningSource]:
     def make(
         queries: int, documents: int, *, positives: int = 2, first: int = 0, named: dict[int, list[int]] | None = None
     ) -> MiningSource:
-        texts = [f"text {number}" for number in range(documents - 1)] + ["Text 0."]
+        texts = [f"text {number}" for number in range(documents - 1)] + ["Text  0"]
         tables = retrieval_tables(
             [(f"q{i}", f"question {i}", "train") for i in range(first, queries)],
             [(f"d{i}", "", text) for i, text in enumerate(texts)],

@@ -8,7 +8,7 @@ from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.mine.relevance import MiningSource
 from codiemb_pipeline.mine.work_files import laid_out, lay_out
 
-CORPUS = [("d0", "", "a dog"), ("d1", "A", "Dog!"), ("d2", "", "a cat"), ("d3", "", "a fish")]
+CORPUS = [("d0", "", "a dog"), ("d1", "A", "Dog"), ("d2", "", "a cat"), ("d3", "", "a fish")]
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def test_only_training_queries_are_mined_but_all_qrels_count(read):
     assert source.known[0].positives.tolist() == [2]
 
 
-def test_documents_equal_but_for_case_and_punctuation_share_a_group_title_included(read):
+def test_documents_equal_but_for_case_and_white_space_share_a_group_title_included(read):
     source = read([("q", "dog", "train")], [("q", "d0", 1)])
     dog, same, *others = source.groups.tolist()
     assert dog == same
@@ -45,7 +45,7 @@ def test_the_query_s_own_text_in_the_corpus_is_among_the_known(read):
 
 
 def test_queries_of_the_same_text_share_their_positives_and_named_negatives(read):
-    queries = [("q0", "dog", "train"), ("q1", "Dog?", "train"), ("q2", "cat", "train")]
+    queries = [("q0", "dog", "train"), ("q1", " Dog", "train"), ("q2", "cat", "train")]
     qrels = [("q0", "d0", 1), ("q1", "d2", 3), ("q1", "d0", 2)]
     source = read(queries, qrels, [("q0", "d3"), ("q0", "d3")])
     assert [known.positives.tolist() for known in source.known] == [[0, 2], [0, 2], []]

@@ -107,3 +107,20 @@ def test_defect_4_batches_are_made_by_workers(folder, monkeypatch):
     run = Run(params=train, encoder=encoder, arrays=arrays, **parts)
     plan = plan_of_epoch(train, arrays.sources, 0, 1)
     assert os.getpid() not in [int(made_by) for made_by in load_batches(run, plan, 0, first_step=0)]
+
+
+def test_the_ids_that_masks_compare_are_keys_whatever_prompt_or_case_and_each_text_is_encoded_all_the_same(folder):
+    """Texts 0 and 1, 2 and 3, ... count as equal."""
+    keys = [text // 2 for text in range(10)]
+    TokenStore.write(folder / "tokens", [[100 + t] * (t + 2) for t in range(10)], [0] * 10, keys)
+    ir, sts = sorted(batches(folder), key=lambda batch: batch.source, reverse=True)
+    shown = ir.document_ids[ir.document_ids >= 0].tolist()
+    rows = ir.document_rows[ir.document_ids >= 0]
+    for ids, texts in (
+        (ir.query_ids.tolist(), texts_of(ir, ir.query_rows)),
+        (shown, texts_of(ir, rows)),
+        (sts.a_ids.tolist(), texts_of(sts, sts.a_rows)),
+        (sts.b_ids.tolist(), texts_of(sts, sts.b_rows)),
+    ):
+        assert ids == [text // 2 for text in texts]
+    assert sorted(ir.known_ids.flatten().tolist()) == [-1, -1, 2, 2, 3, 3]

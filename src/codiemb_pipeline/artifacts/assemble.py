@@ -1,10 +1,11 @@
 """What ``assemble`` hands on: every text tokenised once, and examples as numbers that point at texts.
 
 All files are plain ``.npy`` arrays, memory-mapped when read and the same bytes whenever the same rows are written (an
-Arrow folder is not). A text is stored once, so two ids are equal exactly when two rendered texts are: that identity is
-what false-negative masks compare.
+Arrow folder is not). A text is stored once behind each prompt. Texts that count as equal (``texts.text_key``), whatever
+their prompts, share a key: that is what false-negative masks compare.
 
-    tokens/     tokens.npy (int32, flat), offsets.npy (int64, texts + 1), prompt_lengths.npy (int32, texts)
+    tokens/     tokens.npy (int32, flat), offsets.npy (int64, texts + 1), prompt_lengths.npy (int32, texts),
+                keys.npy (int64, texts)
     train/      query.npy (int64), positives.npy + positives_offsets.npy, negatives.npy + negatives_offsets.npy (int64),
                 gold.npy (float32; NaN for ir), sources.json: [{name, task, start, stop}], a source's examples in a row
     dev/<source>/   ir: queries.npy, documents.npy (int64 text ids), qrels.npy (int64 (R, 3): row in queries, row in
@@ -120,6 +121,7 @@ class Contamination(Artifact):
 
     Attributes:
         settings: the section ``assemble.audit``.
+        equal_by: what two texts share that are counted as equal (``exact``).
         benchmarks: texts of each benchmark, by kind.
         sources: examples of each source that were compared.
         removed: by source and benchmark, how many examples, positives and negatives mode ``drop`` removed.
@@ -128,6 +130,7 @@ class Contamination(Artifact):
     written_by: ClassVar[str] = "assemble"
     mode: str
     settings: dict[str, Any] = Field({})
+    equal_by: str = "coarse key: letters, marks and digits after NFKC and case folding"
     benchmarks: dict[str, dict[str, int]] = Field({})
     sources: dict[str, int] = Field({})
     findings: list[Finding] = Field([])
@@ -151,13 +154,24 @@ class TokenStore:
         self._tokens = np.load(folder / "tokens.npy", mmap_mode="r")
         self._offsets = np.load(folder / "offsets.npy", mmap_mode="r")
         self._prompt_lengths = np.load(folder / "prompt_lengths.npy", mmap_mode="r")
+        self._keys = np.load(folder / "keys.npy", mmap_mode="r")
 
     @staticmethod
-    def write(folder: Path, token_ids: Iterable[Sequence[int]], prompt_lengths: Sequence[int]) -> None:
-        """Write texts, given as token ids with special tokens, and how many leading tokens of each are prompt."""
+    def write(
+        folder: Path,
+        token_ids: Iterable[Sequence[int]],
+        prompt_lengths: Sequence[int],
+        keys: Sequence[int] | None = None,
+    ) -> None:
+        """Write texts: token ids with special tokens, how many leading ones are prompt, and numbers of the keys.
+
+        Without ``keys`` no two texts are equal.
+        """
         save_ragged(folder, "tokens", token_ids, dtype=np.int32)
         (folder / "tokens_offsets.npy").rename(folder / "offsets.npy")
         np.save(folder / "prompt_lengths.npy", np.asarray(prompt_lengths, dtype=np.int32))
+        keys = np.arange(len(prompt_lengths)) if keys is None else keys
+        np.save(folder / "keys.npy", np.asarray(keys, dtype=np.int64))
 
     def __len__(self) -> int:
         return len(self._offsets) - 1
@@ -173,6 +187,10 @@ class TokenStore:
     def prompt_lengths(self, texts: np.ndarray) -> np.ndarray:
         """Return how many leading tokens of ``texts`` are prompt, int32."""
         return self._prompt_lengths[texts]
+
+    def keys(self, texts: np.ndarray) -> np.ndarray:
+        """Return the numbers of the keys of ``texts``, int64, the same exactly where two texts count as equal."""
+        return self._keys[texts]
 
 
 @dataclass(frozen=True, kw_only=True)

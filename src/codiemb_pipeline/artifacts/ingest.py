@@ -5,7 +5,7 @@ relevance) and ``negatives`` (query_id, doc_id; those the source itself names, o
 (pair_id, text_a, text_b, gold, split), gold in [0, 1].
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -90,8 +90,11 @@ def parquet_batches(path: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
         yield from file.iter_batches(BATCH_ROWS, columns=columns)
 
 
-def keep_rows(path: Path, keep: np.ndarray) -> None:
-    """Leave only the rows of a parquet file for which ``keep``, bool (rows,), holds; row group by row group."""
+def keep_rows(path: Path, keep: np.ndarray, gold: Mapping[int, float] | None = None) -> None:
+    """Leave only the rows of a parquet file for which ``keep``, bool (rows,), holds; row group by row group.
+
+    ``gold`` has the new gold of some rows; if there are any, others go.
+    """
     if keep.all():
         return
     shorter = path.with_suffix(".kept")
@@ -100,6 +103,10 @@ def keep_rows(path: Path, keep: np.ndarray) -> None:
         for number in range(file.num_row_groups):
             group = file.read_row_group(number)
             stays = keep[start : start + len(group)]
+            if gold:
+                golds = group["gold"].to_numpy()
+                golds = [gold.get(start + row, value) for row, value in enumerate(golds)]
+                group = group.set_column(group.column_names.index("gold"), "gold", pa.array(golds, pa.float64()))
             start += len(group)
             if stays.any():
                 writer.write_table(group.filter(pa.array(stays)))
@@ -114,6 +121,7 @@ class SourceCounts(Artifact):
         documents: rows of the corpus; ``None`` for pairs, as ``judgements``, the rows of the qrels.
         rows: rows read; ``rejected`` of them were bad.
         filtered: sound rows that were not kept, by reason.
+        unread: files of the source's folder that were not read; without hidden ones, readmes, licences and cards.
         origins: of a registered source.
     """
 
@@ -124,6 +132,7 @@ class SourceCounts(Artifact):
     rows: int = 0
     rejected: int = 0
     filtered: dict[str, int] = Field(default_factory=dict)
+    unread: tuple[str, ...] = ()
     origins: tuple[SourceOrigin, ...] = ()
 
 

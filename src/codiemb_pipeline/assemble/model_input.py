@@ -18,6 +18,7 @@ from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.params.assemble import AssembleParams
 from codiemb_pipeline.progress import ProgressBar
 from codiemb_pipeline.schema import TrainingExample
+from codiemb_pipeline.texts import DIGEST, text_digest
 
 TEXTS_PER_BATCH = 1024
 
@@ -59,14 +60,17 @@ def write_tokens(register: TextRegister, tokenizer: TextTokenizer, folder: Path)
     """
     rows: list[np.ndarray] = [np.empty(0, dtype=np.int32)] * len(register)
     prompt_lengths = np.zeros(len(register), dtype=np.int32)
+    digests = np.empty(len(register), dtype=DIGEST)
     with ProgressBar(total=len(register), desc="tokenise", unit="texts") as bar:
         for prefix, texts, numbers in register.batches(TEXTS_PER_BATCH):
             token_ids, lengths = tokenizer.tokenize(texts, prefix)
             for number, ids in zip(numbers, token_ids, strict=True):
                 rows[number] = np.asarray(ids, dtype=np.int32)
             prompt_lengths[numbers] = lengths
+            digests[numbers] = [text_digest(text) for text in texts]
             bar.update(len(texts))
-    TokenStore.write(folder, rows, prompt_lengths)
+    _, keys = np.unique(digests, return_inverse=True)
+    TokenStore.write(folder, rows, prompt_lengths, keys)
     return np.array([len(row) for row in rows], dtype=np.int64)
 
 

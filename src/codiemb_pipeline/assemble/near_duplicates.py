@@ -1,6 +1,7 @@
 """Finds texts of an index that are equal or nearly equal to a text: keys, and MinHash with LSH (datasketch).
 
-Case, punctuation, spaces and width do not count: a text's key (``texts.text_key``) has none of them. Near duplicates
+Equal here means of one coarse key (``texts.coarse_key``): case, punctuation, symbols, spaces and width do not count, so
+that texts are found which for the rest of the pipeline (``texts.text_key``) are different. Near duplicates
 differ by a light edit, one word or a few characters, or share most of their character n-grams.
 
 Every match is verified: candidates of LSH are compared n-gram by n-gram and, if needed, word by word. ``recall`` bounds
@@ -23,7 +24,7 @@ import numpy as np
 from rapidfuzz.distance import Levenshtein
 
 from codiemb_pipeline.params.assemble import AuditParams, GramParams
-from codiemb_pipeline.texts import text_key
+from codiemb_pipeline.texts import coarse_key
 
 if TYPE_CHECKING:
     from datasketch import MinHash, MinHashLSH
@@ -171,7 +172,7 @@ class Shape:
 
 def shape_of(text: str, params: AuditParams) -> Shape:
     """Return the n-grams of ``text`` and the threshold for its length."""
-    key = text_key(text)
+    key = coarse_key(text)
     words = tuple(WORD_OR_SYLLABLE.findall(unicodedata.normalize("NFKC", text).casefold()))
     codes = np.frombuffer(key.encode("utf-32-le"), dtype="<u4")
     # A code point lies in one of the ranges if an odd number of their edges are not above it.

@@ -69,13 +69,15 @@ def splits_of(hashes: pl.DataFrame, shares: SplitShares) -> pl.Series:
     return pl.Series(SPLITS, dtype=SPLIT_TYPE).gather(numbers)
 
 
-def rows_apart(hashes: pl.DataFrame, splits: pl.Series) -> tuple[np.ndarray, int]:
+def rows_apart(hashes: pl.DataFrame, splits: pl.Series) -> tuple[np.ndarray, int, pl.DataFrame]:
     """Return which rows stay, bool (N,), when a key may occur in one split, the latest, and there once.
 
-    The other value is the number of rows that go because their key is in a later split too.
+    The others are the number of rows that go because their key is in a later split too, and the rows that go because
+    they repeat the ``first`` of their key, as ``row`` and ``first``.
     """
     split = splits.to_physical().alias("split")
     keep, leaked = np.zeros(len(hashes), dtype=bool), 0
+    repeats = [pl.DataFrame(schema=dict.fromkeys(("row", "first"), pl.UInt32))]
     starts = range(0, max(len(hashes), 1), SLICE_ROWS)
     for part in range(PARTS):
         slices = (
@@ -87,9 +89,13 @@ def rows_apart(hashes: pl.DataFrame, splits: pl.Series) -> tuple[np.ndarray, int
         )
         found = pl.concat(slices)
         latest = found.filter(pl.col("split") == pl.col("split").max().over(KEYS))
-        keep[latest.unique(KEYS, keep="first", maintain_order=True)["row"].to_numpy()] = True
+        once = latest.unique(KEYS, keep="first", maintain_order=True).select(*KEYS, first="row")
+        keep[once["first"].to_numpy()] = True
         leaked += len(found) - len(latest)
-    return keep, leaked
+        if len(once) < len(latest):
+            again = latest.join(once, left_on="row", right_on="first", how="anti").join(once, on=KEYS)
+            repeats.append(again.select("row", "first"))
+    return keep, leaked, pl.concat(repeats)
 
 
 def within_limit(places: np.ndarray, limit: int) -> np.ndarray:

@@ -1,14 +1,14 @@
 """Readers of scored pairs. Pairs stream to disk; in memory are 16 bytes of hash, the split and the place of each."""
 
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
-from codiemb_pipeline.artifacts.ingest import PAIR_SCHEMA, SourceCounts, TableWriter, keep_rows
+from codiemb_pipeline.artifacts.ingest import PAIR_SCHEMA, SourceCounts, TableWriter, keep_rows, parquet_batches
 from codiemb_pipeline.errors import InputError
+from codiemb_pipeline.ingest.compressed import content
 from codiemb_pipeline.ingest.files import check_filled, read_batches, read_lines
 from codiemb_pipeline.ingest.hashing import (
     KEY_TYPES,
@@ -20,7 +20,7 @@ from codiemb_pipeline.ingest.hashing import (
     within_limit,
 )
 from codiemb_pipeline.ingest.registry import Pairs
-from codiemb_pipeline.ingest.sources import SourceFiles, expected_files, name_of
+from codiemb_pipeline.ingest.sources import SourceFiles, expected_files, name_of, own_files
 from codiemb_pipeline.ingest.validation import Batch, RejectLog, shown
 from codiemb_pipeline.schema import SPLITS
 from codiemb_pipeline.texts import pair_key
@@ -50,16 +50,39 @@ def read_pairs_source(source: SourceFiles, seed: int, log: RejectLog, folder: Pa
                 places.append(place_of(hashes_of(keys, seed, log.source, "limit")))
             table.write(sound.with_columns(splits[-1].cast(pl.String).alias("split")))
     split = pl.concat(splits)
-    keep, leaked = rows_apart(pl.concat(hashes, rechunk=False), split)
+    keep, leaked, repeats = rows_apart(pl.concat(hashes, rechunk=False), split)
+    averaged, contradicting = _averaged(folder / "pairs.parquet", repeats)
     log.filter("pairs in a later split too", leaked)
-    log.filter("pairs that repeat", len(keep) - leaked - keep.sum())
+    log.filter("pairs repeated with another score, averaged", contradicting)
+    log.filter("pairs that repeat", len(repeats) - contradicting)
     if limit is not None:
         within = within_limit(np.concatenate(places)[keep], limit)
         log.filter("pairs over the limit", (~within).sum())
         keep[keep] = within
-    keep_rows(folder / "pairs.parquet", keep)
+    keep_rows(folder / "pairs.parquet", keep, averaged)
     counts = np.bincount(split.to_physical().to_numpy()[keep], minlength=len(SPLITS)).tolist()
     return SourceCounts(task="sts", splits=dict(zip(SPLITS, counts, strict=True)))
+
+
+def _averaged(path: Path, repeats: pl.DataFrame) -> tuple[dict[int, float], int]:
+    """Return the mean gold, by row, of pairs that are repeated with another one, and the number of such repeats.
+
+    Only the gold of pairs that repeat is held.
+    """
+    rows = np.unique(np.concatenate([repeats["row"].to_numpy(), repeats["first"].to_numpy()]))
+    golds, start = np.empty(len(rows)), 0
+    for batch in parquet_batches(path, ["gold"]) if len(rows) else ():
+        first, last = np.searchsorted(rows, (start, start + len(batch)))
+        golds[first:last] = batch.column(0).take(rows[first:last] - start).to_numpy()
+        start += len(batch)
+    own = repeats.select("first").unique().select(row="first", first="first")
+    rated = pl.concat([own, repeats]).sort("first", "row")
+    rated = rated.with_columns(gold=golds[np.searchsorted(rows, rated["row"].to_numpy())])
+    differing = rated.group_by("first", maintain_order=True).agg(
+        pl.col("gold").mean(), differ=pl.col("gold").n_unique() > 1, repeats=pl.len() - 1
+    )
+    differing = differing.filter("differ")
+    return dict(differing.select("first", "gold").iter_rows()), int(differing["repeats"].sum())
 
 
 def rescale(batch: Batch, name: str, score_range: tuple[float, float]) -> pl.Series:
@@ -93,7 +116,7 @@ def _sound(batch: Batch, layout: Pairs, ids: pl.Series, log: RejectLog) -> pl.Da
 
 def _word_pairs(source: SourceFiles, log: RejectLog) -> Iterator[Part]:
     """gensim's word lists: tab-separated, lines that begin with # are comments."""
-    lines = read_lines([source.path], source.shown)
+    lines = read_lines(source.path, source.shown, log)
     lines = [(number, line) for number, line in lines if line.strip() and not line.startswith("#")]
     rows = {number: line.split("\t") for number, line in lines if line.count("\t") == 2}
     reason = "expected word, word, score; found "
@@ -110,9 +133,10 @@ def _lee(source: SourceFiles, log: RejectLog) -> Iterator[Part]:
     """Lee, Pincombe and Welsh's 50 news documents with the mean human similarity of every two, as gensim ships them."""
     names = [f"{source.shown}/{file}" for file in (LEE_DOCUMENTS, LEE_SCORES)]
     check_filled(source.path / LEE_DOCUMENTS, names[0])
+    log.files.add(source.path / LEE_DOCUMENTS)
     # Not UTF-8: line 41 holds a pound sign as a single byte.
-    documents = (source.path / LEE_DOCUMENTS).read_bytes().decode("latin-1").strip().split("\n")
-    lines = read_lines([source.path / LEE_SCORES], names[1])
+    documents = content(source.path / LEE_DOCUMENTS, names[0]).decode("latin-1").strip().split("\n")
+    lines = read_lines(source.path / LEE_SCORES, names[1], log)
     matrix = [line.split("\t") for _, line in lines if line.strip()]
     if len(matrix) != len(documents) or any(len(row) != len(documents) for row in matrix):
         raise InputError(f"{names[1]}: expected {len(documents)} rows and columns, one per document of {names[0]}")
@@ -130,35 +154,21 @@ def _lee(source: SourceFiles, log: RejectLog) -> Iterator[Part]:
 
 
 def _pairs(source: SourceFiles, log: RejectLog) -> Iterator[Part]:
-    """The files of a registered source; else a file, or with ``splits: null`` a folder with one file per split."""
-    named = _registered(source) if source.declared is not None else _own_files(source)
+    """The files of a registered source; else a file, or with ``splits: null`` those of a folder, by split."""
+    own = source.declared is None
     columns = source.layout.columns
-    for files, name, split in named:
+    wanted = [columns.text_a, columns.text_b, columns.score]
+    for files, name, split, prefix in own_files(source) if own else _registered(source):
         least = source.least(source.layout.dev_rows if split == "dev" else source.layout.rows)
-        for batch in read_batches(files, name, log, [columns.text_a, columns.text_b, columns.score], least=least):
-            yield batch, split, [f"{split}-{row}" if split else f"{row}" for row in batch.rows]
+        for batch in read_batches(files, name, log, wanted, least=least, quotes=own):
+            yield batch, split, [f"{prefix}{row}" for row in batch.rows]
 
 
-def _own_files(source: SourceFiles) -> Iterator[tuple[list[Path], str, str | None]]:
-    path = source.path
-    if source.params.splits is not None:
-        yield [path], source.shown, None
-        return
-    files = sorted(file for file in path.iterdir() if file.stem in SPLITS) if path.is_dir() else []
-    if not files:
-        raise InputError(f"{source.shown}: splits is null: expected a folder with train, dev or test files, found none")
-    for file, other in pairwise(files):
-        if file.stem == other.stem:
-            raise InputError(f"{source.shown}: expected one file a split, found {file.name} and {other.name}")
-    for file in files:
-        yield [file], f"{source.shown}/{file.name}", file.stem
-
-
-def _registered(source: SourceFiles) -> Iterator[tuple[list[Path], str, str | None]]:
+def _registered(source: SourceFiles) -> Iterator[tuple[list[Path], str, str | None, str]]:
     """The training files; with ``splits: null`` the dev files too, where the registry declares some and they exist."""
     layout, own_splits = source.layout, source.params.splits is None
     if source.path.is_file():
-        yield [source.path], source.shown, "train" if own_splits else None
+        yield [source.path], source.shown, *(("train", "train-") if own_splits else (None, ""))
         return
     train, dev = source.find(layout.train), source.find(layout.dev) if own_splits else {}
     if not train:
@@ -166,4 +176,4 @@ def _registered(source: SourceFiles) -> Iterator[tuple[list[Path], str, str | No
         raise InputError(f"{source.shown}: expected {expected}, found none at {source.path}")
     for split, files in (("train", train), ("dev", dev)):
         if files:
-            yield list(files.values()), name_of(list(files)), split if own_splits else None
+            yield list(files.values()), name_of(list(files)), *((split, f"{split}-") if own_splits else (None, ""))

@@ -6,7 +6,7 @@ and limits applied, and the other tables written.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from codiemb_pipeline.artifacts.ingest import (
 )
 from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.ingest.files import read_batches, read_document
+from codiemb_pipeline.ingest.folders import SPLIT_NAMES, by_meaning
 from codiemb_pipeline.ingest.hashing import (
     SPLIT_TYPE,
     TextIndex,
@@ -34,7 +35,7 @@ from codiemb_pipeline.ingest.hashing import (
     within_limit,
 )
 from codiemb_pipeline.ingest.registry import Rows, Table, Tables
-from codiemb_pipeline.ingest.sources import SourceFiles
+from codiemb_pipeline.ingest.sources import SourceFiles, own_files
 from codiemb_pipeline.ingest.validation import Batch, RejectLog, list_fault, shown, unknown_id
 from codiemb_pipeline.schema import SPLITS
 from codiemb_pipeline.texts import text_key
@@ -101,7 +102,7 @@ class Relevance:
 
     Attributes:
         queries: query_id, text, split (null where shares decide it).
-        qrels: query (row of ``queries``), document (row of the corpus), relevance.
+        qrels: query (row of ``queries``), document (row of the corpus), relevance (0 and less: judged as not relevant).
         negatives: query, document: those that the source itself names as not relevant.
         own_corpus: whether the corpus stands by itself; otherwise it is the documents beside the queries.
     """
@@ -134,30 +135,32 @@ class _Queries:
 
 
 def read_beir(source: SourceFiles, log: RejectLog, corpus: Corpus) -> Relevance:
-    """Read corpus.jsonl, queries.jsonl and qrels/<split>.tsv.
+    """Read corpus.jsonl, queries.jsonl and qrels/<split>.tsv, or any of them in another format, compressed, in shards.
 
     A query takes the split of the last qrels file that names it, else train. A title may stand in for an empty text.
     """
     path, place = source.path, source.shown
-    for batch in read_batches([path / CORPUS], f"{place}/{CORPUS}", log, ["_id", "text"], optional=("title",)):
-        ids, titles = batch.ids("_id"), batch.texts("title", blank=True)
-        sound = batch.sound(doc_id=ids, title=titles, text=batch.texts("text", blank=titles != ""))
-        corpus.add(batch, "_id", sound)
+    tables = by_meaning(path, place, {PurePath(name).stem: name for name in (CORPUS, QUERIES)})
+    for file in tables.get(CORPUS, [path / CORPUS]):
+        for batch in read_batches([file], f"{place}/{file.name}", log, ["_id", "text"], optional=("title",)):
+            ids, titles = batch.ids("_id"), batch.texts("title", blank=True)
+            sound = batch.sound(doc_id=ids, title=titles, text=batch.texts("text", blank=titles != ""))
+            corpus.add(batch, "_id", sound)
     queries = _Queries()
-    for batch in read_batches([path / QUERIES], f"{place}/{QUERIES}", log, ["_id", "text"]):
-        queries.add(batch, "_id", "text")
-    files = {split: path / "qrels" / f"{split}.tsv" for split in SPLITS}
-    files = {split: file for split, file in files.items() if file.exists()}
+    for file in tables.get(QUERIES, [path / QUERIES]):
+        for batch in read_batches([file], f"{place}/{file.name}", log, ["_id", "text"]):
+            queries.add(batch, "_id", "text")
+    files = by_meaning(path / "qrels", f"{place}/qrels", SPLIT_NAMES)
     if not files:
         raise InputError(f"{place}/qrels: expected train.tsv, dev.tsv or test.tsv, found none")
     qrels, splits = [], [pl.DataFrame(schema={"query": pl.Int32, "split": pl.String})]
-    for split, file in files.items():
+    for split, file in [(name, file) for name in SPLITS for file in files.get(name, ())]:
         for batch in read_batches([file], f"{place}/qrels/{file.name}", log, ["query-id", "corpus-id", "score"]):
             query = batch.known("query-id", queries.index, QUERIES)
             document = batch.known("corpus-id", corpus.index, CORPUS)
             sound = batch.sound(query=query, document=document, relevance=batch.whole_numbers("score"))
-            relevant = log.narrow("judgements of no relevance", sound, sound.filter(pl.col("relevance") > 0))
-            qrels.append(relevant.select(*PAIR, "relevance"))
+            qrels.append(sound.select(*PAIR, "relevance"))
+            relevant = sound.filter(pl.col("relevance") > 0)
             splits.append(relevant.select("query", pl.lit(split).alias("split")).unique())
     split_of = pl.concat(splits).unique("query", keep="last", maintain_order=True)
     table = queries.table().with_row_index("query").with_columns(pl.col("query").cast(pl.Int32))
@@ -166,19 +169,25 @@ def read_beir(source: SourceFiles, log: RejectLog, corpus: Corpus) -> Relevance:
 
 
 def read_rows(source: SourceFiles, log: RejectLog, corpus: Corpus) -> Relevance:
-    """Read rows of a query and the texts of its documents. A text is one document; all queries are train."""
+    """Read rows of a query and the texts of its documents. A text is one document.
+
+    All queries are train, unless the source is a folder with a file for each split.
+    """
     layout: Rows = source.layout
-    paths, name = ([source.path], source.shown) if source.path.is_file() else source.table(layout)
+    if source.path.is_file():
+        files = [([source.path], source.shown, "train", "q")]
+    elif source.declared is not None:
+        files = [(*source.table(layout), "train", "q")]
+    else:
+        files = [(paths, name, split, f"{prefix}q") for paths, name, split, prefix in own_files(source)]
     most = source.params.named_negatives
     queries, qrels, negatives, count = [pl.DataFrame(schema=QUERY_TYPES)], [], [], 0
-    optional = () if source.as_registered else (layout.negative,)
-    wanted = [layout.query, layout.positive, *([] if optional else [layout.negative])]
-    for batch in read_batches(paths, name, log, wanted, optional=optional, least=source.least(layout.rows)):
+    for batch, split, prefix in _rows(source, files, log):
         query, relevant = batch.texts(layout.query), batch.text_lists(layout.positive)
         others = batch.text_lists(layout.negative, optional=True)
-        ids = pl.Series([f"q{row}" for row in batch.rows], dtype=pl.String)
+        ids = pl.Series([f"{prefix}{row}" for row in batch.rows], dtype=pl.String)
         sound = batch.sound(query_id=ids, text=query)
-        queries.append(sound.select("query_id", "text", pl.lit("train").alias("split")))
+        queries.append(sound.select("query_id", "text", pl.lit(split).alias("split")))
         place = pl.int_range(count, count + pl.len(), dtype=pl.Int32).alias("query")
         rows = sound.select("index", place)
         count += len(sound)
@@ -193,6 +202,16 @@ def read_rows(source: SourceFiles, log: RejectLog, corpus: Corpus) -> Relevance:
         qrels.append(texts.filter("relevant").select(*PAIR, pl.lit(1).alias("relevance")))
         negatives.append(texts.filter(~pl.col("relevant")).select(PAIR))
     return Relevance(pl.concat(queries), joined(qrels, [*PAIR, "relevance"]), joined(negatives, PAIR), own_corpus=False)
+
+
+def _rows(source: SourceFiles, files: Iterable[tuple], log: RejectLog) -> Iterator[tuple[Batch, str, str]]:
+    """Yield the rows of files, with the split and the beginning of the ids of each file."""
+    layout: Rows = source.layout
+    optional = () if source.as_registered else (layout.negative,)
+    wanted = [layout.query, layout.positive, *([] if optional else [layout.negative])]
+    for paths, name, split, prefix in files:
+        for batch in read_batches(paths, name, log, wanted, optional=optional, least=source.least(layout.rows)):
+            yield batch, split, prefix
 
 
 def read_tables(source: SourceFiles, log: RejectLog, corpus: Corpus) -> Relevance:
@@ -278,12 +297,26 @@ def _graded(
         query = batch.known(query_id, queries.index, layout.queries.file)
         document = batch.known(doc_id, corpus.index, layout.corpus.file)
         frames.append(batch.sound(query=query, document=document, relevance=batch.whole_numbers(grade)))
-    table = joined(frames, [*PAIR, "relevance"])
+    table = _judged_once(joined(frames, [*PAIR, "relevance"]), log)
     graded = table.filter(pl.col("relevance") > 0)
     log.filter("pairs with a grade, but not called relevant", len(graded.join(relevant, on=PAIR, how="anti")))
-    grades = graded.unique(PAIR, keep="first", maintain_order=True)
-    relevant = relevant.select(PAIR).join(grades, on=PAIR, how="left", maintain_order="left")
+    relevant = relevant.select(PAIR).join(graded, on=PAIR, how="left", maintain_order="left")
     return relevant.with_columns(pl.col("relevance").fill_null(1)), table.filter(pl.col("relevance") <= 0)
+
+
+def _judged_once(table: pl.DataFrame, log: RejectLog) -> pl.DataFrame:
+    """Return each pair of query and document once, with the highest of its relevances; the others are counted."""
+    once = table.unique(PAIR, keep="first", maintain_order=True)
+    if len(once) == len(table):
+        return table
+    judged = table.group_by(PAIR).agg(
+        pl.col("relevance").max(), differ=pl.col("relevance").n_unique() > 1, repeats=pl.len() - 1
+    )
+    contradicting = judged.filter("differ")["repeats"].sum()
+    log.filter("judgements repeated with another relevance, the highest kept", contradicting)
+    log.filter("judgements that repeat", len(table) - len(once) - contradicting)
+    highest = judged.select(*PAIR, "relevance")
+    return once.select(PAIR).join(highest, on=PAIR, how="left", maintain_order="left")
 
 
 def _first_negatives(negatives: pl.DataFrame, most: int | None, log: RejectLog) -> pl.DataFrame:
@@ -306,10 +339,10 @@ def read_semanlink(source: SourceFiles, log: RejectLog, corpus: Corpus) -> Relev
     file = f"{source.shown}/{DOCUMENTS}"
     label_of = {
         uri: tag["prefLabel"][0].strip()
-        for uri, tag in read_document(source.path / TAGS, f"{source.shown}/{TAGS}", dict).items()
+        for uri, tag in read_document(source.path / TAGS, f"{source.shown}/{TAGS}", dict, log).items()
         if isinstance(tag, dict) and tag.get("prefLabel") and not list_fault(tag["prefLabel"], "prefLabel")
     }
-    batch = _titled(read_document(source.path / DOCUMENTS, file, list), file, log)
+    batch = _titled(read_document(source.path / DOCUMENTS, file, list, log), file, log)
     title, tags = batch.texts("title"), batch.text_lists("tag", optional=True)
     for index, uri in tags.filter(~pl.col("text").is_in(list(label_of))).iter_rows():
         batch.reject(index, "tag", f"expected a tag with a label in {TAGS}, found {shown(uri)}")
@@ -366,14 +399,15 @@ def write_relevance(
     qrels, negatives = (
         table.with_columns(query=stands_for.gather(table["query"])) for table in (found.qrels, found.negatives)
     )
-    qrels = log.narrow("judgements that repeat", qrels, qrels.unique(PAIR, keep="first", maintain_order=True))
+    qrels = _judged_once(qrels, log)
+    qrels = log.narrow("judgements of no relevance", qrels, qrels.filter(pl.col("relevance") > 0))
     sized = queries.join(qrels.group_by("query").len("size"), on="query", maintain_order="left")
     queries = log.narrow("queries without a relevant document", queries, sized)
     if params.documents_per_query is not None:
         fewest, most = params.documents_per_query
         why = f"queries with relevant documents outside {fewest} to {most}"
         queries = log.narrow(why, queries, queries.filter(pl.col("size").is_between(fewest, most)))
-    keep, leaked = rows_apart(hashes[queries["query"]], queries["split"])
+    keep, leaked, _ = rows_apart(hashes[queries["query"]], queries["split"])
     log.filter("queries in a later split too", leaked)
     queries = queries.filter(keep)
     if params.limit is not None:

@@ -18,6 +18,8 @@ from codiemb_pipeline.params.ingest import IngestParams
 
 logger = logging.getLogger(__name__)
 
+SHOWN_FILES = 20
+
 
 def ingest_sources(params: IngestParams, out: Path) -> None:
     """Read all sources into ``out``: a folder of tables each, ``counts.json`` and ``rejects.jsonl``.
@@ -39,6 +41,12 @@ def ingest_sources(params: IngestParams, out: Path) -> None:
             if not sum(found.splits.values()):
                 raise InputError(f"source {name!r}: nothing is left of {log.rows} rows: {log.filtered or 'all bad'}")
         logged = {"rows": log.rows, "rejected": log.rejected, "filtered": log.filtered}
+        if unread := source.unread(log.files):
+            logged["unread"] = (
+                *unread[:SHOWN_FILES],
+                *([f"and {len(unread) - SHOWN_FILES} more"] if len(unread) > SHOWN_FILES else []),
+            )
+            logger.warning("%s: %d files were not read: %s", name, len(unread), ", ".join(logged["unread"]))
         origins = {"origins": source.origins} if source.origins else {}
         counts[name] = found.model_copy(update=logged | origins)
         rejects += log.rejects

@@ -2,7 +2,9 @@
 
 import logging
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from itertools import product
 from pathlib import Path, PurePosixPath
 
@@ -10,11 +12,13 @@ from codiemb_pipeline.artifacts.base import SourceOrigin
 from codiemb_pipeline.errors import InputError, nearest
 from codiemb_pipeline.hub import Repository
 from codiemb_pipeline.ingest.files import read_batches
+from codiemb_pipeline.ingest.folders import SPLIT_NAMES, by_meaning, matching, missing_shards, unpacked, unread
 from codiemb_pipeline.ingest.github import fetch_files
 from codiemb_pipeline.ingest.registry import TRAINING_SOURCES, Origin, Pairs, Rows, Table, Tables, TrainingSource
 from codiemb_pipeline.ingest.validation import RejectLog
 from codiemb_pipeline.locations import file_sha256, resolve
 from codiemb_pipeline.params.ingest import PairColumns, SourceParams
+from codiemb_pipeline.schema import SPLITS
 
 logger = logging.getLogger(__name__)
 
@@ -63,14 +67,35 @@ class SourceFiles:
     def find(self, patterns: tuple[str, ...]) -> dict[str, Path]:
         """Return the files that match the first of ``patterns`` that any does, sorted, by what messages call them.
 
-        They lie in a folder itself, or where the origin has them.
+        They lie in a folder itself, or where the origin has them; with the name of the pattern, or else compressed.
+
+        Raises:
+            InputError: one of them is not whole, or a shard is missing.
         """
-        origin = [PurePosixPath(file).parent.as_posix() for origin in self.declared.origins for file in origin.files]
-        for pattern, (shown, folder), inside in product(patterns, self.folders.items(), dict.fromkeys([".", *origin])):
-            found = sorted(file for file in (folder / inside).glob(pattern) if file.is_file())
-            if found:
-                return {f"{shown}/{file.relative_to(folder).as_posix()}": file for file in found}
+        origins = self.declared.origins if self.declared is not None else ()
+        inside = [PurePosixPath(file).parent.as_posix() for origin in origins for file in origin.files]
+        for pattern, in_any_form in product(patterns, (False, True)):
+            below, wanted = PurePosixPath(pattern).parent, PurePosixPath(pattern).name
+            if in_any_form:
+                wanted = unpacked(wanted)
+
+            def is_wanted(name: str, wanted: str = wanted, in_any_form: bool = in_any_form) -> bool:
+                return fnmatchcase(unpacked(name) if in_any_form else name, wanted)
+
+            for (shown, folder), place in product(self.folders.items(), dict.fromkeys([".", *inside])):
+                where = PurePosixPath(place) / below
+                found = matching(folder / where, f"{shown}/{where.as_posix()}".removesuffix("/."), is_wanted)
+                if found:
+                    return {f"{shown}/{file.relative_to(folder).as_posix()}": file for file in found}
         return {}
+
+    def unread(self, read: set[Path]) -> list[str]:
+        """Return the files of the source's own folder that nobody read, or the shards beside the one that it is."""
+        if self.params.path is None:
+            return []
+        if self.path.is_dir():
+            return unread(self.path, read)
+        return [name for names in missing_shards([self.path]).values() for name in names]
 
     def table(self, table: Table | Rows) -> tuple[list[Path], str]:
         """Return the files of a table in the order of their names, and what messages call them.
@@ -91,6 +116,27 @@ class SourceFiles:
     def least(self, rows: int | None) -> int:
         """Return the fewest rows that files may have of which the registry states ``rows``."""
         return math.ceil(LEAST_SHARE * rows) if self.as_registered and rows else 1
+
+
+def own_files(source: SourceFiles) -> Iterator[tuple[list[Path], str, str | None, str]]:
+    """Yield files, their name, split, and the beginning of their ids."""
+    path = source.path
+    if source.params.splits is not None:
+        if path.is_dir():
+            raise InputError(
+                f"{source.shown}: expected a file, found a folder; splits: null reads a file for each split"
+            )
+        yield [path], source.shown, None, ""
+        return
+    found = by_meaning(path, source.shown, SPLIT_NAMES)
+    if not found:
+        there = ", ".join(unread(path, set())[:5]) if path.is_dir() else "no folder"
+        expected = "splits is null: expected a folder with train, dev or test files"
+        raise InputError(f"{source.shown}: {expected}, found {there or 'none'}")
+    for split in SPLITS:
+        for number, file in enumerate(found.get(split, [])):
+            prefix = f"{split}-{number}-" if len(found[split]) > 1 else f"{split}-"
+            yield [file], f"{source.shown}/{file.name}", split, prefix
 
 
 def name_of(names: list[str]) -> str:

@@ -1,11 +1,15 @@
 """Checks of columns: a row that fails one is rejected with its field and reason; too many of them are an error."""
 
-import math
+import re
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 
@@ -18,6 +22,10 @@ REASON_CHARACTERS = 200
 HIGHEST_RELEVANCE = 1_000_000
 KEPT_REJECTS = 100_000  # about 60 MB; more are counted, not kept
 WHITE_SPACE = "".join(character for character in map(chr, range(sys.maxunicode)) if character.isspace())
+# A character that shows: no control, format, space or ignorable one (zero-width, fillers, selectors), no empty braille.
+VISIBLE = r"[^\p{Cc}\p{Cf}\p{Z}\s\p{Default_Ignorable_Code_Point}\x{2800}]"
+NUMBER = r"^\s*[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?\s*$"
+NOT_FINITE = re.compile(r"\s*[+-]?(?:nan|inf|infinity)\s*", re.IGNORECASE)
 
 Fault = tuple[int, str, str]  # row, field, reason
 
@@ -26,7 +34,7 @@ Fault = tuple[int, str, str]  # row, field, reason
 class RejectLog:
     """The rows of one source: how many were read, which were rejected, how many were filtered and why.
 
-    The first 100,000 rejected rows are kept with their reasons; ``rejected`` counts all.
+    The first 100,000 rejected rows are kept with their reasons; ``rejected`` counts all. ``files`` are those read.
     """
 
     source: str
@@ -34,6 +42,7 @@ class RejectLog:
     rejected: int = 0
     rejects: list[dict[str, Any]] = field(default_factory=list)
     filtered: dict[str, int] = field(default_factory=dict)
+    files: set[Path] = field(default_factory=set)
 
     def reject(self, file: str, faults: Iterable[Fault]) -> None:
         """Reject rows of ``file``."""
@@ -105,9 +114,12 @@ class Batch:
         log.reject(self.file, sorted([*self._reader_faults, *checked], key=lambda fault: fault[0]))
 
     def texts(self, name: str, *, blank: pl.Series | bool = False) -> pl.Series:
-        """Return a column of texts with their white space trimmed; empty ones pass where ``blank``."""
+        """Return a column of texts with their white space trimmed; empty ones pass where ``blank``.
+
+        A text in which nothing shows is an empty one.
+        """
         values = self.columns[name]
-        texts = _strings(values).str.strip_chars(WHITE_SPACE)
+        texts = _trimmed(_strings(values))
         for index in (texts.is_null() | (texts == "")).arg_true():
             empty = values[index] is None or texts[index] == ""
             if not (empty and (blank if isinstance(blank, bool) else blank[index])):
@@ -124,15 +136,13 @@ class Batch:
         return self.texts(name)
 
     def numbers(self, name: str) -> pl.Series:
-        """Return a column of finite numbers, written as numbers or as text."""
-        found = []
-        for index, value in enumerate(self.columns[name]):
-            try:
-                found.append(number_of(value))
-            except ValueError as error:
-                found.append(None)
-                self.reject(index, name, str(error))
-        return pl.Series(found, dtype=pl.Float64)
+        """Return a column of finite numbers, written as numbers or, in ASCII, as text."""
+        values = self.columns[name]
+        found = _numbers(values)
+        bad = found.is_null() | ~found.is_finite()
+        for index in bad.arg_true():
+            self.reject(index, name, number_fault(values[index]))
+        return found.set(bad, None)
 
     def whole_numbers(self, name: str) -> pl.Series:
         """Return a column of whole numbers of at most a million either way, written as numbers or as text."""
@@ -154,7 +164,7 @@ class Batch:
         texts = _strings([item.get("text") if isinstance(item, dict) else item for items in lists for item in items])
         lengths = pl.Series(map(len, lists), dtype=pl.UInt32)
         index = pl.int_range(len(lists), dtype=pl.UInt32, eager=True).repeat_by(lengths).explode().drop_nulls()
-        found = pl.DataFrame([index.alias("index"), texts.str.strip_chars(WHITE_SPACE).alias("text")])
+        found = pl.DataFrame([index.alias("index"), _trimmed(texts).alias("text")])
         bad = found.filter(pl.col("text").is_null() | (pl.col("text") == ""))["index"].unique()
         none = [row for row in (lengths == 0).arg_true() if not (optional and values[row] in (None, []))]
         for row in [*bad, *none]:
@@ -211,6 +221,34 @@ def _strings(values: Any) -> pl.Series:
         return pl.Series([value if _is_text(value) else None for value in values], dtype=pl.String)
 
 
+def _trimmed(texts: pl.Series) -> pl.Series:
+    """Return texts without white space at their ends, and empty where nothing of them shows."""
+    texts = texts.str.strip_chars(WHITE_SPACE)
+    blank = ~texts.str.contains(VISIBLE)
+    return texts.set(blank, "") if blank.any() else texts
+
+
+def _numbers(values: Any) -> pl.Series:
+    """Return float64, null where a value is neither a number nor a text that is one."""
+    if isinstance(values, pl.Series) and values.dtype.is_numeric():
+        return values.cast(pl.Float64)
+    if set(map(type, values)) <= {int, float}:
+        with suppress(OverflowError):
+            return pl.Series(np.array(values, dtype=np.float64))
+    if not isinstance(values, pl.Series) or values.dtype != pl.String:
+        texts = [None if isinstance(value, bool) else _number_text(value) for value in values]
+        values = pl.Series(texts, dtype=pl.String)
+    return values.set(~values.str.contains(NUMBER), None).str.strip_chars().cast(pl.Float64, strict=False)
+
+
+def _number_text(value: Any) -> str | None:
+    if isinstance(value, str):
+        return value if _is_text(value) else None
+    if isinstance(value, int):
+        return f"{value}" if value.bit_length() < 1024 else None
+    return repr(float(value)) if isinstance(value, float | Decimal) else None
+
+
 def unknown_id(found: str, file: str) -> str:
     """Return the reason for an id that ``file`` lacks."""
     return f"expected a known id, found {shown(found)}, which {file} lacks"
@@ -235,7 +273,7 @@ def text_fault(value: Any) -> str:
         return "expected text, found an empty one"
     if not _is_text(value):
         return f"expected text in UTF-8, found a stray byte or half a character in {shown(value)}"
-    return ""
+    return "" if _trimmed(pl.Series([value]))[0] else f"expected text, found nothing that shows in {shown(value)}"
 
 
 def _is_text(value: Any) -> bool:
@@ -246,17 +284,11 @@ def _is_text(value: Any) -> bool:
         return False
 
 
-def number_of(value: Any) -> float:
-    """Return a finite number, written as a number or as text; ValueError where it is none."""
-    try:
-        number = float(value) if not isinstance(value, bool) else math.nan
-    except (TypeError, ValueError):
-        raise ValueError(f"expected a number, found {shown(value)}") from None
-    except OverflowError:
-        number = math.inf
-    if not math.isfinite(number):
-        raise ValueError(f"expected a finite number, found {shown(value)}")
-    return number
+def number_fault(value: Any) -> str:
+    """Return why ``value`` is no finite number."""
+    is_number = isinstance(value, int | float) or (isinstance(value, str) and NOT_FINITE.fullmatch(value))
+    is_number = is_number or (isinstance(value, str) and re.match(NUMBER, value, re.ASCII))
+    return f"expected a {'finite ' if is_number else ''}number, found {shown(value)}"
 
 
 def shown(value: Any) -> str:

@@ -1,7 +1,7 @@
 """Which candidates are positives of a query, and which must not be its negatives.
 
-Works on the ids of texts: two ids are equal exactly if the texts are, whether they stand as query or as document, and
--1 stands for no text.
+Works on ids of texts: two are equal exactly if the texts count as equal (``texts.text_key``; ``TokenStore.keys``),
+whether they stand as query or as document, and -1 stands for no text.
 
 Layout of the candidates. With P slots for positives and H for hard negatives, C = P + H, a process contributes C
 columns for each of its B queries, query after query, the P positives first:

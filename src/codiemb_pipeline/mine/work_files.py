@@ -37,11 +37,10 @@ from codiemb_pipeline.mine.relevance import MiningSource, read_relevance
 from codiemb_pipeline.params.mine import MineParams
 from codiemb_pipeline.progress import ProgressBar
 from codiemb_pipeline.scoring.search import TopKeys, best_of, scores_and_indices
-from codiemb_pipeline.texts import text_key
+from codiemb_pipeline.texts import DIGEST, text_digest
 
 GROUPS, WANTED, DONE, CLAIMS, KEYS = "groups.npy", "wanted.json", "done.npy", "claims", "keys-{}.npz"
 ROLES = ("query", "document")
-DIGEST = "S16"  # numpy ignores trailing zero bytes, which keeps digests of one length apart
 
 
 class Texts:
@@ -109,7 +108,7 @@ def _write_texts(folder: Path, role: str, texts: Iterable[str]) -> bytearray:
             ends.append(position)
             lengths.append(len(text))
             digests += _digest(text)
-            keys += _digest(text_key(text))
+            keys += text_digest(text)
     _, first, number = np.unique(np.frombuffer(digests, dtype=DIGEST), return_index=True, return_inverse=True)
     by_length = np.lexsort((first, np.frombuffer(lengths, dtype=np.int64)[first]))  # as in encode_texts
     row = np.empty_like(by_length)

@@ -38,6 +38,13 @@ class PairColumns(Section):
     text_b: str
     score: str
 
+    @model_validator(mode="after")
+    def _different(self) -> Self:
+        names = [self.text_a, self.text_b, self.score]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"text_a, text_b and score must be three columns; found {twice[0]!r} twice")
+        return self
+
 
 class _SourceBase(Section):
     """What every source declares.
@@ -108,7 +115,7 @@ class BeirSource(_Retrieval):
 
 
 class FlagEmbeddingSource(_Retrieval):
-    """A jsonl as FlagEmbedding trains on; with ``splits: null`` all queries are train."""
+    """Rows as FlagEmbedding trains on; with ``splits: null`` all queries are train, or a folder has a file a split."""
 
     reader: Literal["flag_embedding"]
     splits: SplitShares | None

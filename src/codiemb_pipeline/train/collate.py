@@ -56,9 +56,9 @@ class IRBatch(Batch):
     Attributes:
         query_rows: (B,).
         document_rows: (B, P + H); 0 in an empty slot.
-        document_ids: text ids (B, P + H); ``NO_TEXT`` in an empty slot.
-        query_ids: text ids (B,).
-        known_ids: text ids of all a query's known positives, shown or not, (B, K), filled with ``NO_TEXT``.
+        document_ids: keys of texts (``TokenStore.keys``), (B, P + H); ``NO_TEXT`` in an empty slot.
+        query_ids: keys (B,).
+        known_ids: keys of all a query's known positives, shown or not, (B, K), filled with ``NO_TEXT``.
         positives: P.
     """
 
@@ -77,7 +77,7 @@ class STSBatch(Batch):
 
     Attributes:
         a_rows, b_rows: (n,).
-        a_ids, b_ids: text ids (n,).
+        a_ids, b_ids: keys of texts (n,).
         gold: float32 (n,), in [0, 1].
     """
 
@@ -143,11 +143,12 @@ class PlannedBatches(Dataset):
             hard = _some(negatives, self._ir.hard_negatives, generator)
             documents[row, : len(shown)] = shown
             documents[row, self._ir.positives : self._ir.positives + len(hard)] = hard
-            known.append(positives)
+            known.append(self._store.keys(positives))
         filled = documents[documents != NO_TEXT]
         layout = self._layout(np.concatenate([queries, filled]))
         rows = np.zeros_like(documents)
         rows[documents != NO_TEXT] = layout.rows[len(queries) :]
+        documents[documents != NO_TEXT] = self._store.keys(filled)
         return IRBatch(
             chunks=layout.chunks,
             source=source,
@@ -156,7 +157,7 @@ class PlannedBatches(Dataset):
             query_rows=torch.from_numpy(layout.rows[: len(queries)]),
             document_rows=torch.from_numpy(rows),
             document_ids=torch.from_numpy(documents),
-            query_ids=torch.from_numpy(queries),
+            query_ids=torch.from_numpy(self._store.keys(queries)),
             known_ids=torch.from_numpy(_filled(known)),
             positives=self._ir.positives,
         )
@@ -172,8 +173,8 @@ class PlannedBatches(Dataset):
             padded=layout.padded,
             a_rows=torch.from_numpy(layout.rows[: len(examples)]),
             b_rows=torch.from_numpy(layout.rows[len(examples) :]),
-            a_ids=torch.from_numpy(texts_a),
-            b_ids=torch.from_numpy(texts_b),
+            a_ids=torch.from_numpy(self._store.keys(texts_a)),
+            b_ids=torch.from_numpy(self._store.keys(texts_b)),
             gold=torch.from_numpy(self._arrays.gold[examples]),
         )
 
