@@ -6,55 +6,24 @@ All folders come from ``save_encoder``, the base too, so they hold the same tens
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from tqdm import tqdm
 
+from codiemb_pipeline.encoder.weights import StoredTensor, stored_tensors
 from codiemb_pipeline.errors import InputError
-
-_FLOATING = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
-
-
-@dataclass(frozen=True)
-class StoredTensor:
-    """A tensor in an open file: its shape, and its element type (``None`` where not floating point)."""
-
-    file: Path
-    shape: tuple[int, ...]
-    dtype: torch.dtype | None
-    handle: Any
-    key: str
-
-    def read(self) -> torch.Tensor:
-        """Return it as stored."""
-        return self.handle.get_tensor(self.key)
-
-    def __str__(self) -> str:
-        return f"shape {list(self.shape)}" + ("" if self.dtype else ", not floating point")
 
 
 class TensorFolder(dict[str, StoredTensor]):
     """The tensors of one encoder folder, by name."""
 
     def __init__(self, folder: Path) -> None:
+        super().__init__(stored_tensors(folder))
         self.folder = folder
-        for file in [*sorted(folder.glob("*.safetensors")), *sorted(folder.glob("*/*.safetensors"))]:
-            prefix = "" if file.parent == folder else f"{file.parent.name}/"
-            try:
-                handle = safe_open(file, framework="pt")
-            except SafetensorError as error:
-                raise InputError(f"{file}: expected a safetensors file, found something else ({error})") from None
-            for key in handle.keys():  # noqa: SIM118 - a safetensors handle is not a mapping
-                about = handle.get_slice(key)
-                dtype = _FLOATING.get(about.get_dtype())
-                self[prefix + key] = StoredTensor(file, tuple(about.get_shape()), dtype, handle, key)
-        if not self:
-            raise InputError(f"{folder}: expected an encoder folder with weights (model.safetensors), found none")
+        for module in sorted({file.parent for file in folder.glob("*/*.safetensors")}):
+            self.update({f"{module.name}/{name}": tensor for name, tensor in stored_tensors(module).items()})
 
     def file_of(self, name: str) -> Path:
         """Return the file that holds tensor ``name``, or the folder when none does."""
