@@ -89,14 +89,14 @@ def _without_prefix(tensors: dict[str, StoredTensor], outline: nn.Module) -> dic
 
     Training wraps a backbone in modules of its own: ``model.``, ``module.``, ``encoder.model.``.
     """
-    expected = outline.state_dict().keys()
-    names = {name: name for name in tensors if not UNUSED.fullmatch(name)}
-    while not expected & set(names.values()):
-        words = {name.partition(".")[0] for name in names.values()}
-        if len(words) != 1 or not all("." in name for name in names.values()):
+    expected, prefix = outline.state_dict().keys(), ""
+    names = [name for name in tensors if not UNUSED.fullmatch(name)]
+    while not any(name.removeprefix(prefix) in expected for name in names):
+        words = {name.removeprefix(prefix).partition(".")[:2] for name in names}
+        if len(words) != 1 or not all(word and dot for word, dot in words):
             return tensors
-        names = {name: short.partition(".")[2] for name, short in names.items()}
-    return {names.get(name, name): tensor for name, tensor in tensors.items()}
+        prefix += "".join(words.pop())
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
 
 
 @contextmanager

@@ -47,8 +47,8 @@ TOKENIZER_FILES = (
     "added_tokens.json",
     "vocab.json",
 )
-SPARE_ROWS = 0.05
-"""Share of the embedding matrix that may belong to no token: models round its size up (DeepSeek's by 0.023)."""
+SPARE_ROWS = (0.05, 64)
+"""Share or number of rows of the embeddings that may belong to no token: models round up (DeepSeek by 0.023)."""
 NOT_LOADED = ("onnx/*", "openvino/*", "*.onnx", "*.h5", "*.msgpack", "*.ot")  # the same weights for other frameworks
 DECIDING_PATTERNS = ("config.json", "token*", "vocab*", "*.py")
 WEIGHT_PATTERNS = ("*.safetensors", "pytorch_model*.bin", "*.safetensors.index.json", "*.bin.index.json")
@@ -148,7 +148,7 @@ def _check_size(backend: Any, outline: nn.Module, params: EncoderParams, folder:
             f"{len(beyond)} beyond, the first is {beyond[0][0]} for {beyond[0][1]!r}; resize the embeddings to its "
             f"tokens, or take the model's own tokenizer"
         )
-    if len(tokens) < (1 - SPARE_ROWS) * rows:
+    if rows - len(tokens) > max(SPARE_ROWS[0] * rows, SPARE_ROWS[1]):
         raise InputError(
             f"{folder}: expected a tokenizer of about {rows} tokens, as the model's embeddings have rows (vocab_size); "
             f"found {len(tokens)}: another model's, or a part; copy or fetch its files again"
