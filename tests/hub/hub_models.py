@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tiny_architectures import MAKERS, make_bert, make_xlmr
+from tiny_architectures import MAKERS, make_bert, make_qwen3, make_xlmr
 
 from codiemb_pipeline.jsonl import write_json
 
@@ -57,6 +57,6 @@ HUB_MODELS = {
     ),
     "openbmb/MiniCPM-Embedding": HubModel(MAKERS["minicpm"]),
     "tencent/Youtu-Embedding": HubModel(MAKERS["youtu"]),
-    "Qwen/Qwen3-Embedding-0.6B": HubModel(MAKERS["qwen3"], dtype="bfloat16"),
+    "Qwen/Qwen3-Embedding-0.6B": HubModel(partial(make_qwen3, positions=32768), dtype="bfloat16"),
 }
 """By id. MiniCPM and Youtu bring own code, which their makers write."""

@@ -89,7 +89,10 @@ def _without_prefix(tensors: dict[str, StoredTensor], outline: nn.Module) -> dic
 
     Training wraps a backbone in modules of its own: ``model.``, ``module.``, ``encoder.model.``.
     """
-    expected, prefix = outline.state_dict().keys(), ""
+    expected, prefix, base = outline.state_dict().keys(), "", f"{outline.base_model_prefix}."
+    if twice := sorted(name for name in expected & tensors.keys() if f"{base}{name}" in tensors.keys() - expected):
+        file = tensors[twice[0]].file
+        raise InputError(f"{file}: expected each tensor once, found {twice[0]!r} and {base + twice[0]!r}")
     names = [name for name in tensors if not UNUSED.fullmatch(name)]
     while not any(name.removeprefix(prefix) in expected for name in names):
         words = {name.removeprefix(prefix).partition(".")[:2] for name in names}

@@ -70,11 +70,19 @@ class AlignedTensors:
 
         Returns:
             base, shape S; deltas, shape (K, *S), candidates in their order.
+
+        Raises:
+            InputError: a number is NaN or infinite; names the file that holds it.
         """
         base = self._base[name].read().to(torch.float32)
         deltas = torch.empty((len(self._folders), *base.shape))
         for delta, folder in zip(deltas, self._folders.values(), strict=True):
             delta.copy_(folder[name].read()).sub_(base)
+        for values, folder in zip((base, *deltas), (self._base, *self._folders.values()), strict=True):
+            if not values.isfinite().all():
+                raise InputError(
+                    f"{folder.file_of(name)}: tensor {name!r}: expected finite numbers, found NaN or infinity"
+                )
         return base, deltas
 
     def read_candidate(self, name: str, candidate: str) -> torch.Tensor:
@@ -100,16 +108,3 @@ class AlignedTensors:
                     f"{self._base.file_of(name)}, found others; only floating-point tensors can be merged"
                 )
         return first
-
-    def check_finite(self, name: str, base: torch.Tensor, norms: torch.Tensor) -> None:
-        """Check base's numbers and the norms (K,) of the candidates' moves.
-
-        Raises:
-            InputError: one is NaN or infinite; names the file that holds it.
-        """
-        broken = [] if base.isfinite().all() else [self._base]
-        broken += [f for f, norm in zip(self._folders.values(), norms, strict=True) if not norm.isfinite()]
-        if broken:
-            raise InputError(
-                f"{broken[0].file_of(name)}: tensor {name!r}: expected finite numbers, found NaN or infinity"
-            )
