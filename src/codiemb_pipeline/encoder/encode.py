@@ -136,7 +136,7 @@ def _encode_rows(
         broken = int((~embeddings.isfinite().all(dim=1)).sum())
         raise InputError(
             f"{encoder.params.path}: expected finite embeddings, found NaN or infinity in {broken} of {len(rows)} "
-            f"texts, though the weights were finite when they were loaded: training diverged (lower train.learning_rate), or "
-            f"numbers overflow (precision: fp32)"
+            f"texts, though the weights were finite when they were loaded: training diverged (lower the learning rate) "
+            f"or numbers overflow (precision: fp32)"
         )
     return embeddings
