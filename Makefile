@@ -1,6 +1,7 @@
 # make quickstart   set up, run the whole pipeline on the committed params.yaml, show the results
 # make check        lint, and the tests that are neither slow nor start several processes
 # make test         set up, lint and test
+# make fuzz         CASES=5000 random damaged inputs, shared among the tests in tests/fuzz
 # make profile      the settings for known encoders; with PROFILE=<name>, put one into params.yaml
 # make plan         what the present params.yaml takes (steps, tokens, memory, disk), and what can't be reached
 # make check-encoder   what params.yaml's encoder loads as, and whether it gives the similarities that its authors published
@@ -8,6 +9,9 @@
 # make bench        benchmarks against named peers
 # make ablation     other losses, samplers and fusions on the same data, three seeds each; goes on where it was
 # make ablation-queue   the same rows as queued experiments of the whole pipeline (dvc exp run --run-all runs them)
+# make repair       put the last whole dvc.lock back, where a kill has left a part of one
+# make chaos        KILLS=50 SEED=1: kill the pipeline at random moments, and compare what the next run makes
+# make help         this list
 # make clean        remove the environment and all results (not data/01_raw)
 
 PYTHON ?= python3.11
@@ -17,11 +21,14 @@ export TOKENIZERS_PARALLELISM := false
 export DVC_NO_ANALYTICS := 1
 DVC := dvc
 
-.PHONY: quickstart check test lint profile plan check-encoder bundle bench ablation ablation-queue install clean
+.PHONY: quickstart help check test fuzz chaos repair lint profile plan check-encoder bundle bench ablation ablation-queue install clean
 
 quickstart: .venv/ready
 	@echo "== pipeline: ingest, mine, assemble, train, merge, evaluate, report"
 	@python -m codiemb_pipeline.quickstart
+
+help:
+	@sed -n '/^#/!q; s/^# //p' $(firstword $(MAKEFILE_LIST))
 
 check: .venv/ready
 	@echo "== lint"
@@ -36,6 +43,22 @@ test: .venv/ready
 	@ruff format --check src tests perf
 	@echo "== test"
 	@python -m pytest --cov -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+
+CASES ?= 5000
+
+fuzz: .venv/ready
+	@echo "== fuzz: $(CASES) random inputs"
+	@FUZZ_CASES=$(CASES) python -m pytest -n auto --maxprocesses 8 tests/fuzz
+
+KILLS ?= 50
+SEED ?= 1
+
+chaos: .venv/ready
+	@echo "== chaos: $(KILLS) kills, a minute each"
+	@python perf/chaos.py --kills $(KILLS) --seed $(SEED)
+
+repair: .venv/ready
+	@python -m codiemb_pipeline.dvc_lock
 
 lint: .venv/ready
 	@ruff check --fix src tests perf

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import yaml
 
 from codiemb_pipeline.encoder.checkpoint import load_encoder
 from codiemb_pipeline.encoder.tokens import pad
 from codiemb_pipeline.params import Params
+from codiemb_pipeline.params.file import read_params
 from codiemb_pipeline.train.collate import IRBatch
 from codiemb_pipeline.train.grad_cache import backward_at_once, backward_in_chunks
 from codiemb_pipeline.train.step import Objective
@@ -31,7 +31,7 @@ TOKENS, DOCUMENTS, CHUNK = 64, 3, 16  # a chunk of 1,024 tokens
 
 def update(queries: int, cached: bool) -> dict[str, float]:
     """Do one forward and backward; return seconds and GiB above the memory before it."""
-    params = Params.parse(yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8")))
+    params = Params.parse(read_params(ROOT / "params.yaml"))
     encoder = load_encoder(params.encoder)
     generator = np.random.default_rng(1)
     rows = generator.integers(1000, 20000, (queries * (1 + DOCUMENTS), TOKENS))

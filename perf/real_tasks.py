@@ -14,8 +14,6 @@ import tempfile
 import time
 from pathlib import Path
 
-import yaml
-
 os.environ["HF_HUB_OFFLINE"] = "1"
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "evaluate")]
@@ -24,6 +22,7 @@ from mteb_by_hand import evaluate_along_our_path, score_by_hand  # noqa: E402
 
 from codiemb_pipeline.encoder.checkpoint import load_encoder  # noqa: E402
 from codiemb_pipeline.params import EncoderParams  # noqa: E402
+from codiemb_pipeline.params.file import read_params  # noqa: E402
 
 LIMIT = 1e-6
 
@@ -34,7 +33,7 @@ def main() -> None:
     parser.add_argument("--hub", type=Path, default=ROOT.parent / "shared" / "data" / "hub")
     parser.add_argument("--tasks", nargs="+", default=["STSB", "AFQMC", "QBQTC", "LCQMC"])
     given = parser.parse_args()
-    values = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    values = read_params(ROOT / "params.yaml")
     params = EncoderParams.parse(values["encoder"], "encoder")
     apart = 0.0
     with tempfile.TemporaryDirectory() as root:

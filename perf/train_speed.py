@@ -17,7 +17,6 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import numpy as np
 import torch
-import yaml
 from torch.utils.data import DataLoader
 
 from codiemb_pipeline.artifacts.assemble import SourceRange, TokenStore, TrainingArrays
@@ -25,6 +24,7 @@ from codiemb_pipeline.artifacts.ingest import read_retrieval
 from codiemb_pipeline.encoder.checkpoint import base_folder, load_encoder
 from codiemb_pipeline.ingest.run import ingest_sources
 from codiemb_pipeline.params import Params
+from codiemb_pipeline.params.file import read_params
 from codiemb_pipeline.train.batch_plan import plan_epoch
 from codiemb_pipeline.train.collate import PlannedBatches
 from codiemb_pipeline.train.optimizer import adamw, freeze_unreached, set_learning_rate
@@ -146,7 +146,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    params = Params.parse(yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8")), "")
+    params = Params.parse(read_params(Path("params.yaml")), "")
     rows = rows_of(params, options.steps * options.batch)
     texts, ratios = sum(map(len, rows)), []
     print(f"{len(rows)} rows of {len(rows[0])} texts, batch {options.batch}, {torch.get_num_threads()} threads")

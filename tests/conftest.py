@@ -1,4 +1,4 @@
-"""What many tests share: a tiny random encoder on disk, and its settings."""
+"""What many tests share: a tiny random encoder on disk, its settings, and how many examples hypothesis tries."""
 
 import os
 
@@ -12,15 +12,29 @@ from pathlib import Path
 
 import pytest
 from hub_server import Hub
+from hypothesis import HealthCheck, settings
 from tiny_encoder import make_tiny_encoder
 
 from codiemb_pipeline.params import EncoderParams
+
+UNTIMED = {
+    "deadline": None,
+    "print_blob": True,
+    "suppress_health_check": [HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+}
+settings.register_profile("few", max_examples=20, derandomize=True, **UNTIMED)
+settings.register_profile("fuzz", **UNTIMED)  # random; a failing example is kept in .hypothesis and tried first
+CASES = int(os.environ.get("FUZZ_CASES", "0"))  # `make fuzz`: examples that all collected property tests share
+settings.load_profile("fuzz" if CASES else "few")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put files with many slow tests first, so that no process is left alone with one at the end."""
     slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
     items.sort(key=lambda item: -slow[item.path])
+    properties = [item.function for item in items if CASES and hasattr(item.function, "hypothesis")]
+    for function in set(properties):
+        settings(max_examples=-(-CASES // len(properties)))(function)
 
 
 @pytest.fixture

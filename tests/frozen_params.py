@@ -4,10 +4,10 @@ import copy
 from pathlib import Path
 from typing import Any
 
-import yaml
+from codiemb_pipeline.params.file import read_params
 
 PARAMS_FILE = Path(__file__).parent / "params.yaml"
-_VALUES = yaml.safe_load(PARAMS_FILE.read_text(encoding="utf-8"))
+_VALUES = read_params(PARAMS_FILE)
 
 
 def params() -> dict[str, Any]:

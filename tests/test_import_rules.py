@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1] / "src" / "codiemb_pipeline"
-WORDS = {"benchmarks", "errors", "hub", "jsonl", "schema", "texts", "locations", "params", "artifacts"}
+WORDS = {
+    *("errors", "schema", "texts", "jsonl", "locations", "hub", "progress", "process_guard"),
+    *("benchmarks", "params", "artifacts"),
+}
 MATHS = {"losses"}
 MODEL = {"encoder", "scoring", "distributed", "launch"}
 STAGES = {"ingest", "mine", "assemble", "train", "merge", "evaluate", "report"}
@@ -21,6 +24,7 @@ RIM = {
     "ablation",
     "bundle",
     "check_encoder",
+    "dvc_lock",
     "command",
     "join",
     "plan",

@@ -84,7 +84,7 @@ def training_places(folder: Path) -> dict[str, Path]:
 def train_in(folder: Path, params: Params, model_input: Path) -> Path:
     """Train below ``folder`` and return the checkpoints."""
     places = training_places(folder)
-    train_encoder(params.train, params.encoder, model_input=model_input, **places)
+    train_encoder(params.train, params.encoder, model_input=model_input, **places, run="main")
     return places["checkpoints"]
 
 

@@ -22,7 +22,7 @@ from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.jsonl import read_json
 from codiemb_pipeline.locations import work_folder
 from codiemb_pipeline.params import EncoderParams, Params
-from codiemb_pipeline.profiles import PARAMS_FILE, read_params
+from codiemb_pipeline.params.file import PARAMS_FILE, read_params
 
 TOLERANCE = 0.005  # most were computed in half precision
 SHOWN = (

@@ -16,3 +16,7 @@ def run(command: click.Command) -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
+    except click.Abort:
+        sys.exit("interrupted")
+    except OSError as error:  # a full disk, a folder that may not be written
+        sys.exit(f"{type(error).__name__}: {error}")

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Literal
 
 from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.locations import FileDigests
+from codiemb_pipeline.progress import ProgressBar
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import RepoFile
@@ -101,7 +102,7 @@ class Repository:
         from huggingface_hub import snapshot_download
 
         place = {"repo_type": self.type, "revision": self.revision, "local_files_only": local_files_only}
-        return Path(snapshot_download(self.hub_id, **place, **self.patterns))
+        return Path(snapshot_download(self.hub_id, **place, **self.patterns, tqdm_class=ProgressBar))
 
     @property
     def patterns(self) -> dict[str, tuple[str, ...] | None]:

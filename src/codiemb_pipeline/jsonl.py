@@ -1,6 +1,7 @@
 """JSON and JSON-lines files, always written the same way: sorted keys, UTF-8."""
 
 import json
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,15 @@ from codiemb_pipeline.errors import InputError
 
 def write_json(path: Path, value: Any) -> None:
     """Write ``value`` as indented JSON; the same value gives the same bytes."""
+    replace_text(path, json.dumps(value, ensure_ascii=False, indent=2, sort_keys=True) + "\n")
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a text file; whoever reads it, after a kill too, finds the old content or the new one, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(value, ensure_ascii=False, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(path)
 
 
 def read_json(path: Path) -> Any:

@@ -97,6 +97,4 @@ class FileDigests:
     def save(self) -> None:
         """Remember the files seen; another process reads the old memory or the new one, never a part."""
         if self._memory is not None and self._found != self._known:
-            draft = self._memory.with_suffix(f".{os.getpid()}.draft")
-            write_json(draft, self._found)
-            draft.replace(self._memory)
+            write_json(self._memory, self._found)

@@ -6,6 +6,7 @@ keys are names that the user chooses (``REPLACED``). ``extends: <profile>`` buil
 ``python -m codiemb_pipeline.profiles``: ``list``, ``show <name>``, ``use <name>``.
 """
 
+import functools
 import itertools
 import json
 from collections.abc import Iterator, Mapping
@@ -13,34 +14,19 @@ from pathlib import Path
 from typing import Any
 
 import click
-import yaml
-from omegaconf import DictConfig, OmegaConf
 
 from codiemb_pipeline.command import run
 from codiemb_pipeline.errors import InputError, nearest
+from codiemb_pipeline.jsonl import replace_text
 from codiemb_pipeline.params import Params
+from codiemb_pipeline.params.file import PARAMS_FILE, read_params, write_yaml
+from codiemb_pipeline.params.train import laid_over
 
-FOLDER, BASE, PARAMS_FILE = Path("conf/profiles"), Path("conf/profiles/base.yaml"), Path("params.yaml")
+FOLDER, BASE = Path("conf/profiles"), Path("conf/profiles/base.yaml")
 REPLACED = (
     *("encoder.prompts.instructions", "ingest.sources", "assemble.caps", "train.sampler.source_weights"),
     *("train.sts.parts", "runs", "merge.recipes", "evaluate.benchmarks"),
 )
-
-
-def read_params(file: Path) -> dict[str, Any]:
-    """Return the values of a params.yaml, not yet checked.
-
-    Raises:
-        InputError: the file is missing, or it is not a YAML mapping.
-    """
-    return OmegaConf.to_container(_load(file))
-
-
-def _load(file: Path) -> DictConfig:
-    try:
-        return OmegaConf.merge({}, OmegaConf.load(file))  # a list is no mapping: TypeError
-    except (OSError, TypeError, yaml.YAMLError) as error:
-        raise InputError(f"{file}: expected parameters in YAML, found: {' '.join(str(error).split())}") from None
 
 
 def profile_titles(root: Path = Path()) -> dict[str, str]:
@@ -60,7 +46,7 @@ def read_profile(name: str, root: Path = Path()) -> dict[str, Any]:
     if name not in (titles := profile_titles(root)):
         raise InputError(f"no profile {name!r} in {FOLDER}{nearest(name, titles)}")
     file = root / FOLDER / f"{name}.yaml"
-    values = OmegaConf.to_container(_merged(file))
+    values = _merged(file)
     try:
         Params.parse(values)
     except InputError as error:
@@ -68,18 +54,25 @@ def read_profile(name: str, root: Path = Path()) -> dict[str, Any]:
     return values
 
 
-def _merged(file: Path, *extended_by: Path) -> DictConfig:
+def _merged(file: Path, *extended_by: Path) -> dict[str, Any]:
     """Return a profile merged into what it extends; the base extends nothing."""
     if file in extended_by:
         raise InputError(f"{file}: extends: expected another profile, found one that extends this one")
-    values = _load(file)
+    values = read_params(file)
     if file.name == BASE.name:
         return values
-    below = _merged(file.with_name(f"{values.pop('extends', BASE.stem)}.yaml"), file, *extended_by)
+    below = _merged(file.parent / f"{values.pop('extends', BASE.stem)}.yaml", file, *extended_by)
     for key in REPLACED:
-        if OmegaConf.select(values, key) is not None:
-            OmegaConf.update(below, key, None)
-    return OmegaConf.merge(below, values)
+        *sections, last = key.split(".")
+        over, under = (functools.reduce(_section, sections, tree) for tree in (values, below))
+        if over.get(last) is not None:
+            under[last] = None
+    return laid_over(below, values)
+
+
+def _section(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    inside = values.get(name)
+    return inside if isinstance(inside, Mapping) else {}
 
 
 def render(name: str) -> str:
@@ -88,8 +81,7 @@ def render(name: str) -> str:
     if values == read_params(BASE):
         return BASE.read_text(encoding="utf-8")
     source = f"# Written by `make profile PROFILE={name}`. Each key: {BASE}; each change: {FOLDER / name}.yaml"
-    body = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=1000)
-    return f"{profile_titles()[name]}\n{source}\n\n{body}"
+    return f"{profile_titles()[name]}\n{source}\n\n{write_yaml(values)}"
 
 
 @click.group()
@@ -124,9 +116,9 @@ def use(name: str) -> None:
     if before not in map(render, profile_titles()):
         numbered = (Path(f"{PARAMS_FILE}.{number}") for number in itertools.count(1))
         kept = next(path for path in numbered if not path.exists())
-        kept.write_text(before, encoding="utf-8")
+        replace_text(kept, before)
         click.echo(f"the previous {PARAMS_FILE} is in {kept}")
-    PARAMS_FILE.write_text(text, encoding="utf-8")
+    replace_text(PARAMS_FILE, text)
     click.echo(f"{PARAMS_FILE}: profile {name}")
 
 

@@ -4,7 +4,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pandas as pd
+
+from codiemb_pipeline.command import run
+from codiemb_pipeline.dvc_lock import is_whole, restore
+from codiemb_pipeline.errors import InputError
 
 REPORT, RESULTS = Path("data/08_reporting/report.html"), Path("data/08_reporting/results.csv")
 
@@ -27,15 +32,18 @@ def result_table(results: pd.DataFrame) -> str:
     return table.rename_axis(index=None, columns=None).to_string()
 
 
-def main() -> int:
-    """Run ``dvc repro``, then print the table of results and the path of the report."""
+@click.command()
+def main() -> None:
+    """Run the pipeline (dvc repro), then print the table of results and the path of the report."""
+    if not Path("dvc.yaml").is_file():
+        raise InputError(f"{Path.cwd()}: expected the project's folder, with dvc.yaml; run this there")
     prepare_dvc()
-    code = subprocess.run(["dvc", "repro"], check=False).returncode
-    if code:
-        return code
-    sys.stdout.write(f"\n{result_table(pd.read_csv(RESULTS))}\n\nreport: {REPORT.absolute()}\n")
-    return 0
+    if not is_whole():
+        click.echo(restore())
+    if code := subprocess.run(["dvc", "repro"], check=False).returncode:
+        sys.exit(code)
+    click.echo(f"\n{result_table(pd.read_csv(RESULTS))}\n\nreport: {REPORT.absolute()}")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

@@ -11,13 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import click
-import yaml
 
 from codiemb_pipeline.bundle.use import with_bundle
 from codiemb_pipeline.command import run
+from codiemb_pipeline.dvc_lock import keep_copy
 from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.jsonl import write_json
 from codiemb_pipeline.locations import FileDigests, is_hub_id, resolve, work_folder
+from codiemb_pipeline.params import Params
+from codiemb_pipeline.params.file import PARAMS_FILE, read_params
+from codiemb_pipeline.process_guard import started_by_dvc
 
 OUT = Path("data/.watch")
 
@@ -56,8 +59,11 @@ def _files(path: Path) -> Iterator[Path]:
 @click.command()
 def main() -> None:
     """Write the digests of sources, encoder and benchmarks."""
+    if started_by_dvc:
+        keep_copy()
     work = work_folder()
-    values = with_bundle(yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8")), work)
+    values = with_bundle(read_params(PARAMS_FILE), work)
+    Params.parse(values)  # the first stage is the first that can refuse
     digests = FileDigests(work / "watch.json")
     for name, locations in watched(values).items():
         write_json(OUT / f"{name}.json", {location: digest_of(location, digests) for location in locations})

@@ -92,7 +92,7 @@ def test_training_refuses_examples_made_under_other_settings(tiny_encoder_folder
     def train(**changes: Any) -> None:
         params = Params.parse({**values, "encoder": {**values["encoder"], **changes}}, "")
         places = {"work": tmp_path / "work", "checkpoints": tmp_path / "ckpt", "curves": tmp_path / "curves"}
-        train_encoder(params.train, params.encoder, model_input=model_input, **places)
+        train_encoder(params.train, params.encoder, model_input=model_input, **places, run="main")
 
     for change, key in (({"max_length": 16}, "max_length = 24"), ({"prompts": PROMPTS}, "prompts = ")):
         with pytest.raises(InputError, match=f"made under {key}.*make the examples again .*--force assemble"):

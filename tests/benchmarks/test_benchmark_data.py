@@ -147,6 +147,7 @@ def sources(tmp_path) -> Path:
     corpus = [("d1", "the", "dog"), ("d2", "", "a cat"), ("d3", "", "old paper")]
     retrieval_tables(queries, corpus, [("q1", "d1", 1), ("q3", "d3", 2)]).write(tmp_path / "sources" / "tags")
     words = [("p1", "dog", "cat", 0.7, "test"), ("p2", "old", "new", 0.2, "test"), ("p3", "a", "b", 1.0, "dev")]
+    words.append(("p4", "fish", "bird", 0.1, "test"))
     pair_tables(words).write(tmp_path / "sources" / "words")
     pair_tables([("s1", "NEW", "old", 0.2, "train")]).write(tmp_path / "sources" / "seen")
     return tmp_path / "sources"
@@ -188,7 +189,17 @@ def test_of_a_retrieval_source_the_split_s_queries_and_their_documents(sources):
 
 def test_of_a_similarity_source_the_pairs_it_scores(sources):
     entry = LocalSTS(type="sts", source="words", split="test", without_pairs_of=("seen",))
-    assert list(benchmark_texts("Words", entry, sources)) == [BenchmarkText("pair", "p1", ("dog", "cat"))]
+    found = [BenchmarkText("pair", "p1", ("dog", "cat")), BenchmarkText("pair", "p4", ("fish", "bird"))]
+    assert list(benchmark_texts("Words", entry, sources)) == found
+
+
+@pytest.mark.parametrize("golds", [[0.5], [0.5, 0.5, 0.5]])
+def test_pairs_that_cannot_be_ranked_are_refused(golds, tmp_path):
+    """Of one pair, or of pairs of one score, a rank correlation is not defined; it was "nan" after all training."""
+    pairs = [(f"a{n}", f"b{n}", 3.0) for n, _ in enumerate(golds)]
+    write_pairs_folder(tmp_path / "stsb", BENCHMARKS["STSB"], {BENCHMARKS["STSB"].split: pairs})
+    with pytest.raises(InputError, match=r"evaluate\.benchmarks\.STSB.*two different scores"):
+        open_rows(location_of("STSB", str(tmp_path / "stsb")))
 
 
 def test_a_missing_source_is_named(sources):

@@ -1,5 +1,6 @@
 """A bundle of everything a run reads from outside: what it holds, what it serves, and what it refuses."""
 
+import copy
 import re
 import shutil
 from pathlib import Path
@@ -90,13 +91,18 @@ def fetched_sources(tmp_path, monkeypatch) -> dict[str, Any]:
     }
 
 
+def only(values: dict[str, Any], sources: dict[str, Any]) -> dict[str, Any]:
+    """Return parameters that read these sources alone."""
+    values = copy.deepcopy(values)
+    values["ingest"]["sources"] = sources
+    values["evaluate"]["benchmarks"] = {"Own": {"type": "sts", "source": "afqmc", "split": "train"}}
+    values["assemble"] |= {"train_sources": [*sources], "dev_sources": ["afqmc"]}
+    values["train"]["sampler"]["steps_per_task"] = None
+    return values
+
+
 def test_fetched_sources_are_bundled_whole_and_read_at_their_commits(values, fetched_sources, tmp_path, monkeypatch):
-    values = {**values, "ingest": {**values["ingest"], "sources": fetched_sources}}
-    values["evaluate"] = {
-        **values["evaluate"],
-        "benchmarks": {"Own": {"type": "sts", "source": "afqmc", "split": "train"}},
-    }
-    values["assemble"] = {**values["assemble"], "train_sources": [*fetched_sources], "dev_sources": []}
+    values = only(values, fetched_sources)
     gather(values, "test", tmp_path / "bundle")
     monkeypatch.setattr(Repository, "fetch", Mock(side_effect=AssertionError("the hub was asked")))
     used = with_bundle({**values, "bundle": str(tmp_path / "bundle")})["ingest"]
@@ -123,11 +129,7 @@ def test_fetched_sources_are_bundled_whole_and_read_at_their_commits(values, fet
 
 def test_a_bundle_of_another_revision_is_refused(values, fetched_sources, tmp_path):
     sources = {"afqmc": fetched_sources["afqmc"]}
-    values = {**values, "ingest": {**values["ingest"], "sources": sources}}
-    values["evaluate"] = {
-        **values["evaluate"],
-        "benchmarks": {"Own": {"type": "sts", "source": "afqmc", "split": "train"}},
-    }
+    values = only(values, sources)
     gather(values, "test", tmp_path / "bundle")
     values["ingest"]["sources"] = {"afqmc": sources["afqmc"] | {"revision": None}}
     with pytest.raises(InputError, match="source 'afqmc' of "):

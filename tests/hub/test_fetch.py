@@ -235,7 +235,7 @@ def test_a_full_disk_is_named_and_leaves_no_part_of_a_file(lcqmc, monkeypatch, p
 
 def test_a_slow_hub_is_waited_for_with_a_bar(hub, tmp_path):
     hub.serve("dataset", "C-MTEB/LCQMC", DATA, [REVISION])
-    hub.fault("GET /lfs", slow(0.2))
+    hub.fault("GET /lfs", slow(0.5))
     shown = on_a_terminal(FETCH, {**os.environ, **hub.environment(tmp_path / "home")})
     assert "3/3" in shown
     assert "300kB" in shown

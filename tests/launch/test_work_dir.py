@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from codiemb_pipeline.errors import PipelineError
-from codiemb_pipeline.launch.work_dir import Claims, fingerprint, locked
+from codiemb_pipeline.launch import work_dir
+from codiemb_pipeline.launch.work_dir import Claims, fingerprint, finish, hold, locked, remove_finished
 from codiemb_pipeline.locations import folder_digest
 
 
@@ -32,6 +33,46 @@ def test_who_waited_gets_the_folder_anew_and_alone_when_it_was_deleted_meanwhile
     waiting.close()
     with locked(tmp_path / "run", "mining", patience_s=0.0):
         assert (tmp_path / "run").is_dir()
+
+
+def test_finished_work_stays_until_dvc_starts_what_comes_after(tmp_path, monkeypatch):
+    monkeypatch.setattr(work_dir, "started_by_dvc", True)
+    monkeypatch.chdir(tmp_path)
+    for key, run in (("a", "main"), ("b", "main"), ("c", "hot"), ("unfinished", "main")):
+        (tmp_path / "train" / key).mkdir(parents=True)
+        if key != "unfinished":
+            finish(tmp_path / "train" / key, run)
+    left = lambda: {path.name for path in (tmp_path / "train").iterdir()}  # noqa: E731
+    assert left() == {"a", "b", "c", "unfinished"}
+    remove_finished(tmp_path / "train", "main", but="b")
+    assert left() == {"b", "c", "unfinished"}, "the same run under another key"
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    remove_finished(tmp_path / "train")
+    assert left() == {"b", "c", "unfinished"}, "of another project with the same work folder"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(work_dir, "started_by_dvc", False)
+    remove_finished(tmp_path / "train")
+    assert left() == {"b", "c", "unfinished"}, "a stage that a person starts says nothing about DVC"
+    monkeypatch.setattr(work_dir, "started_by_dvc", True)
+    remove_finished(tmp_path / "train")
+    assert left() == {"unfinished"}
+
+
+def test_without_dvc_finished_work_goes_at_once(tmp_path):
+    (tmp_path / "a").mkdir()
+    finish(tmp_path / "a")
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_folder_is_held_until_the_process_ends(tmp_path):
+    hold(tmp_path / "draft", "ingest")
+    hold(tmp_path / "draft", "ingest")
+    with (
+        pytest.raises(PipelineError, match="the same ingest is already running"),
+        locked(tmp_path / "draft", "ingest", patience_s=0.0),
+    ):
+        pass
 
 
 def test_any_part_changes_the_fingerprint():

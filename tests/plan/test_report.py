@@ -4,6 +4,7 @@ import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import NoneType
 from typing import Any
 from unittest.mock import Mock
 
@@ -16,6 +17,7 @@ from tiny_run import make_model_input, tiny_params, write_sources
 
 from codiemb_pipeline.benchmarks.registry import BENCHMARKS
 from codiemb_pipeline.encoder.registry import ENCODERS
+from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.hub import Repository
 from codiemb_pipeline.ingest.github import fetch_files
 from codiemb_pipeline.ingest.registry import TRAINING_SOURCES
@@ -40,11 +42,12 @@ def project(tmp_path, tiny_encoder_folder, monkeypatch) -> dict[str, Any]:
 
 
 def reported(values: dict[str, Any]) -> list[str]:
-    """Return the lines of the command on these parameters."""
+    """Return the lines of the command on these parameters; it fails where one is marked ``wrong``."""
     Path("params.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
     ended = CliRunner().invoke(main, standalone_mode=False)
-    assert ended.exception is None
-    return ended.output.splitlines()
+    lines = ended.output.splitlines()
+    assert isinstance(ended.exception, InputError if labelled(lines, "wrong") else NoneType)
+    return lines
 
 
 def labelled(lines: list[str], label: str) -> list[str]:
@@ -70,8 +73,31 @@ def test_a_file_that_is_missing_is_marked_and_counted(project):
     project["ingest"]["sources"]["words"]["path"] = "raw/gone.tsv"
     lines = reported(project)
     assert [line.split()[:3] for line in lines if line.startswith("!")] == [["!", "source", "words"]]
-    assert any("gone.tsv" in line for line in lines)
+    assert ["gone.tsv" in text for text in labelled(lines, "wrong")] == [True]
     assert lines[-1].startswith("1 of 3 ")
+
+
+def test_a_source_that_cannot_be_read_or_is_too_small_for_a_batch_is_wrong(project):
+    project["train"]["batch_size"] = {"ir": 400, "sts": 4}
+    assert ["'tags'" in text and "batch" in text for text in labelled(reported(project), "wrong")] == [True]
+    shutil.rmtree("data/05_model_input")
+    project["ingest"]["sources"]["words"]["columns"]["score"] = "points"
+    project["assemble"] |= {"train_sources": ["tags"], "dev_sources": ["tags"]}
+    project["train"] |= {"batch_size": {"ir": 4, "sts": 4}}
+    project["train"]["sampler"]["steps_per_task"] = None
+    assert ["points" in text for text in labelled(reported(project), "wrong")] == [True], "a benchmark reads it"
+
+
+@pytest.mark.parametrize(("gpus", "processor", "told"), [(False, False, 4), (False, True, 1), (True, False, 0)])
+def test_what_this_machine_lacks_is_reported_and_ends_no_plan(project, monkeypatch, gpus, processor, told):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: gpus)
+    monkeypatch.setattr("torch.cpu.get_capabilities", lambda: {"avx512_f": True, "avx512_bf16": processor})
+    for section in ("mine", "train", "evaluate"):
+        project[section]["precision"] = "bf16"
+    project["train"]["launch"] |= {"backend": "nccl", "nproc_per_node": 1}
+    lines = labelled(reported(project), "here")
+    assert len(lines) == told
+    assert ["bf16" in line for line in lines] == [True] * (told - 1) + [False] * bool(told)
 
 
 def test_before_assemble_has_run_numbers_are_marked_as_near_or_as_bounds(project):

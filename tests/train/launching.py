@@ -26,7 +26,7 @@ from codiemb_pipeline.train.run import train_encoder
 values, model_input, work, checkpoints, curves = sys.argv[1:]
 params = Params.parse(json.loads(values), "")
 train_encoder(params.train, params.encoder, model_input=Path(model_input), work=Path(work),
-              checkpoints=Path(checkpoints), curves=Path(curves))
+              checkpoints=Path(checkpoints), curves=Path(curves), run="main")
 """
 
 

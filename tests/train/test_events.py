@@ -1,4 +1,7 @@
 from pathlib import Path
+from unittest.mock import Mock
+
+import pytest
 
 from codiemb_pipeline.train.events import EventWriter, keep_until, read_events, write_curves
 
@@ -21,6 +24,15 @@ def test_a_run_that_goes_on_forgets_what_came_after_its_checkpoint(tmp_path):
         ("step", 2),
         ("dev", 2),
     ]
+
+
+def test_a_kill_while_events_are_dropped_leaves_all_of_them(tmp_path, monkeypatch):
+    write(tmp_path / "e")
+    before = (tmp_path / "e").read_bytes()
+    monkeypatch.setattr(Path, "replace", Mock(side_effect=KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        keep_until(tmp_path / "e", 2)
+    assert (tmp_path / "e").read_bytes() == before
 
 
 def test_a_line_cut_by_a_kill_is_left_out(tmp_path):

@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import os
+import re
+import shutil
 import signal
 import threading
 from pathlib import Path
@@ -12,22 +14,34 @@ import torch
 from launching import changed, parent_of, start, train, train_cut_short, wait_for, workers
 from safetensors.torch import load_file
 
+from codiemb_pipeline import progress
 from codiemb_pipeline.artifacts.train import TrainedRun
 from codiemb_pipeline.encoder.checkpoint import weights_digest
 from codiemb_pipeline.errors import PipelineError
+from codiemb_pipeline.launch import work_dir
 from codiemb_pipeline.train import run
 
 pytestmark = [pytest.mark.dist, pytest.mark.slow]
 
 
-def test_killed_halfway_it_goes_on_from_its_last_checkpoint_to_the_same_weights(prepared, tmp_path):
+def test_killed_halfway_it_goes_on_from_its_last_checkpoint_to_the_same_weights(
+    prepared, tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setattr(progress, "FIRST_S", 0.01)
+    caplog.set_level("INFO")
     values, model_input = prepared
     values = changed(values, max_steps=30, epochs=15)
     whole = train(values, model_input, tmp_path / "whole")
     state = train_cut_short(values, model_input, tmp_path / "cut")
     left = {path.name for path in state.glob("*/checkpoints/step-*")}
     assert left, "nothing was kept"
+    said = re.compile(r"train: (\d+) of 30 steps \(.+\), .+ a second, .+ left, (ir|sts) loss \d+\.\d+")
+    assert {found[2] for line in caplog.messages if (found := said.match(line))} == {"ir", "sts"}
+    caplog.clear()
+    monkeypatch.setattr(work_dir, "started_by_dvc", True)
     resumed = train(values, model_input, tmp_path / "cut")
+    begun = min(int(found[1]) for line in caplog.messages if (found := said.match(line)))
+    assert begun > min(int(name.removeprefix("step-")) for name in left), "progress goes on where it was"
     names = [entry.name for entry in TrainedRun.of(whole).checkpoints]
     assert [entry.name for entry in TrainedRun.of(resumed).checkpoints] == names
     assert [weights_digest(resumed / name) for name in names] == [weights_digest(whole / name) for name in names]
@@ -36,6 +50,10 @@ def test_killed_halfway_it_goes_on_from_its_last_checkpoint_to_the_same_weights(
     assert (base.name, base.step) == ("step-000000", 0)
     steps = [line.split(",")[0] for line in (tmp_path / "whole/curves/dev.csv").read_text().splitlines()]
     assert steps == ["step", "0", *(str(entry.step) for entry in TrainedRun.of(whole).checkpoints)]
+    shutil.rmtree(resumed)  # as DVC does with what dvc.lock does not hold yet
+    monkeypatch.setattr(run, "launch_training", None)
+    again = train(values, model_input, tmp_path / "cut")
+    assert [weights_digest(again / name) for name in names] == [weights_digest(whole / name) for name in names]
     given = load_file(Path(values["encoder"]["path"]) / "model.safetensors")
     for name, weight in load_file(whole / base.name / "model.safetensors").items():
         assert torch.equal(weight, given[name]), name

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import yaml
 
 from codiemb_pipeline.ablation.rows import Rows, flat
 from codiemb_pipeline.ablation.table import measure, write_table
@@ -22,8 +21,10 @@ from codiemb_pipeline.bundle.use import with_bundle
 from codiemb_pipeline.catalog_types import StageOutput, WorkFolder
 from codiemb_pipeline.command import run
 from codiemb_pipeline.encoder.checkpoint import base_folder
+from codiemb_pipeline.errors import InputError, nearest
 from codiemb_pipeline.evaluate.run import evaluate_models
 from codiemb_pipeline.params import MergeParams, Params, TrainParams, run_params
+from codiemb_pipeline.params.file import PARAMS_FILE, read_params
 from codiemb_pipeline.pipelines.merge.nodes import merge
 from codiemb_pipeline.pipelines.rim import draft
 from codiemb_pipeline.train.run import train_encoder
@@ -56,6 +57,7 @@ def train(row: str, seed: int) -> None:
         work=work,
         checkpoints=out,
         curves=out / "curves",
+        run="ablation",
     )
     StageOutput(str(MODELS / str(seed) / row)).save(out)
 
@@ -104,10 +106,12 @@ def queue(seeds: tuple[int, ...]) -> None:
 
 
 def _params(work: Path) -> dict[str, Any]:
-    return with_bundle(yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8")), work)
+    return with_bundle(read_params(PARAMS_FILE), work)
 
 
 def _training(values: dict[str, Any], rows: Rows, row: str, seed: int) -> TrainParams:
+    if row not in rows.rows:
+        raise InputError(f"no row {row!r} in conf/ablation/rows.yaml{nearest(row, rows.rows)}")
     return run_params(values["train"], {**rows.rows[row].train, "seed": seed}, row)
 
 

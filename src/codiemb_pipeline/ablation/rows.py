@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-import yaml
 from pydantic import Field, model_validator
 
 from codiemb_pipeline.artifacts.merge import merged_name
-from codiemb_pipeline.params.base import Section
+from codiemb_pipeline.params.base import Section, Seed
+from codiemb_pipeline.params.file import read_params
 
 ROWS_FILE = Path("conf/ablation/rows.yaml")
 
@@ -29,7 +29,7 @@ class MergedRow(Section):
 class BootstrapParams(Section):
     """Paired bootstrap: the seed and number of its resamples, and the level of its intervals."""
 
-    seed: int
+    seed: Seed
     resamples: int = Field(ge=100)
     level: Annotated[float, Field(gt=0.0, lt=1.0)]
 
@@ -55,7 +55,7 @@ class Rows(Section):
     @classmethod
     def of(cls, root: Path) -> Self:
         """Read the rows of the project at ``root``."""
-        return cls.parse(yaml.safe_load((root / ROWS_FILE).read_text(encoding="utf-8")), str(ROWS_FILE))
+        return cls.parse(read_params(root / ROWS_FILE), str(ROWS_FILE))
 
     def labels(self) -> dict[str, str]:
         """Return the label of every model by its name in the results, base first."""

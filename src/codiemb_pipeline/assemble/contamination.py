@@ -15,14 +15,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from tqdm import tqdm
-
 from codiemb_pipeline.artifacts.assemble import Contamination, Finding, FindingKey, Sample
 from codiemb_pipeline.assemble.near_duplicates import Duplicate, TextIndex
 from codiemb_pipeline.benchmarks.data import BenchmarkText, benchmark_texts
 from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.params.assemble import AuditParams
 from codiemb_pipeline.params.evaluate import Benchmark, LocalRetrieval
+from codiemb_pipeline.progress import ProgressBar
 from codiemb_pipeline.schema import TrainingExample
 from codiemb_pipeline.texts import pair_key, text_key
 
@@ -97,7 +96,7 @@ class Audit:
         self._matches: dict[FindingKey, _Matches] = defaultdict(_Matches)
         self._examples: Counter[str] = Counter()
         self._removed: dict[str, dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
-        for benchmark, text in tqdm(texts, desc="read benchmarks", unit="text", disable=None, leave=False):
+        for benchmark, text in ProgressBar(texts, desc="read benchmarks", unit="texts"):
             self._sizes[benchmark][text.kind] += 1
             unit = _Unit(text.id, tuple(self._row(part) for part in text.texts))
             kind = "sentence" if text.kind == "pair" else text.kind
@@ -114,7 +113,7 @@ class Audit:
         """
         removed: Counter[str] = Counter()
         kept = []
-        for example in tqdm(examples, desc=f"audit {source}", unit="example", disable=None, leave=False):
+        for example in ProgressBar(examples, desc=f"audit {source}", unit="examples"):
             left = self._without_benchmarks(source, example, removed)
             if left is not None:
                 kept.append(left)

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from tqdm import tqdm
 
 from codiemb_pipeline.artifacts.ingest import RetrievalTables, read_pairs, read_retrieval, task_of
 from codiemb_pipeline.assemble.contamination import Audit
 from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.jsonl import read_jsonl
 from codiemb_pipeline.params.assemble import AssembleParams
+from codiemb_pipeline.progress import ProgressBar
 from codiemb_pipeline.schema import TrainingExample
 from codiemb_pipeline.texts import hash_share, pair_key, text_key
 
@@ -52,7 +52,7 @@ def source_examples(
     chosen = rows.iloc[choose(rows[columns[0]].tolist(), params.caps.get(name), params.seed, "cap", name)]
     dropped = {over_cap: len(rows) - len(chosen)}
     values = chosen.itertuples(index=False, name=None)
-    bar = tqdm(values, f"assemble {name}", len(chosen), unit="example", disable=None, leave=False)
+    bar = ProgressBar(values, f"assemble {name}", len(chosen), unit="examples")
     if task == "ir":
         retrieval = RetrievalExamples(name, tables, hard_negatives / f"{name}.jsonl", params)
         examples = [retrieval.build(*row) for row in bar]

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from codiemb_pipeline.artifacts.assemble import DevPairs, DevRetrieval, SourceRange, TokenStore, TrainingArrays
 from codiemb_pipeline.artifacts.ingest import RetrievalTables, read_pairs, read_retrieval, task_of
@@ -17,6 +16,7 @@ from codiemb_pipeline.encoder.prompts import PromptBook
 from codiemb_pipeline.encoder.tokens import TextTokenizer
 from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.params.assemble import AssembleParams
+from codiemb_pipeline.progress import ProgressBar
 from codiemb_pipeline.schema import TrainingExample
 
 TEXTS_PER_BATCH = 1024
@@ -59,7 +59,7 @@ def write_tokens(register: TextRegister, tokenizer: TextTokenizer, folder: Path)
     """
     rows: list[np.ndarray] = [np.empty(0, dtype=np.int32)] * len(register)
     prompt_lengths = np.zeros(len(register), dtype=np.int32)
-    with tqdm(total=len(register), desc="tokenise", unit="text", disable=None, leave=False) as bar:
+    with ProgressBar(total=len(register), desc="tokenise", unit="texts") as bar:
         for prefix, texts, numbers in register.batches(TEXTS_PER_BATCH):
             token_ids, lengths = tokenizer.tokenize(texts, prefix)
             for number, ids in zip(numbers, token_ids, strict=True):

@@ -5,7 +5,7 @@ as mteb's, so that both share one prepared copy below ``HF_HOME``; they are mapp
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -205,7 +205,10 @@ def _open_retrieval(location: Location) -> RetrievalRows:
 def _open_pairs(location: Location) -> PairRows:
     pairs = _load(location, None, ("sentence1", "sentence2", "score"), own_split=True)
     rows = PairRows(pairs, location.spec.score_range)
-    for number, gold in enumerate(rows.gold(), start=1):
+    golds = rows.gold()
+    if fault := without_ranks(golds):
+        raise location.unreadable(fault)
+    for number, gold in enumerate(golds, start=1):
         if not 0 <= gold <= 1:
             score, (low, high) = pairs[number - 1]["score"], rows.score_range
             raise location.unreadable(f"row {number}: score: expected {low} to {high}, found {score}")
@@ -277,6 +280,13 @@ def pairs_of(entry: LocalSTS, sources: Path) -> pd.DataFrame:
     pairs = read_pairs(sources, entry.source).of_split(entry.split)
     known = {key for other in entry.without_pairs_of for key in _keys(read_pairs(sources, other).pairs)}
     return pairs[[key not in known for key in _keys(pairs)]].reset_index(drop=True)
+
+
+def without_ranks(gold: Collection[float]) -> str | None:
+    """Return why pairs cannot be ranked, in words, or ``None``: a correlation with one value is not defined."""
+    if len(set(gold)) > 1:
+        return None
+    return f"expected pairs of two different scores at least, to be ranked; found {len(gold)} pairs"
 
 
 def _keys(pairs: pd.DataFrame) -> list[tuple[str, str]]:

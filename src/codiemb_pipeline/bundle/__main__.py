@@ -24,6 +24,7 @@ from codiemb_pipeline.bundle.use import (
     Manifest,
     bundled_sections,
     check_files,
+    folder_of,
 )
 from codiemb_pipeline.command import run
 from codiemb_pipeline.encoder.checkpoint import base_folder
@@ -32,8 +33,9 @@ from codiemb_pipeline.ingest.sources import locate
 from codiemb_pipeline.jsonl import write_json
 from codiemb_pipeline.locations import file_sha256
 from codiemb_pipeline.params import Params
+from codiemb_pipeline.params.file import PARAMS_FILE, read_params
 from codiemb_pipeline.plan.requirements import Resource, required_resources
-from codiemb_pipeline.profiles import PARAMS_FILE, read_params, read_profile
+from codiemb_pipeline.profiles import read_profile
 
 logger = logging.getLogger(__name__)
 
@@ -123,7 +125,7 @@ def _copied(
     kind: str, name: str, asked: dict[str, Any], found: list[tuple[Path, BundledOrigin]], bundle: Path
 ) -> Entry:
     """Copy files into the bundle: links followed, without hidden files and Python's caches."""
-    folder = Path("encoder") if kind == "encoder" else Path(f"{kind}s") / name
+    folder = folder_of(kind, name)
     target = bundle / folder
     for path, _ in found:
         logger.info("%s %s from %s", kind, name, path)
@@ -138,7 +140,7 @@ def _copied(
     return Entry(
         kind=kind,
         name=name,
-        folder=folder.as_posix(),
+        folder=folder,
         place=path.name if path.is_file() else "",
         asked=asked,
         origins=tuple(origin for _, origin in found),

@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from codiemb_pipeline.artifacts.assemble import TokenStore
 from codiemb_pipeline.encoder.text_encoder import Encoder
 from codiemb_pipeline.encoder.tokens import pad, plan_chunks
 from codiemb_pipeline.errors import InputError
+from codiemb_pipeline.progress import ProgressBar
 
 MAX_PADDING = 0.1
 TEXTS_PER_BLOCK = 1024
@@ -102,7 +102,7 @@ def _encode_blocks(
     training = encoder.model.training
     encoder.model.eval()
     try:
-        with tqdm(total=len(order), desc=progress, unit="text", disable=None if progress else True, leave=False) as bar:
+        with ProgressBar(total=len(order), desc=progress, unit="texts", disable=progress is None) as bar:
             for start in range(0, len(order), TEXTS_PER_BLOCK):
                 block = order[start : start + TEXTS_PER_BLOCK]
                 embeddings[torch.from_numpy(block)] = encode(block, bar.update)

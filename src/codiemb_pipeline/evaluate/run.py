@@ -30,10 +30,11 @@ from codiemb_pipeline.evaluate.cache import ResultCache
 from codiemb_pipeline.evaluate.evaluator import Evaluator
 from codiemb_pipeline.evaluate.leaderboard import write_entries
 from codiemb_pipeline.jsonl import read_json, write_json
-from codiemb_pipeline.launch.torchrun import Progress, Work, count_processes, run_here
+from codiemb_pipeline.launch.torchrun import Jobs, Work, count_processes, run_here
 from codiemb_pipeline.launch.work_dir import Claims, fingerprint, locked
 from codiemb_pipeline.params.encoder import EncoderParams
 from codiemb_pipeline.params.evaluate import EvaluateParams
+from codiemb_pipeline.progress import ProgressBar
 
 logger = logging.getLogger(__name__)
 
@@ -96,19 +97,23 @@ def evaluate_models(
     pending = _open_pending(benchmarks, models, evaluator)
     failed = _evaluate_in_processes(evaluator, models, sources, work, pending)
     scores: dict[str, dict[str, float]] = {}
-    for name, folder in models.items():
-        scores[name] = {}
-        for benchmark in benchmarks:
-            if (name, benchmark.name) in failed:
-                continue
-            try:
-                result = evaluator.evaluate(name, folder, benchmark)
-            except PipelineError as error:  # go on: the other results go to the cache
-                failed[name, benchmark.name] = str(error)
-                continue
-            _write_result(out, name, benchmark.name, result)
-            scores[name][benchmark.name] = result["main_score"]
-        logger.info("%s: %s", name, ", ".join(f"{key} {score:.4f}" for key, score in scores[name].items()))
+    left = {(name, entry.name) for name, entry in pending if not evaluator.holds(models[name], entry)} - failed.keys()
+    with ProgressBar(total=len(left), desc="evaluate", unit="results") as bar:
+        for name, folder in models.items():
+            scores[name] = {}
+            for benchmark in benchmarks:
+                if (name, benchmark.name) in failed:
+                    continue
+                try:
+                    result = evaluator.evaluate(name, folder, benchmark)
+                except PipelineError as error:  # go on: the other results go to the cache
+                    failed[name, benchmark.name] = str(error)
+                    continue
+                _write_result(out, name, benchmark.name, result)
+                scores[name][benchmark.name] = result["main_score"]
+                bar.set_postfix_str(f"last {benchmark.name} with {name}", refresh=False)
+                bar.update((name, benchmark.name) in left)
+            logger.info("%s: %s", name, ", ".join(f"{key} {score:.4f}" for key, score in scores[name].items()))
     if failed:
         more = "all other results are kept; run evaluate again to compute only these"
         raise PipelineError("\n".join([*failed.values(), more]))
@@ -226,7 +231,7 @@ def _run_processes(processes: int, config: dict[str, Any], folder: Path, lock: i
     def finished() -> list[Path]:
         return sorted((folder / FINISHED).glob("*.json"))
 
-    run_here(processes, work, Progress(lambda: (len(finished()), count), "result"), lock)
+    run_here(processes, work, Jobs(lambda: (len(finished()), count), "results"), lock)
     ends = [read_json(path) for path in finished()]
     if len(ends) != count:
         raise PipelineError(f"evaluation: expected {count} results, found {len(ends)}; their logs: {folder / 'logs'}")

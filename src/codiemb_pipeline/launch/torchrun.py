@@ -4,28 +4,35 @@ The terminal belongs to this process alone: workers and torchrun write to log fi
 lines at the end.
 """
 
+import errno
 import logging
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import gettempdir
 from uuid import uuid4
 
-from tqdm import tqdm
-
 from codiemb_pipeline.errors import InputError, PipelineError
-from codiemb_pipeline.launch.worker import die_with_parent, errors_in, forget_errors
+from codiemb_pipeline.launch.cores import usable_cores
+from codiemb_pipeline.launch.worker import errors_in, forget_errors
 from codiemb_pipeline.params.launch import LaunchParams, Processes
+from codiemb_pipeline.process_guard import die_with_parent
+from codiemb_pipeline.progress import ProgressBar
 
 GRACE_S = 8.0
 POLL_S = 0.5
 LOG_FILE = "torchrun.log"
+SHARED_MEMORY = Path("/dev/shm")
+LEAST_FREE = 2**20
+"""Bytes below which a disk counts as full."""
 RENDEZVOUS_VARIABLE = "CODIEMB_RENDEZVOUS"
 
 logger = logging.getLogger(__name__)
@@ -72,7 +79,7 @@ class Rendezvous:
 
 
 @dataclass(frozen=True)
-class Progress:
+class Jobs:
     """What a bar shows while processes work: ``count`` returns jobs done and jobs known, of which ``unit`` is one."""
 
     count: Callable[[], tuple[int, int]]
@@ -88,7 +95,7 @@ def processes_per_node(launch: LaunchParams) -> int:
     if launch.nproc_per_node != "auto":
         return launch.nproc_per_node
     if launch.backend == "gloo":
-        return os.cpu_count() or 1
+        return usable_cores()
     from torch.cuda import device_count
 
     if (count := device_count()) == 0:
@@ -139,7 +146,25 @@ def rendezvous_endpoint(launch: LaunchParams) -> str | None:
             f"params.yaml: train.launch.nnodes is {launch.nnodes}: expected rendezvous_endpoint there, or "
             f"{RENDEZVOUS_VARIABLE} in the environment, as host:port; found neither"
         )
-    return endpoint if launch.nnodes > 1 else None
+    if launch.nnodes == 1:
+        return None
+    _check_free(endpoint)
+    return endpoint
+
+
+def _check_free(endpoint: str) -> None:
+    """Raise InputError where the port of an endpoint on this machine is taken."""
+    address, (*_, port) = _own_address(endpoint), endpoint.rpartition(":")
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, int(port)))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise InputError(
+                    f"rendezvous endpoint {endpoint!r}: expected a free port, found one that another program holds; "
+                    f"choose another in train.launch.rendezvous_endpoint or {RENDEZVOUS_VARIABLE}"
+                ) from error
 
 
 def _own_address(endpoint: str) -> str:
@@ -176,9 +201,9 @@ def run_torchrun(
     """
     logs = work.folder / "logs" / f"{time.strftime('%Y%m%d-%H%M%S')}-{socket.gethostname()}-{os.getpid()}"
     logs.mkdir(parents=True, exist_ok=True)
-    die_with_parent(signal.SIGTERM)
-    threads = rendezvous.launch.threads or max(1, (os.cpu_count() or 1) // processes_per_node(rendezvous.launch))
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "RAYON_NUM_THREADS": str(threads)}
+    threads = rendezvous.launch.threads or os.environ.get("OMP_NUM_THREADS")
+    threads = threads or max(1, usable_cores() // processes_per_node(rendezvous.launch))
+    environment = {"RAYON_NUM_THREADS": str(threads), **os.environ, "OMP_NUM_THREADS": str(threads)}
     environment["TOKENIZERS_PARALLELISM"] = "true" if work.tokenizes else "false"
     environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
     with (logs / LOG_FILE).open("wb") as log:
@@ -214,20 +239,33 @@ def _what_failed(work: Work, logs: Path) -> str:
     text = (logs / LOG_FILE).read_text(encoding="utf-8", errors="replace")
     codes = re.findall(r"rank\s*:\s*(\d+) \(local_rank: \d+\)\s*exitcode\s*:\s*(-?\d+)", text)
     killed = [(int(rank), -int(code)) for rank, code in codes if int(code) < 0 and int(code) != -signal.SIGTERM]
+    errors, log = errors_in(work.folder), logs / LOG_FILE
     if killed:
         rank, number = killed[0]
-        why = f"was killed by {signal.Signals(number).name}"
+        why, log = f"process {rank} was killed by {signal.Signals(number).name}", _log_of(logs, rank)
         if number == signal.SIGKILL:
             why += f" (most often: out of memory; lower {work.to_lower})"
-        return f"{work.name} failed: process {rank} {why}\nlog: {_log_of(logs, rank)}\n{work.kept}"
-    errors = errors_in(work.folder)
-    if errors:
+        if number == signal.SIGBUS:
+            why += f" (most often: no room in {SHARED_MEMORY}; enlarge it, or set train.loader_workers to 0)"
+    elif errors:
         first = errors[0]
-        what, log = f"process {first['rank']}: {first['what']}", _log_of(logs, first["rank"])
-        return f"{work.name} failed: {what}\nlog: {log}\n{work.kept}"
-    last = [line for line in text.splitlines() if line.strip()][-3:]
-    head = f"{work.name} failed before any process could report why:"
-    return "\n".join([head, *last, f"log: {logs / LOG_FILE}", work.kept])
+        why, log = f"process {first['rank']}: {first['what']}", _log_of(logs, first["rank"])
+    else:
+        last = [line for line in text.splitlines() if line.strip()][-3:]
+        why = "\n".join(["no process could say why; the last lines are", *last])
+    return "\n".join([f"{work.name} failed: {why}", *_full_disks(work), f"log: {log}", work.kept])
+
+
+def _full_disks(work: Work) -> Iterator[str]:
+    """Yield a line for each place of the processes that has no room left."""
+    remedies = {
+        work.folder: "make room, or set CODIEMB_WORK to a folder on a larger disk",
+        Path(gettempdir()): "make room, or set TMPDIR to another folder",
+        SHARED_MEMORY: "enlarge it (docker run --shm-size), or set train.loader_workers to 0",
+    }
+    for place, remedy in remedies.items():
+        if place.exists() and shutil.disk_usage(place).free < LEAST_FREE:
+            yield f"{place} is full: {remedy}"
 
 
 def _log_of(logs: Path, rank: int) -> Path:
@@ -236,7 +274,7 @@ def _log_of(logs: Path, rank: int) -> Path:
     return found[-1] if found else logs / LOG_FILE
 
 
-def run_here(processes: int, work: Work, progress: Progress, lock: int) -> None:
+def run_here(processes: int, work: Work, jobs: Jobs, lock: int) -> None:
     """Run ``work`` in so many processes of this machine to its end, with a progress bar.
 
     They inherit ``lock``, the descriptor of the folder's lock, so that it is held while any of them may still write.
@@ -250,9 +288,9 @@ def run_here(processes: int, work: Work, progress: Progress, lock: int) -> None:
     rendezvous = Rendezvous(launch, None, uuid4().hex, first=True)
 
     def show(process: subprocess.Popen) -> None:
-        with tqdm(desc=work.name, unit=progress.unit, disable=None) as bar:
+        with ProgressBar(desc=work.name, unit=jobs.unit) as bar:
             while process.poll() is None:
-                done, bar.total = progress.count()
+                done, bar.total = jobs.count()
                 bar.update(done - bar.n)
                 time.sleep(POLL_S)
 

@@ -8,15 +8,19 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from codiemb_pipeline.errors import PipelineError
+from codiemb_pipeline.jsonl import read_json, write_json
+from codiemb_pipeline.process_guard import started_by_dvc
 
 LOCK_PATIENCE_S = 20.0
+FINISHED = "finished.json"
 
 
 def fingerprint(**parts: Any) -> str:
@@ -58,6 +62,16 @@ def locked(folder: Path, what: str, patience_s: float = LOCK_PATIENCE_S) -> Iter
         yield file.fileno()
 
 
+_held: dict[Path, ExitStack] = {}
+
+
+def hold(folder: Path, what: str) -> None:
+    """Hold ``folder`` until this process ends; see :func:`locked`."""
+    if folder not in _held:
+        _held[folder] = ExitStack()
+        _held[folder].enter_context(locked(folder, what))
+
+
 def _try_lock(descriptor: int) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -89,3 +103,30 @@ class Claims:
             file.truncate(0)
             file.write(str(number + 1))
         return number
+
+
+def finish(folder: Path, run: str = "") -> None:
+    """End work in ``folder``: under DVC, which deletes outputs that it does not hold yet, it stays and is marked."""
+    if started_by_dvc:
+        write_json(folder / FINISHED, {"project": str(Path.cwd()), "run": run})
+    else:
+        shutil.rmtree(folder)
+
+
+def remove_finished(kind: Path, run: str | None = None, *, but: str = "") -> None:
+    """Remove the folders below ``kind`` whose work has ended and whose results DVC holds.
+
+    It holds them when it starts a later stage of the same project, or the same stage for another key. What a person
+    starts says nothing about DVC, and removes nothing.
+
+    Args:
+        kind: folder of one kind of work.
+        run: of which run; ``None`` for all.
+        but: name of a folder that stays.
+    """
+    if not started_by_dvc:
+        return
+    for marker in sorted(kind.glob(f"*/{FINISHED}")):
+        found = read_json(marker)
+        if found["project"] == str(Path.cwd()) and run in (None, found["run"]) and marker.parent.name != but:
+            shutil.rmtree(marker.parent)

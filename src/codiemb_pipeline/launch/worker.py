@@ -4,10 +4,8 @@ A failure goes to ``errors/rank-<r>.json`` in the configuration's ``folder``, wh
 traceback goes to the process's log.
 """
 
-import ctypes
 import logging
 import os
-import signal
 import sys
 import time
 import traceback
@@ -17,23 +15,9 @@ from typing import Any
 
 from codiemb_pipeline.errors import PipelineError
 from codiemb_pipeline.jsonl import read_json, write_json
+from codiemb_pipeline.process_guard import die_with_parent
 
 ERRORS = "errors"
-PR_SET_PDEATHSIG = 1
-
-
-def die_with_parent(number: int = signal.SIGKILL) -> None:
-    """Have the kernel send this process signal ``number`` when its parent ends; elsewhere than on Linux do nothing.
-
-    SIGTERM or SIGKILL of dvc, kedro or torchrun alone would leave the processes below running, and the next run would
-    start a second set on the same files (feasibility, 6).
-    """
-    if not sys.platform.startswith("linux"):
-        return
-    parent = os.getppid()
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, number, 0, 0, 0)
-    if os.getppid() != parent:  # it ended in between
-        os.kill(os.getpid(), number)
 
 
 def run_worker(function: str, file: Path) -> None:

@@ -10,10 +10,10 @@ from functools import reduce
 from pathlib import Path
 
 import torch
-from tqdm import tqdm
 
 from codiemb_pipeline.encoder.weights import StoredTensor, stored_tensors
 from codiemb_pipeline.errors import InputError
+from codiemb_pipeline.progress import ProgressBar
 
 
 class TensorFolder(dict[str, StoredTensor]):
@@ -62,7 +62,7 @@ class AlignedTensors:
 
     def walk(self, progress: str | None = None) -> Iterator[tuple[str, torch.Tensor, torch.Tensor]]:
         """Yield every tensor that can be merged: its name, the base of shape S and the deltas of shape (K, *S)."""
-        for name in tqdm(self.floating, desc=progress, unit="tensor", leave=False, delay=2, disable=None):
+        for name in ProgressBar(self.floating, desc=progress, unit="tensors"):
             yield name, *self.read(name)
 
     def read(self, name: str) -> tuple[torch.Tensor, torch.Tensor]:

@@ -6,11 +6,11 @@ from enum import IntEnum
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from codiemb_pipeline.mine.relevance import Known, MiningSource
 from codiemb_pipeline.mine.work_files import Vectors
 from codiemb_pipeline.params.mine import MineParams
+from codiemb_pipeline.progress import ProgressBar
 from codiemb_pipeline.texts import hash_share
 
 
@@ -173,7 +173,7 @@ def mine_source(
         params: window, margins and seed.
     """
     each = (found for block in neighbours for found in zip(*block, strict=True))
-    bar = tqdm(each, total=len(queries), desc=f"mine {source.name}", unit="query", disable=None, leave=False)
+    bar = ProgressBar(each, total=len(queries), desc=f"filter {source.name}", unit="queries")
     for query, (scores, rows) in enumerate(bar):
         yield _mine_query(source, query, scores, rows, queries[query], documents, params)
 

@@ -9,7 +9,6 @@ the queries' embeddings and blocks.
 """
 
 import logging
-import shutil
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -28,8 +27,8 @@ from codiemb_pipeline.encoder.checkpoint import (
 from codiemb_pipeline.encoder.compatibility import SETTINGS_FINGERPRINT, settings_fingerprint
 from codiemb_pipeline.encoder.text_encoder import Encoder
 from codiemb_pipeline.jsonl import write_json, write_jsonl
-from codiemb_pipeline.launch.torchrun import Progress, Work, count_processes, run_here
-from codiemb_pipeline.launch.work_dir import fingerprint, locked
+from codiemb_pipeline.launch.torchrun import Jobs, Work, count_processes, run_here
+from codiemb_pipeline.launch.work_dir import fingerprint, finish, locked, remove_finished
 from codiemb_pipeline.locations import folder_digest
 from codiemb_pipeline.mine.audit import AuditCollector
 from codiemb_pipeline.mine.negatives import MinedQuery, mine_source
@@ -73,6 +72,7 @@ def mine_hard_negatives(
         processes = count_processes(params.processes, "mine.processes")
         folder = work_folder(params, encoder_params, sources, names, work)
         with locked(folder, "mining") as lock:
+            remove_finished(work / "mine", but=folder.name)
             for name in names:
                 lay_out(read_retrieval(sources, name), name, params, folder / name)
             if processes == 1:
@@ -81,7 +81,7 @@ def mine_hard_negatives(
                 _search_in(processes, params, encoder_params, names, folder, lock)
             for name in names:
                 audits[name] = _mine_source(read_retrieval(sources, name), name, folder / name, params, out)
-            shutil.rmtree(folder)
+            finish(folder)
         base = weights_digest(base_folder(encoder_params))
         write_json(out / SETTINGS_FINGERPRINT, settings_fingerprint(load_tokenizer(encoder_params), base))
     MiningAudit(sources=audits).write(out / "audit.json")
@@ -167,4 +167,4 @@ def _search_in(
         counts = [finished_blocks(folder / name) for name in names]
         return sum(done for done, _ in counts), sum(total for _, total in counts)
 
-    run_here(processes, work, Progress(count, "block"), lock)
+    run_here(processes, work, Jobs(count, "blocks"), lock)

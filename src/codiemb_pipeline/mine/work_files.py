@@ -25,7 +25,6 @@ import numpy as np
 import torch
 from numpy.lib.format import open_memmap
 from torch.nn.functional import normalize
-from tqdm import tqdm
 
 from codiemb_pipeline.artifacts.ingest import RetrievalTables
 from codiemb_pipeline.distributed import barrier, process_rank, world_size
@@ -36,6 +35,7 @@ from codiemb_pipeline.jsonl import read_json, write_json
 from codiemb_pipeline.launch.work_dir import Claims
 from codiemb_pipeline.mine.relevance import MiningSource, read_relevance
 from codiemb_pipeline.params.mine import MineParams
+from codiemb_pipeline.progress import ProgressBar
 from codiemb_pipeline.scoring.search import TopKeys, best_of, scores_and_indices
 from codiemb_pipeline.texts import text_key
 
@@ -154,7 +154,7 @@ def encode_source(folder: Path, name: str, encoder: Encoder, params: MineParams)
     to_do = [jobs[index] for index in open_jobs]
     files = {role: np.load(folder / f"{role}.npy", mmap_mode="r+") for role in ROLES}
     total = sum(len(rows) for _, rows in to_do)
-    with tqdm(total=total, desc=f"encode {name}", unit="text", disable=None, leave=False) as bar:
+    with ProgressBar(total=total, desc=f"encode {name}", unit="texts") as bar:
         for claimed in Claims(folder / CLAIMS).take(len(to_do)):
             role, rows = to_do[claimed]
             vectors = encode_block(
@@ -214,7 +214,7 @@ def search_source(folder: Path, params: MineParams, device: torch.device) -> Non
     queries, documents = Vectors(folder, "query"), Vectors(folder, "document")
     share = share_of(len(documents), params.block_documents, process_rank(), world_size())
     found = TopKeys(queries[:].to(device).split(params.block_queries), read_json(folder / WANTED))
-    for first in share[:: params.block_documents]:
+    for first in ProgressBar(share[:: params.block_documents], desc=f"search {folder.name}", unit="blocks"):
         found.add(documents[first : min(first + params.block_documents, share.stop)], first)
     np.savez(folder / KEYS.format(process_rank()), *(keys.cpu().numpy() for keys in found.keys))
     barrier()

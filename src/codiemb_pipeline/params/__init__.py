@@ -5,8 +5,10 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, PrivateAttr
 
+from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.params.assemble import AssembleParams
-from codiemb_pipeline.params.base import Section
+from codiemb_pipeline.params.base import DISTINCT, FileName, Location, Section
+from codiemb_pipeline.params.checks import disagreements
 from codiemb_pipeline.params.encoder import EncoderParams
 from codiemb_pipeline.params.evaluate import EvaluateParams
 from codiemb_pipeline.params.ingest import IngestParams
@@ -28,7 +30,7 @@ __all__ = [
     "run_params",
 ]
 
-RunName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+RunName = Annotated[FileName, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 
 
 class Params(Section):
@@ -38,13 +40,13 @@ class Params(Section):
     names the trainings, each a stage of its own, with the keys of ``train`` that it overrides.
     """
 
-    bundle: str | None
+    bundle: Location | None
     encoder: EncoderParams
     ingest: IngestParams
     mine: MineParams
     assemble: AssembleParams
     train: TrainParams
-    runs: dict[RunName, dict[str, Any]] = Field(min_length=1)
+    runs: Annotated[dict[RunName, dict[str, Any]], DISTINCT] = Field(min_length=1)
     merge: MergeParams
     evaluate: EvaluateParams
     report: ReportParams
@@ -53,7 +55,7 @@ class Params(Section):
 
     @classmethod
     def parse(cls, values: Mapping[str, Any], name: str = "") -> Self:
-        """Check all of params.yaml, the runs too.
+        """Check all of params.yaml: each section, the runs, and whether they agree.
 
         Raises:
             InputError: one line per fault.
@@ -61,6 +63,8 @@ class Params(Section):
         parsed = super().parse(values, name)
         for run, overrides in parsed.runs.items():
             parsed._trainings[run] = run_params(values["train"], overrides, run)
+        if faults := list(disagreements(parsed)):
+            raise InputError("\n".join(f"params.yaml: {fault}" for fault in faults))
         return parsed
 
     @property

@@ -1,11 +1,11 @@
 """The ``assemble`` section: what of each source enters training."""
 
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from codiemb_pipeline.errors import nearest
-from codiemb_pipeline.params.base import Section
+from codiemb_pipeline.params.base import Count, CountOrZero, Section, Seed
 
 BenchmarkText = Literal["query", "document", "pair", "sentence"]
 
@@ -33,8 +33,8 @@ class ThresholdParams(Section):
 
     lowest: float = Field(gt=0, lt=1)
     highest: float = Field(gt=0, lt=1)
-    characters: int = Field(ge=1)
-    word_syllables: int = Field(ge=1)
+    characters: int = Field(ge=1, le=1000)
+    word_syllables: int = Field(ge=1, le=1000)
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -53,23 +53,23 @@ class AuditParams(Section):
     mode: Literal["report", "drop", "fail", "off"]
     act_on: list[BenchmarkText]
     ngram: GramParams
-    permutations: int = Field(ge=16)
+    permutations: int = Field(ge=16, le=4096)
     threshold: ThresholdParams
     recall: float = Field(gt=0, lt=1)
-    seed: int
-    samples: int = Field(ge=0)
+    seed: Seed
+    samples: CountOrZero
 
 
 class AssembleParams(Section):
     """The training mixture. All relevant documents are in a dev corpus, whatever ``dev_documents`` is."""
 
-    seed: int
+    seed: Seed
     train_sources: list[str] = Field(min_length=1)
     dev_sources: list[str]
-    caps: dict[str, Annotated[int, Field(ge=1)]]
-    max_positives: int = Field(ge=1)
-    max_negatives: int = Field(ge=0)
-    dev_documents: int | None = Field(ge=1)
+    caps: dict[str, Count]
+    max_positives: Count
+    max_negatives: CountOrZero
+    dev_documents: Count | None
     audit: AuditParams
 
     @model_validator(mode="after")

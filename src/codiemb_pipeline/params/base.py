@@ -4,12 +4,62 @@ conf/profiles/base.yaml explains every key; the docstrings of the sections add d
 """
 
 import json
+import unicodedata
 from collections.abc import Mapping
-from typing import Any, Self, get_args
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from codiemb_pipeline.errors import InputError, nearest
+
+MOST = 2**31 - 1
+LONGEST_NAME = 100
+"""Bytes of a name: it becomes part of names of files, which most file systems limit to 255 bytes."""
+
+# Bounds of numbers: what the code below can take. No setting that makes sense is near them.
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Count = Annotated[int, Field(ge=1, le=MOST)]
+CountOrZero = Annotated[int, Field(ge=0, le=MOST)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Weight = Annotated[float, Field(ge=0.0, le=1e6)]
+PositiveWeight = Annotated[float, Field(ge=1e-6, le=1e6)]
+Temperature = Annotated[float, Field(ge=1e-4, le=1e3)]
+
+
+def _file_name(name: str) -> str:
+    if not name.isprintable() or set(name) & set("/\\") or name != name.strip(" .") or not name:
+        raise ValueError(
+            "expected a name for files: without / and \\, control characters, and dots or spaces at its ends"
+        )
+    if len(name.encode()) > LONGEST_NAME:
+        raise ValueError(f"expected a name of at most {LONGEST_NAME} bytes, found {len(name.encode())}")
+    return name
+
+
+def _distinct(named: dict[str, Any]) -> dict[str, Any]:
+    seen: dict[str, str] = {}
+    for name in named:
+        first = seen.setdefault(unicodedata.normalize("NFC", name).casefold(), name)
+        if first != name:
+            raise ValueError(f"{first!r} and {name!r} are one file name on some disks; rename one")
+    return named
+
+
+def _location(path: str) -> str:
+    if not path.isprintable() or not path.strip():
+        raise ValueError("expected a path of printable characters")
+    if len(path.encode()) > 4000 or any(len(part.encode()) > 255 for part in PurePosixPath(path).parts):
+        raise ValueError("expected a path of at most 4000 bytes, each part of at most 255")
+    return path
+
+
+FileName = Annotated[str, AfterValidator(_file_name)]
+"""A name in params.yaml that becomes the name of a file or folder."""
+DISTINCT = AfterValidator(_distinct)
+"""Of a mapping by file names: no two are the same where a disk ignores case."""
+Location = Annotated[str, AfterValidator(_location)]
+"""A path, ``package:`` location or hub id."""
 
 
 class Section(BaseModel):
@@ -34,7 +84,7 @@ class Section(BaseModel):
 
 def _describe(model: type[BaseModel], section: str, fault: Any, values: Any) -> str:
     """Return one line for one pydantic fault."""
-    path = ".".join(filter(None, [section, *_written_keys(fault, values)]))
+    path = ".".join(filter(None, [section, *map(_shown, _written_keys(fault, values))]))
     if fault["type"] == "extra_forbidden":
         valid = _keys_at(model, fault["loc"][:-1])
         return f"params.yaml: {path}: unknown parameter{nearest(str(fault['loc'][-1]), valid)}"
@@ -47,8 +97,17 @@ def _describe(model: type[BaseModel], section: str, fault: Any, values: Any) -> 
         return f"params.yaml: {path}: expected one of {fault['ctx']['expected_tags']}; found {fault['ctx']['tag']!r}"
     found = fault["input"]
     expected = fault["msg"].removeprefix("Value error, ")
-    shown = "" if isinstance(found, dict) else f"; found {found!r}"
+    shown = "" if isinstance(found, dict) else f"; found {short(repr(found))}"
     return f"params.yaml: {path}: {expected[:1].lower()}{expected[1:]}{shown}"
+
+
+def _shown(key: str) -> str:
+    return short(key if key.strip() and key.isprintable() else repr(key))
+
+
+def short(text: str) -> str:
+    """Return ``text`` as messages show it."""
+    return text if len(text) <= LONGEST_NAME else f"{text[:LONGEST_NAME]}..."
 
 
 def _written_keys(fault: Any, values: Any) -> list[str]:
@@ -59,8 +118,10 @@ def _written_keys(fault: Any, values: Any) -> list[str]:
             if fault["type"] != "missing" or index < len(location) - 1:
                 continue
             values = None
-        elif isinstance(values, Mapping) or (isinstance(values, list | tuple) and isinstance(part, int)):
+        elif isinstance(values, Mapping):
             values = values[part]
+        elif isinstance(values, list | tuple) and isinstance(part, int):
+            values = values[part] if part < len(values) else None
         keys.append(str(part))
     return keys
 

@@ -4,10 +4,11 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from codiemb_pipeline.params.base import Section
+from codiemb_pipeline.params.base import Location, Section, Seed
 
 Pooling = Literal["cls", "mean", "weighted_mean", "last"]
 PaddingSide = Literal["right", "left"]
+WIDEST = 2**16
 
 
 class PromptParams(Section):
@@ -26,22 +27,22 @@ class PromptParams(Section):
 class ProjectionParams(Section):
     """A linear layer with bias after pooling; ``seed`` draws its first weights unless the base has a ``2_Dense``."""
 
-    dimensions: int = Field(ge=1)
-    seed: int
+    dimensions: int = Field(ge=1, le=WIDEST)
+    seed: Seed
 
 
 class EncoderParams(Section):
     """The text encoder: backbone, pooling, projection, the first ``dimensions``, normalisation, in this order."""
 
-    path: str
+    path: Location
     revision: str | None
     trust_remote_code: bool
     bidirectional: bool
     pooling: Pooling
     projection: ProjectionParams | None
-    dimensions: int | None = Field(ge=1)
+    dimensions: int | None = Field(ge=1, le=WIDEST)
     normalize: bool
-    max_length: int = Field(ge=4)
+    max_length: int = Field(ge=4, le=2**20)
     append_eos: bool
     padding_side: PaddingSide
     prompts: PromptParams

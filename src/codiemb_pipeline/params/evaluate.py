@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from codiemb_pipeline.benchmarks.registry import spec_of
-from codiemb_pipeline.params.base import Section
+from codiemb_pipeline.params.base import DISTINCT, Count, FileName, Location, Section, Seed
 from codiemb_pipeline.params.launch import Processes
 from codiemb_pipeline.schema import Split
 
@@ -40,7 +40,7 @@ class MtebBenchmark(Section):
     """
 
     type: Literal["mteb"]
-    path: str | None
+    path: Location | None
     revision: str | None = None
 
 
@@ -50,8 +50,8 @@ Benchmark = Annotated[LocalRetrieval | LocalSTS | MtebBenchmark, Field(discrimin
 class GeometryParams(Section):
     """Measurements of the embedding space on ``texts`` texts, chosen by ``seed``."""
 
-    seed: int
-    texts: int = Field(ge=2)
+    seed: Seed
+    texts: int = Field(ge=2, le=10**6)
 
 
 class EvaluateParams(Section):
@@ -62,10 +62,10 @@ class EvaluateParams(Section):
     """
 
     models: list[str] = Field(min_length=1)
-    tokens_per_chunk: int = Field(ge=1)
+    tokens_per_chunk: Count
     precision: Literal["fp32", "bf16"]
     processes: Processes
-    benchmarks: dict[str, Benchmark] = Field(min_length=1)
+    benchmarks: Annotated[dict[FileName, Benchmark], DISTINCT] = Field(min_length=1)
     geometry: GeometryParams | None
 
     @field_validator("benchmarks")

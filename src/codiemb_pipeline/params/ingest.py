@@ -1,12 +1,11 @@
 """The ``ingest`` section: the sources and how each is read and split."""
 
 import math
-import re
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Discriminator, Field, StrictFloat, StrictInt, Tag, field_validator, model_validator
 
-from codiemb_pipeline.params.base import Section
+from codiemb_pipeline.params.base import DISTINCT, MOST, Count, CountOrZero, FileName, Location, Section, Seed, Share
 from codiemb_pipeline.schema import Task
 
 RegisteredRetrieval = Literal[
@@ -15,8 +14,7 @@ RegisteredRetrieval = Literal[
 RegisteredSimilarity = Literal["bq", "lcqmc", "pawsx", "stsb", "afqmc", "atec", "qbqtc", "cmnli", "ocnli"]
 RegisteredName = Literal[RegisteredRetrieval, RegisteredSimilarity]
 FROM_REGISTRY = ("task", "reader", "score_range", "columns")
-NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
+SourceName = Annotated[FileName, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
 
 
 class SplitShares(Section):
@@ -50,9 +48,9 @@ class _SourceBase(Section):
     """
 
     registered: None = None
-    path: str
+    path: Location
     splits: SplitShares
-    limit: Annotated[int, Field(ge=1)] | None = None
+    limit: Count | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -72,12 +70,12 @@ class _Retrieval(_SourceBase):
 
     task: Literal["ir"]
     documents_per_query: Annotated[tuple[StrictInt, StrictInt], Field(strict=False)] | None = None
-    named_negatives: Annotated[int, Field(ge=0)] | None = None
+    named_negatives: CountOrZero | None = None
 
     @field_validator("documents_per_query")
     @classmethod
     def _ordered(cls, value: tuple[int, int] | None) -> tuple[int, int] | None:
-        if value is not None and not 1 <= value[0] <= value[1]:
+        if value is not None and not 1 <= value[0] <= value[1] <= MOST:
             raise ValueError("documents_per_query must be [fewest, most], from 1")
         return value
 
@@ -91,7 +89,7 @@ class _Similarity(_SourceBase):
     @field_validator("score_range")
     @classmethod
     def _ordered(cls, value: tuple[float, float]) -> tuple[float, float]:
-        if not value[0] < value[1]:
+        if not -1e9 <= value[0] < value[1] <= 1e9 or value[1] - value[0] < 1e-6:
             raise ValueError("score_range must be [lowest, highest]")
         return value
 
@@ -148,7 +146,7 @@ class RegisteredSource(_Retrieval):
     revision: str | dict[str, str] | None = None
     reader: Literal["registry"] = "registry"
     task: Task = "ir"
-    path: str | None
+    path: Location | None
     splits: SplitShares | None
 
     @model_validator(mode="before")
@@ -187,14 +185,6 @@ SourceParams = Annotated[
 class IngestParams(Section):
     """Reading of sources. The name of a source is its folder, and its key in every later stage."""
 
-    seed: int
+    seed: Seed
     tolerance: Share
-    sources: dict[str, SourceParams] = Field(min_length=1)
-
-    @model_validator(mode="after")
-    def _names_of_folders(self) -> Self:
-        for name in self.sources:
-            if not NAME.fullmatch(name):
-                expected = "a source is named like a folder: letters, digits, and . _ - after the first"
-                raise ValueError(f"{expected}; found {name!r}")
-        return self
+    sources: Annotated[dict[SourceName, SourceParams], DISTINCT] = Field(min_length=1)

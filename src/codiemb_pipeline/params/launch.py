@@ -2,12 +2,19 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from codiemb_pipeline.params.base import Section
 
-Processes = Annotated[int, Field(ge=1)] | Literal["auto"]
+MOST_PROCESSES = 1024
+Processes = Annotated[int, Field(ge=1, le=MOST_PROCESSES)] | Literal["auto"]
 """How many a stage works with on this machine; ``auto``: one per GPU, or one where there is none. No result changes."""
+
+
+def _port(endpoint: str) -> str:
+    if not 1 <= int(endpoint.rpartition(":")[2]) <= 65535:
+        raise ValueError("expected host:port, the port from 1 to 65535")
+    return endpoint
 
 
 class LaunchParams(Section):
@@ -17,8 +24,8 @@ class LaunchParams(Section):
     environment takes precedence over ``rendezvous_endpoint``: a scheduler knows the address when the job begins.
     """
 
-    nproc_per_node: Annotated[int, Field(ge=1)] | Literal["auto"]
-    nnodes: int = Field(ge=1)
-    rendezvous_endpoint: Annotated[str, Field(pattern=r"^[^:\s]+:\d+$")] | None
+    nproc_per_node: Processes
+    nnodes: int = Field(ge=1, le=10_000)
+    rendezvous_endpoint: Annotated[str, Field(pattern=r"^[^:\s]+:[0-9]{1,5}$"), AfterValidator(_port)] | None
     backend: Literal["gloo", "nccl"]
-    threads: int | None = Field(ge=1)
+    threads: int | None = Field(ge=1, le=4096)

@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal, Union
 
 from pydantic import Field, field_validator
 
-from codiemb_pipeline.params.base import Section
+from codiemb_pipeline.params.base import DISTINCT, CountOrZero, FileName, Section
 
 
 class _Recipe(Section):
@@ -62,14 +62,14 @@ class DeltaGuidedRecipe(_Recipe):
     granularity: Literal["element", "tensor", "layer", "model"]
     norm: Literal["l1", "l2", "max"]
     weighting: Literal["proportional", "inverse", "softmax"]
-    tau: float
-    levels: Literal[1, 2]
+    tau: float = Field(ge=-1e9, le=1e9)
+    levels: int = Field(ge=1, le=2)
 
     @field_validator("tau")
     @classmethod
     def _not_zero(cls, tau: float) -> float:
-        if tau == 0.0:
-            raise ValueError("tau must not be 0")
+        if abs(tau) < 1e-4:
+            raise ValueError("tau must not be 0, nor nearer to it than 1e-4")
         return tau
 
 
@@ -77,7 +77,7 @@ class TaskArithmeticRecipe(_Recipe):
     """Base plus the candidates' moves summed and multiplied by ``scale``."""
 
     method: Literal["task_arithmetic"]
-    scale: float = Field(gt=0.0)
+    scale: float = Field(gt=0.0, le=1e3)
 
 
 class TiesRecipe(_Recipe):
@@ -90,7 +90,7 @@ class TiesRecipe(_Recipe):
 
     method: Literal["ties"]
     density: float = Field(gt=0.0, le=1.0)
-    scale: float = Field(gt=0.0)
+    scale: float = Field(gt=0.0, le=1e3)
 
 
 class SlerpRecipe(_Recipe):
@@ -109,12 +109,12 @@ class ModelStockRecipe(_Recipe):
 
 
 Recipe = Annotated[Union[tuple(_Recipe.__subclasses__())], Field(discriminator="method")]  # noqa: UP007
-RecipeName = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
+RecipeName = Annotated[FileName, Field(pattern=r"^[a-z0-9_]+$")]
 
 
 class MergeParams(Section):
     """Merging of the checkpoints of one run or several."""
 
-    skip_first: int = Field(ge=0)
+    skip_first: CountOrZero
     output_dtype: Literal["float32", "float16", "bfloat16"] | None
-    recipes: dict[RecipeName, Recipe] = Field(min_length=1)
+    recipes: Annotated[dict[RecipeName, Recipe], DISTINCT] = Field(min_length=1)

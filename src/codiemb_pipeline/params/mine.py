@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from codiemb_pipeline.params.base import Section
+from codiemb_pipeline.params.base import Count, CountOrZero, Section, Seed
 from codiemb_pipeline.params.launch import Processes
 
 
@@ -17,18 +17,18 @@ class MineParams(Section):
     qualify.
     """
 
-    seed: int
-    negatives_per_query: int = Field(ge=0)
-    rank_from: int = Field(ge=1)
-    rank_to: int = Field(ge=1)
-    absolute_margin: float | None = Field(ge=0.0)
-    relative_margin: float | None = Field(gt=0.0)
-    block_queries: int = Field(ge=1)
-    block_documents: int = Field(ge=1)
-    tokens_per_chunk: int = Field(ge=1)
+    seed: Seed
+    negatives_per_query: CountOrZero
+    rank_from: Count
+    rank_to: Count
+    absolute_margin: float | None = Field(ge=0.0, le=2.0)
+    relative_margin: float | None = Field(gt=0.0, le=10.0)
+    block_queries: Count
+    block_documents: Count
+    tokens_per_chunk: Count
     precision: Literal["fp32", "bf16"]
     processes: Processes
-    audit_samples: int = Field(ge=0)
+    audit_samples: CountOrZero
 
     @model_validator(mode="after")
     def _window(self) -> Self:

@@ -7,34 +7,34 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, create_model, model_validator
 
-from codiemb_pipeline.params.base import Section
+from codiemb_pipeline.params.base import Count, CountOrZero, PositiveWeight, Section, Share, Temperature, Weight
 
 
 class IRParams(Section):
     """The retrieval objective: see ``losses.info_nce`` and ``losses.masks``."""
 
     loss: Literal["info_nce", "cosent"]
-    temperature: float = Field(gt=0.0)
-    positives: int = Field(ge=1)
-    hard_negatives: int = Field(ge=0)
+    temperature: Temperature
+    positives: Count
+    hard_negatives: CountOrZero
     cross_device: bool
     same_slot: bool
     ignore_known: bool
-    false_negative_margin: float | None = Field(ge=0.0)
-    symmetric: float = Field(ge=0.0)
+    false_negative_margin: float | None = Field(ge=0.0, le=2.0)
+    symmetric: Weight
     query_query: bool
 
 
 class PartParams(Section):
     """One part of the similarity objective; a weight of 0 turns it off, as leaving it out does."""
 
-    weight: float = Field(ge=0.0)
+    weight: Weight
 
 
 class ScaledPartParams(PartParams):
     """A part whose similarities are divided by a temperature."""
 
-    temperature: float = Field(gt=0.0)
+    temperature: Temperature
 
 
 class RankKLParams(ScaledPartParams):
@@ -52,14 +52,14 @@ class PairInfoNCEParams(ScaledPartParams):
         ignore_copies: other copies of a pair's own texts are not negatives of it; false restores the released code.
     """
 
-    threshold: float
+    threshold: Share
     ignore_copies: bool
 
 
 class MidInfoNCEParams(PairInfoNCEParams):
     """The same on the hidden state ``layer``, 0 being the input embeddings; ``null`` takes half of the layers."""
 
-    layer: int | None = Field(ge=0)
+    layer: int | None = Field(ge=0, le=10_000)
 
 
 @dataclass(frozen=True)
@@ -129,11 +129,13 @@ class MatryoshkaParams(Section):
     The leading ``dimensions`` numbers are scaled to length one again; the full width always counts, with weight 1.
     """
 
-    dimensions: tuple[Annotated[int, Field(ge=1)], ...] = Field(min_length=1)
-    weights: tuple[Annotated[float, Field(gt=0.0)], ...]
+    dimensions: tuple[Annotated[int, Field(ge=1, le=2**16)], ...] = Field(min_length=1)
+    weights: tuple[PositiveWeight, ...]
 
     @model_validator(mode="after")
     def _same_number(self) -> Self:
         if len(self.dimensions) != len(self.weights):
             raise ValueError(f"{len(self.dimensions)} dimensions need as many weights; found {len(self.weights)}")
+        if len(set(self.dimensions)) < len(self.dimensions):
+            raise ValueError("expected each of the dimensions once")
         return self

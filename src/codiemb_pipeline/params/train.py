@@ -1,11 +1,11 @@
 """The ``train`` section: sampler, optimiser, checkpoints; see ``params.objectives`` and ``params.launch``."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from codiemb_pipeline.params.base import Section
+from codiemb_pipeline.params.base import Count, PositiveWeight, Section, Seed, Share, Weight
 from codiemb_pipeline.params.launch import LaunchParams
 from codiemb_pipeline.params.objectives import IRParams, MatryoshkaParams, STSParams
 
@@ -13,15 +13,15 @@ from codiemb_pipeline.params.objectives import IRParams, MatryoshkaParams, STSPa
 class PerTask(Section):
     """A positive whole number for each task."""
 
-    ir: int = Field(ge=1)
-    sts: int = Field(ge=1)
+    ir: Count
+    sts: Count
 
 
 class Shares(Section):
     """Relative numbers of steps per task; 0 leaves a task out."""
 
-    ir: float = Field(ge=0.0)
-    sts: float = Field(ge=0.0)
+    ir: Weight
+    sts: Weight
 
     @model_validator(mode="after")
     def _any(self) -> Self:
@@ -46,30 +46,30 @@ class SamplerParams(Section):
 
     mode: Literal["dynamic", "single", "mixed"]
     steps_per_task: Shares | None
-    source_weights: dict[str, Annotated[float, Field(gt=0.0)]] | None
-    size_temperature: float = Field(ge=1.0)
+    source_weights: dict[str, PositiveWeight] | None
+    size_temperature: float = Field(ge=1.0, le=1e6)
     repeat: bool
 
 
 class ChunkParams(Section):
     """How the texts of a batch are laid out for the encoder: sorted by length into chunks that waste little padding."""
 
-    tokens: int = Field(ge=1)
+    tokens: Count
     max_padding: float = Field(ge=0.0, lt=1.0)
 
 
 class TrainParams(Section):
     """Training. ``sharding`` changes no mathematics (see ``distributed.wrap``), ``grad_cache`` no gradient."""
 
-    seed: int
-    epochs: int = Field(ge=1)
-    max_steps: int | None = Field(ge=1)
+    seed: Seed
+    epochs: int = Field(ge=1, le=10_000)
+    max_steps: Count | None
     batch_size: PerTask
-    accumulation: int = Field(ge=1)
-    learning_rate: float = Field(gt=0.0)
-    warmup: float = Field(ge=0.0, le=1.0)
-    weight_decay: float = Field(ge=0.0)
-    max_gradient_norm: float = Field(gt=0.0)
+    accumulation: int = Field(ge=1, le=10**6)
+    learning_rate: float = Field(gt=0.0, le=1.0)
+    warmup: Share
+    weight_decay: float = Field(ge=0.0, le=10.0)
+    max_gradient_norm: float = Field(gt=0.0, le=1e9)
     precision: Literal["fp32", "bf16"]
     sharding: Literal["ddp", "fsdp"]
     compile: bool
@@ -81,9 +81,9 @@ class TrainParams(Section):
     sts: STSParams
     chunk: ChunkParams
     launch: LaunchParams
-    checkpoint_every: int | None = Field(ge=1)
-    log_every: int = Field(ge=1)
-    loader_workers: int = Field(ge=0)
+    checkpoint_every: Count | None
+    log_every: Count
+    loader_workers: int = Field(ge=0, le=1024)
 
     @model_validator(mode="after")
     def _mode_fits(self) -> Self:
@@ -114,14 +114,14 @@ def run_params(train: Mapping[str, Any], overrides: Mapping[str, Any], name: str
     Raises:
         InputError: a key or value ``train`` does not take; names it as ``runs.<name>.<key>``.
     """
-    return TrainParams.parse(_laid_over(train, overrides), f"runs.{name}")
+    return TrainParams.parse(laid_over(train, overrides), f"runs.{name}")
 
 
-def _laid_over(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+def laid_over(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
     """Return ``values`` with those of ``overrides``, section by section."""
     merged = dict(values)
     for key, value in overrides.items():
         below = merged.get(key)
         both = isinstance(value, Mapping) and isinstance(below, Mapping)
-        merged[key] = _laid_over(below, value) if both else value
+        merged[key] = laid_over(below, value) if both else value
     return merged

@@ -14,6 +14,7 @@ from codiemb_pipeline.ingest.sources import size_of
 from codiemb_pipeline.launch.torchrun import processes_per_node
 from codiemb_pipeline.locations import work_folder
 from codiemb_pipeline.params import Params, TrainParams
+from codiemb_pipeline.params.file import PARAMS_FILE, read_params
 from codiemb_pipeline.plan.budget import (
     Budget,
     ExampleCount,
@@ -25,25 +26,35 @@ from codiemb_pipeline.plan.budget import (
     training_flops,
     training_memory,
 )
+from codiemb_pipeline.plan.feasible import check_gpus, slow_precision
 from codiemb_pipeline.plan.requirements import AvailabilityCheck, check_availability, required_resources
-from codiemb_pipeline.profiles import PARAMS_FILE, read_params
 
 GIB = 2**30
+WRONG = "wrong"
+"""Label of what ends a run on any machine; what is not available may only be so here."""
 
 
 @click.command()
 def main() -> None:
-    """Report examples, steps, tokens, memory and disk, and whether encoder, sources and benchmarks are available."""
+    """Report examples, steps, tokens, memory and disk, and whether encoder, sources and benchmarks are available.
+
+    Ends with 1 where a run would fail: a source that cannot be read, or has too few examples for a batch.
+    """
     written = read_params(PARAMS_FILE)
     params = Params.parse(with_bundle(written, work_folder()))
+    wrong = 0
     for line in report_lines(params, written, Path()):
         click.echo(line)
+        wrong += line.startswith(_line(WRONG, ""))
+    if wrong:
+        raise InputError(f"{PARAMS_FILE}: a run would fail; see {wrong} lines marked {WRONG!r}")
 
 
 def report_lines(params: Params, written: Mapping[str, Any], root: Path) -> Iterator[str]:
     """Yield the plan of the project in ``root``; ``written`` is params.yaml without a bundle's paths."""
     checks = check_availability(required_resources(params))
-    counts, unknown = count_examples(params, root, written)
+    counts, unknown, wrong = count_examples(params, root, written)
+    wrong += [check.where for check in checks if not check.found and check.resource.path is not None]
     yield "training"
     yield from _count_lines(counts)
     size, checkpoints = None, 0
@@ -53,6 +64,9 @@ def report_lines(params: Params, written: Mapping[str, Any], root: Path) -> Iter
     except InputError as error:
         unknown.append(f"memory and disk: {error}")
     yield from (_line("unknown", text) for text in unknown)
+    for text in wrong:
+        yield from _lines(WRONG, text)
+    yield from _machine_lines(params)
     for name, train in params.trainings.items():
         yield f"run {name}"
         try:
@@ -65,7 +79,7 @@ def report_lines(params: Params, written: Mapping[str, Any], root: Path) -> Iter
         try:
             budget = run_budget(counts, params.encoder.max_length, train, processes)
         except InputError as error:
-            yield _line("unknown", str(error))
+            yield from _lines("unknown" if unknown else WRONG, str(error))
             continue
         yield from _budget_lines(budget, train, size, processes, exact=all(count.lengths for count in counts))
         every = train.checkpoint_every or max(budget.steps_per_epoch, 1)
@@ -74,6 +88,18 @@ def report_lines(params: Params, written: Mapping[str, Any], root: Path) -> Iter
         yield _disk_line(size, checkpoints, len(params.merge.recipes))
     yield "needed"
     yield from _availability_lines(checks)
+
+
+def _machine_lines(params: Params) -> Iterator[str]:
+    runs = {f"runs.{name}": train for name, train in params.trainings.items()}
+    for name, section in {"mine": params.mine, **runs, "evaluate": params.evaluate}.items():
+        if reason := slow_precision(section.precision):
+            yield _line("here", f"{name}.precision: {reason}")
+    for name, train in runs.items():
+        try:
+            check_gpus(train)
+        except InputError:
+            yield _line("here", f"{name}.launch.backend: nccl trains on GPUs (CUDA), and there are none")
 
 
 def _count_lines(counts: Sequence[ExampleCount]) -> Iterator[str]:
@@ -135,6 +161,11 @@ def _availability_lines(checks: Sequence[AvailabilityCheck]) -> Iterator[str]:
 
 def _line(label: str, text: str) -> str:
     return f"  {label:<10} {text}"
+
+
+def _lines(label: str, text: str) -> Iterator[str]:
+    for number, line in enumerate(text.splitlines()):
+        yield _line("" if number else label, line)
 
 
 def _number(number: int, *, about: bool) -> str:

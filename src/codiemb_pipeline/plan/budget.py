@@ -62,37 +62,42 @@ class ExampleCount:
 
 def count_examples(
     params: Params, root: Path, written: Mapping[str, Any] | None = None
-) -> tuple[list[ExampleCount], list[str]]:
-    """Return the counts of the training sources, and a sentence about each source whose count is unknown.
+) -> tuple[list[ExampleCount], list[str], list[str]]:
+    """Return the counts of the training sources, a sentence about each whose count is unknown, and what is wrong.
+
+    Small sources that are not trained on are read too, for what is wrong with them.
 
     Results in the project's folder ``root`` that ``dvc.lock`` records under other settings than those of params.yaml as
     ``written`` are ignored.
     """
     names, changed = params.assemble.train_sources, _changed_sections(root, written or {})
     if not changed and (assembled := assembled_counts(root / MODEL_INPUT, names)):
-        return assembled, []
+        return assembled, [], []
     use_ingest = "ingest" not in changed and (root / COUNTS).exists()
     ingested = IngestCounts.read(root / COUNTS).sources if use_ingest else {}
-    counts, unknown, bytes_left = [], [], SMALL
-    for name in names:
-        try:
-            if name in ingested:
-                count = _of_ingest(name, ingested[name], "counted by ingest")
-            elif (source := params.ingest.sources.get(name)) is None:
-                raise InputError("it is not among ingest.sources")
-            elif (size := _bytes_of(source)) <= bytes_left:
-                bytes_left -= size
+    counts, unknown, wrong, bytes_left = [], [], [], SMALL
+    for name in dict.fromkeys([*names, *params.ingest.sources]):
+        source = params.ingest.sources[name]
+        if name in ingested:
+            count = _of_ingest(name, ingested[name], "counted by ingest")
+        elif (size := _bytes_of(source)) <= bytes_left:
+            bytes_left -= size
+            try:
                 count = _ingest_now(name, params.ingest)
-            else:
-                count = _declared(name, source)
-        except InputError as error:
-            unknown.append(f"examples of {name}, which the plan leaves out: {error}")
+            except InputError as error:
+                wrong.append(str(error))
+                continue
+        elif (count := _declared(name, source)) is None:
+            if name in names:
+                unknown.append(f"examples of {name}: its files are not here, or large; `dvc repro ingest` counts them")
+            continue
+        if name not in names:
             continue
         if (cap := params.assemble.caps.get(name, count.examples)) < count.examples:
             evidence = f"{count.evidence}; cut by assemble.caps"
             count = replace(count, examples=cap, evidence=evidence, approximate=False)
         counts.append(count)
-    return counts, unknown
+    return counts, unknown, wrong
 
 
 def assembled_counts(model_input: Path, names: Sequence[str]) -> list[ExampleCount] | None:
@@ -156,15 +161,15 @@ def _bytes_of(source: SourceParams) -> float:
     return sum(file.stat().st_size * PACKED.get(file.suffix, 1) for file in files)
 
 
-def _declared(name: str, source: SourceParams) -> ExampleCount:
-    """Return the share of the registry's number that ``ingest`` puts into the train split.
+def _declared(name: str, source: SourceParams) -> ExampleCount | None:
+    """Return the share of the registry's number that ``ingest`` puts into the train split; ``None`` without a number.
 
     ``limit`` applies before the split. With ``splits: null`` all examples count as train, though held-out files then
     use a part of the limit.
     """
     declared = TRAINING_SOURCES.get(source.registered)
     if declared is None:
-        raise InputError("its files are not here, or too large to count now; `dvc repro ingest` counts them")
+        return None
     share = 1.0 if source.splits is None else source.splits.train
     changes = (source.path, source.revision, source.limit, source.documents_per_query)
     as_declared = share == 1.0 and all(change is None for change in changes)

@@ -22,7 +22,7 @@ def score_encoder(encoder: Encoder, model_input: Path, *, tokens_per_chunk: int)
     store = TokenStore(model_input / "tokens")
 
     def encode(texts: np.ndarray) -> torch.Tensor:
-        return encode_ids(encoder, store, texts, tokens_per_chunk=tokens_per_chunk)
+        return encode_ids(encoder, store, texts, tokens_per_chunk=tokens_per_chunk, progress="score on dev")
 
     return score_dev(read_dev(model_input / "dev"), encode)
 

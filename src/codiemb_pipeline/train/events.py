@@ -1,6 +1,6 @@
 """The events of a running training: a JSON object a line, written by process 0, read by the launcher, made into curves.
 
-Kinds: ``start``, ``message``, ``step`` (one row of a task's curve), ``dev`` (scores of a checkpoint), ``end``.
+Kinds: ``start``, ``step`` (one row of a task's curve), ``saved`` and ``dev`` (a checkpoint, and its scores), ``end``.
 """
 
 import csv
@@ -8,6 +8,8 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
+
+from codiemb_pipeline.jsonl import replace_text
 
 EVENTS_FILE = "events.jsonl"
 
@@ -44,7 +46,7 @@ def keep_until(path: Path, step: int) -> None:
     """Drop what was logged after ``step``, for a run that continues from there; all of it where it starts again."""
     kept = [event for event in read_events(path) if event["kind"] in ("step", "dev") and event["step"] <= step]
     kept = kept if step else []
-    path.write_text("".join(json.dumps(event) + "\n" for event in kept), encoding="utf-8")
+    replace_text(path, "".join(json.dumps(event) + "\n" for event in kept))
 
 
 def write_curves(events: Path, out: Path) -> None:

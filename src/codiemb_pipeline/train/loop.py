@@ -15,9 +15,9 @@ from codiemb_pipeline.artifacts.assemble import SourceRange, TokenStore, Trainin
 from codiemb_pipeline.distributed import clip_gradients, process_rank, total, world_size
 from codiemb_pipeline.encoder.text_encoder import Encoder
 from codiemb_pipeline.errors import InputError, PipelineError
-from codiemb_pipeline.launch.worker import die_with_parent
 from codiemb_pipeline.losses.operands import NotFiniteError
 from codiemb_pipeline.params import TrainParams
+from codiemb_pipeline.process_guard import die_with_parent
 from codiemb_pipeline.schema import Task
 from codiemb_pipeline.train.batch_plan import EpochPlan, plan_epoch
 from codiemb_pipeline.train.collate import IRBatch, PlannedBatches, STSBatch
@@ -257,4 +257,5 @@ def _is_checkpoint(params: TrainParams, done: int, steps: int, *, end_of_epoch: 
 
 def _save_and_score(run: Run, step: int) -> None:
     save_weights(run.folder, step, run.encoder)
+    run.events.write("saved", step=step)
     run.events.write("dev", step=step, scores=run.score())

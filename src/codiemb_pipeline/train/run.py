@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from tqdm import tqdm
-
 from codiemb_pipeline.artifacts.assemble import Manifest
 from codiemb_pipeline.artifacts.train import Checkpoint, TrainedRun, checkpoint_name
 from codiemb_pipeline.encoder.checkpoint import base_folder, load_tokenizer, weights_digest
@@ -19,11 +17,12 @@ from codiemb_pipeline.encoder.model_card import write_model_card
 from codiemb_pipeline.errors import PipelineError
 from codiemb_pipeline.jsonl import write_json
 from codiemb_pipeline.launch.torchrun import Rendezvous, Work, processes_per_node, rendezvous_endpoint, run_torchrun
-from codiemb_pipeline.launch.work_dir import fingerprint, locked
+from codiemb_pipeline.launch.work_dir import FINISHED, fingerprint, finish, locked, remove_finished
 from codiemb_pipeline.launch.worker import forget_errors
 from codiemb_pipeline.locations import folder_digest
 from codiemb_pipeline.params import EncoderParams, TrainParams
 from codiemb_pipeline.params.launch import LaunchParams
+from codiemb_pipeline.progress import ProgressBar
 from codiemb_pipeline.train.events import EVENTS_FILE, read_events, write_curves
 
 POLL_S = 0.25
@@ -40,6 +39,7 @@ def train_encoder(
     work: Path,
     checkpoints: Path,
     curves: Path,
+    run: str,
 ) -> None:
     """Train, or resume a training that was interrupted.
 
@@ -50,6 +50,7 @@ def train_encoder(
         work: holds unfinished trainings, one folder per fingerprint of parameters, data and base weights.
         checkpoints: empty folder to receive ``step-*`` encoder folders and ``run.json``.
         curves: empty folder to receive ``ir.csv``, ``sts.csv`` and ``dev.csv``.
+        run: its name. Of the finished trainings that wait for DVC, one for each run is kept.
 
     Raises:
         PipelineError: the training failed, or the same training is already running, or ``model_input`` was made under
@@ -66,13 +67,16 @@ def train_encoder(
     key = fingerprint(train=decisive, encoder=values["encoder"], base=base, data=folder_digest(model_input))
     folder = work / "train" / key
     with locked(folder, "training") as lock:
-        config = folder / "resolved.json"
-        write_json(config, {**values, "folder": str(folder.absolute()), "model_input": str(model_input.absolute())})
-        launch_training(params.launch, config, folder, lock)
+        remove_finished(work / "train", run, but=key)
+        if not (folder / FINISHED).exists():
+            config = folder / "resolved.json"
+            write_json(config, {**values, "folder": str(folder.absolute()), "model_input": str(model_input.absolute())})
+            launch_training(params.launch, config, folder, lock)
         _hand_over(folder, checkpoints, curves, base)
         for trained in TrainedRun.of(checkpoints).checkpoints:
             write_model_card(checkpoints / trained.name, encoder_params, manifest)
-        shutil.rmtree(folder)
+        shutil.rmtree(folder / "state", ignore_errors=True)
+        finish(folder, run)
 
 
 def training_work(config: Path, folder: Path) -> Work:
@@ -94,9 +98,7 @@ def launch_training(launch: LaunchParams, config: Path, folder: Path, lock: int)
     rendezvous = Rendezvous(launch, rendezvous_endpoint(launch), uuid4().hex, first=True)
     if rendezvous.endpoint is not None:
         values = {"id": rendezvous.id, "endpoint": rendezvous.endpoint, "config": str(config)}
-        draft = folder / f".{RENDEZVOUS_FILE}"
-        write_json(draft, {**values, "launch": launch.model_dump(mode="json")})
-        draft.rename(folder / RENDEZVOUS_FILE)  # so that no machine reads half of it
+        write_json(folder / RENDEZVOUS_FILE, {**values, "launch": launch.model_dump(mode="json")})
         logger.info("waiting for %d more machines at %s", launch.nnodes - 1, rendezvous.endpoint)
     try:
         work = training_work(config, folder)
@@ -107,17 +109,18 @@ def launch_training(launch: LaunchParams, config: Path, folder: Path, lock: int)
 
 def _show_progress(process: subprocess.Popen, events: Path) -> None:
     """Follow the event file until the process ends."""
-    with tqdm(desc="train", unit="step", disable=None, smoothing=0.1) as bar:
+    with ProgressBar(desc="train", unit="steps") as bar:
         for event in _follow(process, events, since=time.time()):
             if event["kind"] == "start":
                 bar.reset(event["steps"])
-                bar.update(event["step"])
+                bar.n = bar.last_print_n = bar.initial = event["step"]
                 _log_start(event)
             elif event["kind"] == "step":
+                speed = f"{event['tokens_per_second']:.0f} tokens a second"
+                bar.set_postfix_str(f"{event['task']} loss {event['loss']:.3f}, {speed}", refresh=False)
                 bar.update(event["step"] - bar.n)
-                bar.set_postfix_str(
-                    f"{event['task']} loss {event['loss']:.3f}, {event['tokens_per_second']:.0f} tokens/s"
-                )
+            elif event["kind"] == "saved":
+                logger.info("checkpoint at step %d saved; scoring it on dev", event["step"])
             elif event["kind"] == "dev":
                 scores = ", ".join(f"{name} {value:.4f}" for name, value in event["scores"].items() if "/" in name)
                 logger.info("checkpoint at step %d: dev %s", event["step"], scores or "(no dev sets)")
@@ -155,6 +158,12 @@ def _hand_over(folder: Path, checkpoints: Path, curves: Path, base: str) -> None
     """Copy the finished checkpoints and write their description and curves."""
     scores = {event["step"]: event["scores"] for event in read_events(folder / EVENTS_FILE) if event["kind"] == "dev"}
     entries = []
+    saved = {path.name for path in (folder / "checkpoints").glob("step-*")}
+    if odd := sorted(saved ^ {checkpoint_name(step) for step in scores}):
+        raise PipelineError(
+            f"{folder}: expected a folder and dev scores for each checkpoint, found one without the other for "
+            f"{', '.join(odd)}; delete the folder and train again"
+        )
     for step in sorted(scores):
         name = checkpoint_name(step)
         shutil.copytree(folder / "checkpoints" / name, checkpoints / name)

@@ -22,7 +22,9 @@ def assemble(
     from codiemb_pipeline.artifacts.assemble import Contamination
     from codiemb_pipeline.assemble.contamination import open_audit
     from codiemb_pipeline.assemble.run import assemble as assemble_examples
+    from codiemb_pipeline.launch.work_dir import remove_finished
 
+    remove_finished(work / "mine")
     out, contamination = draft(work, "model_input"), draft(work, "contamination") / "contamination.json"
     audit = open_audit(params.audit, evaluate.benchmarks, sources)
     assemble_examples(params, encoder, sources, hard_negatives, out, audit)

@@ -17,9 +17,11 @@ def merge(
 ) -> Path:
     """Merge the checkpoints of all runs; only dev sets decide. Return the folder of merged encoders."""
     from codiemb_pipeline.encoder.checkpoint import load_encoder
+    from codiemb_pipeline.launch.work_dir import remove_finished
     from codiemb_pipeline.merge.merge import merge_checkpoints
     from codiemb_pipeline.scoring.dev import score_encoder
 
+    remove_finished(work / "train")
     out = draft(work, "merged")
 
     def score(folder: Path) -> float:

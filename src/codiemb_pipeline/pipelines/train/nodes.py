@@ -21,5 +21,6 @@ def train(
     from codiemb_pipeline.train.run import train_encoder
 
     checkpoints, curves = draft(work, f"{run}/checkpoints"), draft(work, f"{run}/training_curves")
-    train_encoder(runs[run], encoder, model_input=model_input, work=work, checkpoints=checkpoints, curves=curves)
+    places = {"model_input": model_input, "work": work, "checkpoints": checkpoints, "curves": curves}
+    train_encoder(runs[run], encoder, **places, run=run)
     return checkpoints, curves

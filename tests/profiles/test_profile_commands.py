@@ -15,7 +15,8 @@ from codiemb_pipeline.encoder.prompts import PromptBook
 from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.ingest.registry import TRAINING_SOURCES
 from codiemb_pipeline.params import Params
-from codiemb_pipeline.profiles import main, read_params, read_profile, render
+from codiemb_pipeline.params.file import read_params
+from codiemb_pipeline.profiles import main, read_profile, render
 
 ROOT = Path(__file__).parents[2]
 PAPER = ("bge-large-zh", "e5-large-instruct", "minicpm", "youtu")
@@ -39,7 +40,7 @@ def use(name: str) -> Result:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_profile_is_written_complete_and_consistent(name):
     assert use(name).exception is None
-    values = yaml.safe_load(Path("params.yaml").read_text())
+    values = read_params(Path("params.yaml"))
     assert values == read_profile(name)
     sources, assemble = values["ingest"]["sources"].keys(), values["assemble"]
     local = [entry for entry in values["evaluate"]["benchmarks"].values() if entry["type"] != "mteb"]
@@ -131,13 +132,13 @@ def test_a_profile_has_the_declared_sources_and_the_15_benchmarks_with_their_ins
 
 
 def test_mappings_merge_while_lists_and_named_entries_replace():
-    base = read_profile("quickstart")
-    lee = base["ingest"]["sources"]["lee"] | {"splits": {"train": 1, "dev": 0, "test": 0}}
-    overlay = {"train": {"ir": {"positives": 1}}, "ingest": {"sources": {"lee": lee}}, "evaluate": {"models": ["last"]}}
+    lee = read_profile("quickstart")["ingest"]["sources"]["lee"] | {"splits": {"train": 0.6, "dev": 0.2, "test": 0.2}}
+    sources = {"my_search": read_profile("custom")["ingest"]["sources"]["my_search"], "my_pairs": lee}
+    overlay = {"train": {"ir": {"positives": 1}}, "ingest": {"sources": sources}, "evaluate": {"models": ["last"]}}
     Path("conf/profiles/mine.yaml").write_text(yaml.safe_dump({"extends": "custom", **overlay}))
     values, custom = read_profile("mine"), read_profile("custom")
     assert values["train"] == {**custom["train"], "ir": {**custom["train"]["ir"], "positives": 1}}
-    assert values["ingest"]["sources"] == {"lee": lee}
+    assert values["ingest"]["sources"] == sources
     assert values["evaluate"] == {**custom["evaluate"], "models": ["last"]}
     assert "extends" not in values
 

@@ -1,0 +1,1 @@
+"""Property tests of what people hand in: right, or the project's own error."""
