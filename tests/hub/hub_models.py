@@ -45,6 +45,9 @@ class HubModel:
             (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_bytes(b"not to be fetched")
         write_json(folder / "1_Pooling/config.json", {"word_embedding_dimension": 32, "pooling_mode_cls_token": True})
+        paths = {"Transformer": "", "Pooling": "1_Pooling", "Normalize": "2_Normalize"}
+        kinds = [{"path": path, "type": f"sentence_transformers.models.{kind}"} for kind, path in paths.items()]
+        write_json(folder / "modules.json", kinds)
         (folder / "README.md").write_text("---\nlicense: mit\n---\nA miniature for tests.\n")
         return folder
 

@@ -140,8 +140,10 @@ def _load_backend(folder: Path, params: EncoderParams) -> Any:
 
 def _check_size(backend: Any, outline: nn.Module, params: EncoderParams, folder: Path) -> None:
     """Raise an InputError unless the model has a row for each token, hardly any more, and ``max_length`` positions."""
-    config = outline.config.get_text_config()
-    rows, tokens = int(config.vocab_size), backend.get_vocab()
+    config, tokens = outline.config.get_text_config(), backend.get_vocab()
+    rows = getattr(config, "vocab_size", None)
+    if not isinstance(rows, int):
+        raise InputError(f"{folder / 'config.json'}: vocab_size: expected the rows of the embeddings, found {rows!r}")
     if beyond := sorted((number, token) for token, number in tokens.items() if number >= rows):
         raise InputError(
             f"{folder}: expected token ids below {rows}, the rows of the model's embeddings (vocab_size); found "
@@ -154,10 +156,10 @@ def _check_size(backend: Any, outline: nn.Module, params: EncoderParams, folder:
             f"found {len(tokens)}: another model's, or a part; copy or fetch its files again"
         )
     positions = getattr(config, "max_position_embeddings", None)
-    if not isinstance(positions, int):
+    tables = [module for name, module in outline.named_modules() if name.endswith("position_embeddings")]
+    if not isinstance(positions, int) or (runs_own_code(folder, params) and not tables):
         return
     # RoBERTa and its kind begin to count behind the row of padding.
-    tables = [module for name, module in outline.named_modules() if name.endswith("position_embeddings")]
     first = max(
         [table.padding_idx + 1 for table in tables if getattr(table, "padding_idx", None) is not None], default=0
     )
@@ -264,7 +266,7 @@ def weights_digest(folder: Path) -> str:
     Raises:
         InputError: there are none.
     """
-    files = sorted({file for pattern in WEIGHT_PATTERNS for file in folder.glob(pattern)})
+    files = sorted({file for pattern in WEIGHT_PATTERNS for file in folder.glob(pattern) if file.is_file()})
     if not files:
         raise InputError(f"{folder}: expected an encoder folder with weights (model.safetensors), found none")
     files += sorted((folder / PROJECTION_FOLDER).glob(WEIGHTS))
@@ -278,6 +280,6 @@ def weights_digest(folder: Path) -> str:
 def files_digest(folder: Path) -> str:
     """Return a hash of the files that decide an embedding beside the weights: configuration, tokenizer, own code."""
     digest = hashlib.sha256()
-    for file in sorted({file for pattern in DECIDING_PATTERNS for file in folder.glob(pattern)}):
+    for file in sorted({file for pattern in DECIDING_PATTERNS for file in folder.glob(pattern) if file.is_file()}):
         digest.update(file.name.encode() + hashlib.sha256(file.read_bytes()).digest())
     return digest.hexdigest()
