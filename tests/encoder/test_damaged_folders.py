@@ -4,6 +4,7 @@ The oracle of silent acceptance: who does not refuse a folder must find the stat
 undamaged one.
 """
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -22,8 +23,10 @@ from damaged_folders import (
     listed,
     sentence_transformers,
     values,
+    without,
 )
 from tiny_architectures import make_bert, make_minicpm, make_qwen3, make_xlmr, make_youtu
+from transformers import AutoModel, T5Config, ViTConfig
 
 from codiemb_pipeline.encoder.checkpoint import load_encoder, load_tokenizer, save_encoder
 from codiemb_pipeline.encoder.encode import encode_texts
@@ -103,6 +106,34 @@ def test_a_file_or_an_empty_folder_is_refused(changed, tmp_path):
         for load in (load_encoder, load_tokenizer):
             with pytest.raises(InputError, match=str(tmp_path / name)):
                 load(changed(), tmp_path / name)
+
+
+@pytest.mark.parametrize("kind", ["t5", "vit"])
+def test_a_model_that_makes_no_states_of_token_ids_is_refused(changed, originals, tmp_path, kind):
+    """It would be found out at the first text."""
+    folder = shutil.copytree(originals["bert"], tmp_path / "folder")
+    sizes = {"num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    config = {
+        "t5": T5Config(vocab_size=268, d_model=16, d_ff=32, num_layers=1, num_heads=2, d_kv=8),
+        "vit": ViTConfig(hidden_size=16, image_size=32, patch_size=16, **sizes),
+    }[kind]
+    AutoModel.from_config(config).save_pretrained(folder)
+    with pytest.raises(InputError, match=str(folder)):
+        load_encoder(changed(), folder)
+
+
+@pytest.mark.parametrize("kept", [0, 0.5])
+def test_a_list_of_merges_is_read_whole(changed, originals, expected, tmp_path, kept):
+    folder = shutil.copytree(originals["qwen3"], tmp_path / "folder")
+    model = json.loads((folder / "tokenizer.json").read_text())["model"]
+    without("tokenizer.json", "tokenizer_config.json")(folder)
+    (folder / "vocab.json").write_text(json.dumps(model["vocab"]))
+    merges = ["#version: 0.2", *(" ".join(pair) for pair in model["merges"])]
+    (folder / "merges.txt").write_text("\n".join(merges))
+    assert token_ids(changed(), folder)[0][:3] == expected["qwen3", TOKENIZER][0][:3]
+    (folder / "merges.txt").write_text("\n".join(merges[: int(kept * len(merges))]))
+    with pytest.raises(InputError, match=r"merges\.txt: expected about \d+ merges"):
+        load_tokenizer(changed(), folder)
 
 
 @pytest.mark.parametrize(("kind", "positions"), [("bert", 128), ("xlm-r", 128), ("qwen3", 128)])

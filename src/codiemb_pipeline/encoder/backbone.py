@@ -43,6 +43,7 @@ def load_backbone(folder: Path, params: EncoderParams) -> nn.Module:
     outline = backbone_outline(folder, params)
     with own_code_errors(folder, params):
         backbone = _load(folder, params, outline)
+        _check_states(backbone, folder, runs_own_code(folder, params))
         if runs_own_code(folder, params):
             _check_rebuilt(backbone, folder)
         if params.bidirectional:
@@ -113,7 +114,8 @@ def _loading_errors(folder: Path, own_code: bool) -> Iterator[None]:
         if own_code:
             raise
         raise InputError(
-            f"{folder}: expected a model that transformers {transformers.__version__} can load: {first_line(error)}"
+            f"{folder}: expected a model of texts that transformers {transformers.__version__} can load and run: "
+            f"{type(error).__name__}: {first_line(error)}"
         ) from error
 
 
@@ -163,6 +165,18 @@ def _check_tensors(
             f"{folder}: expected the tensors of {type(backbone).__name__} as config.json describes it, found "
             f"{'; '.join(found)}; get the folder again, or correct its config.json"
         )
+
+
+@torch.no_grad()
+def _check_states(backbone: nn.Module, folder: Path, own_code: bool) -> None:
+    """Raise an InputError unless a backbone makes finite states of token ids alone, each ``hidden_size`` wide."""
+    with _loading_errors(folder, own_code):
+        states = _states(backbone.eval(), pad([_some_ids(backbone, 6)], [0], 0))
+        if states.shape != (1, 6, hidden_size(backbone)) or not states.isfinite().all():
+            raise InputError(
+                f"{folder}: expected finite states of {hidden_size(backbone)} numbers for each token, found "
+                f"{tuple(states.shape)} of {type(backbone).__name__}"
+            )
 
 
 @torch.no_grad()

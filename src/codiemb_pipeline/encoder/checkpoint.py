@@ -120,8 +120,9 @@ def _load_backend(folder: Path, params: EncoderParams) -> Any:
     except InputError:
         raise
     except Exception as error:  # whatever transformers and sentencepiece raise on a folder
-        files = [file for pattern in ("*.model", "vocab*", "merges.txt") for file in sorted(folder.glob(pattern))]
-        seen = "".join(f"; {file.name} is {what_is(file)}" for file in files)
+        patterns = ("tokenizer.json", "*.model", "vocab*", "merges.txt")
+        files = [file for pattern in patterns for file in sorted(folder.glob(pattern))]
+        seen = "".join(f"; {file.name} is {what_is(file)}" for file in files) or "; it has none of its files"
         raise InputError(
             f"{folder}: expected a tokenizer that transformers can load: {first_line(error)}{seen}; copy or fetch its "
             f"files again"
@@ -135,7 +136,19 @@ def _load_backend(folder: Path, params: EncoderParams) -> Any:
         raise InputError(
             f"{folder}: expected the tokenizer's files, {either}; found no {lacking[0]}; copy or fetch them again"
         )
+    if "merges_file" in names and (whole is None or not (folder / whole).is_file()):
+        _check_merges(backend, folder / names["merges_file"])
     return backend
+
+
+def _check_merges(backend: Any, file: Path) -> None:
+    """Raise an InputError unless the merges of byte pairs in ``file`` make the longer tokens: half a file is a file."""
+    made = sum(len(token) > 1 for token in backend.get_vocab().keys() - backend.get_added_vocab().keys())
+    merges = [line for line in file.read_text(encoding="utf-8").split("\n") if line and not line.startswith("#version")]
+    if len(merges) < (1 - SPARE_ROWS[0]) * made:
+        raise InputError(
+            f"{file}: expected about {made} merges, as the vocabulary has longer tokens, found {len(merges)}; {AGAIN}"
+        )
 
 
 def _check_size(backend: Any, outline: nn.Module, params: EncoderParams, folder: Path) -> None:

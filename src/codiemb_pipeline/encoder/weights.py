@@ -74,8 +74,11 @@ def what_is(file: Path) -> str:
     """Return in words what a file is instead of the content that was expected."""
     if not file.is_file():
         return "no such file"
-    with file.open("rb") as opened:
-        start = opened.read(64)
+    try:
+        with file.open("rb") as opened:
+            start = opened.read(64)
+    except OSError as error:
+        return f"a file that can't be read: {error.strerror}"
     if start.startswith(b"version https://git-lfs"):
         return "a pointer of git-lfs: run `git lfs pull` in the folder's repository"
     return f"a file of {file.stat().st_size} bytes" if start else "an empty file"
