@@ -8,6 +8,7 @@ The seed decides moment, target and signal.
 
 import csv
 import hashlib
+import itertools
 import os
 import random
 import shutil
@@ -43,6 +44,7 @@ SIGNALS = (signal.SIGKILL, signal.SIGTERM)
 TIMED = {"tokens_per_second", "loader_share"}
 LEFT_OUT = {"report.html"}
 PATIENCE_S = 10.0
+MISSED = "nothing, which had ended (not counted)"
 
 
 def make_project(folder: Path) -> None:
@@ -99,7 +101,7 @@ def strike(mark: str, target: str, number: int, running: subprocess.Popen) -> st
                     continue
             return stages[0] if stages else "between stages"
         time.sleep(0.05)
-    return "nothing: it had ended"
+    return MISSED
 
 
 def snapshot(folder: Path) -> dict[str, str]:
@@ -128,14 +130,17 @@ def left_after(mark: str, seconds: float) -> dict[int, str]:
 
 def kills(root: Path, count: int, seed: int, length: float, expected: dict[str, str]) -> Iterator[Counter]:
     """Yield for each kill what went wrong."""
-    draw = random.Random(seed)
-    for number in range(count):
+    draw, hits = random.Random(seed), 0
+    for number in itertools.count():
+        if hits == count:
+            return
         folder, mark = root / f"kill-{number}", f"{os.getpid()}-{seed}-{number}"
         moment, target, which = draw.uniform(0, length), draw.choice(list(TARGETS)), draw.choice(SIGNALS)
         shutil.copytree(root / "pristine", folder)
         running, faults = repro(folder, mark), Counter()
         time.sleep(moment)
         where = strike(mark, target, which, running)
+        hits += where != MISSED
         if orphans := left_after(mark, PATIENCE_S):
             # What was hit may be part of a run that goes on: a stage that failed ends the run by itself.
             faults["orphans"] = len(orphans)
@@ -151,7 +156,7 @@ def kills(root: Path, count: int, seed: int, length: float, expected: dict[str, 
         faults["failed"] += code != 0
         faults["different"] += len(different)
         said = ", ".join(f"{what}: {often}" for what, often in faults.items() if often) or "the same files"
-        click.echo(f"{number + 1:3d}  {moment:5.1f} s  {which.name} to {target} in {where}: {said}")
+        click.echo(f"{hits:3d}  {moment:5.1f} s  {which.name} to {target} in {where}: {said}")
         for name in different[:5]:
             click.echo(f"       differs: {name}")
         if code or different or orphans:
