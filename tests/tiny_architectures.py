@@ -86,7 +86,7 @@ def make_llama(folder: Path, seed: int = 0) -> Path:
     return _write(folder, backend, names, lambda: LlamaModel(config), seed)
 
 
-def make_qwen3(folder: Path, seed: int = 0) -> Path:
+def make_qwen3(folder: Path, seed: int = 0, *, positions: int = 128) -> Path:
     """Write a Qwen 3, its tokenizer like Qwen3-Embedding's, which ends texts with another token than ``eos_token``."""
     from tokenizers import processors
     from transformers import Qwen3Config, Qwen3Model
@@ -95,9 +95,8 @@ def make_qwen3(folder: Path, seed: int = 0) -> Path:
     end = processors.TemplateProcessing(single="$A <|endoftext|>", special_tokens=[("<|endoftext|>", 0)])
     backend.post_processor = processors.Sequence([processors.ByteLevel(trim_offsets=False), end])
     names = {"pad_token": "<|endoftext|>", "eos_token": "<|im_end|>"}
-    config = Qwen3Config(
-        vocab_size=backend.get_vocab_size(), head_dim=8, pad_token_id=0, eos_token_id=0, **DECODER, **SPREAD
-    )
+    sizes = {**DECODER, "max_position_embeddings": positions, "head_dim": 8}
+    config = Qwen3Config(vocab_size=backend.get_vocab_size(), pad_token_id=0, eos_token_id=0, **sizes, **SPREAD)
     return _write(folder, backend, names, lambda: Qwen3Model(config), seed)
 
 

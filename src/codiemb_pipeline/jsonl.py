@@ -26,7 +26,7 @@ def read_json(path: Path) -> Any:
     """Read one JSON document.
 
     Raises:
-        InputError: the file is missing, not readable, or no JSON in UTF-8; names the file, and where it breaks.
+        InputError: the file is missing, can't be read, or is no JSON; names file, line and column.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -34,10 +34,20 @@ def read_json(path: Path) -> Any:
         raise InputError(f"{path}: expected a JSON file, found none") from None
     except json.JSONDecodeError as error:
         raise InputError(f"{path}: line {error.lineno}, column {error.colno}: not JSON ({error.msg})") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 at byte {error.start}") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not readable as JSON ({error})") from None
+    except (OSError, ValueError, RecursionError) as error:  # a folder, bytes that are not UTF-8, endless nesting
+        raise InputError(f"{path}: expected a JSON file in UTF-8, found another ({error})") from None
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Read one JSON object.
+
+    Raises:
+        InputError: as :func:`read_json`, or the document is no object.
+    """
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: expected a JSON object, found {type(content).__name__}")
+    return content
 
 
 def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> int:

@@ -49,6 +49,14 @@ FAULTS: dict[str, tuple[Callable[[Tensors, str], Tensors], str]] = {
     "renamed": (lambda tensors, name: renamed(tensors, name, f"{name}s"), "1 missing (NAME); 1 unexpected (NAMEs)"),
     "reshaped": (lambda tensors, name: {**tensors, name: tensors[name][:-1].clone()}, "1 of another shape (NAME ("),
     "one too many": (lambda tensors, name: {**tensors, f"{name}.q": torch.ones(2)}, "1 unexpected (NAME.q)"),
+    "of integers": (
+        lambda tensors, name: {**tensors, name: tensors[name].int()},
+        "not of 16 to 64 bit floating point (NAME)",
+    ),
+    "of 8 bits": (
+        lambda tensors, name: {**tensors, name: tensors[name].to(torch.float8_e4m3fn)},
+        "not of 16 to 64 bit floating point (NAME)",
+    ),
     "not finite": (
         lambda tensors, name: {**tensors, name: tensors[name].clone().index_fill_(0, torch.tensor(0), torch.inf)},
         "1 with NaN or infinity (NAME)",
@@ -79,15 +87,19 @@ def test_of_many_faulty_tensors_three_are_named_and_all_counted(changed, tmp_pat
 
 
 @pytest.mark.parametrize("kind", PREFIXES)
-def test_the_prefix_of_a_model_with_a_head_is_understood_and_another_is_an_error(changed, tmp_path, kind):
+def test_a_prefix_of_all_tensors_is_understood_and_one_of_some_is_an_error(changed, tmp_path, kind):
+    """As of a model with a head, or of what training wraps around a backbone (the recipe's code saves ``model.``)."""
     folder = make(kind, tmp_path / "model")
     plain = load_backbone(folder, changed()).state_dict()
     heads = {"lm_head.weight": torch.ones(2, 2), "cls.predictions.bias": torch.ones(2)}
-    rewrite(folder, lambda tensors: {**{f"{PREFIXES[kind]}{name}": x for name, x in tensors.items()}, **heads})
-    again = load_backbone(folder, changed()).state_dict()
-    assert again.keys() == plain.keys()
-    assert all(torch.equal(again[name], tensor) for name, tensor in plain.items())
-    rewrite(folder, lambda tensors: {f"another.{name}": x for name, x in tensors.items()})
+    for prefix in (PREFIXES[kind], "model.", "module.", f"module.{PREFIXES[kind]}", "backbone.", "encoder.layer."):
+        rewrite(folder, lambda tensors, start=prefix: {**{f"{start}{name}": x for name, x in tensors.items()}, **heads})
+        again = load_backbone(folder, changed()).state_dict()
+        assert again.keys() == plain.keys()
+        assert all(torch.equal(again[name], tensor) for name, tensor in plain.items())
+        rewrite(folder, lambda tensors, start=prefix: {n.removeprefix(start): x for n, x in tensors.items()})
+    some = sorted(plain)[::2]
+    rewrite(folder, lambda tensors: {f"{'another.' * (name in some)}{name}": x for name, x in tensors.items()})
     with pytest.raises(InputError, match=r"missing|no class of transformers fits"):
         load_backbone(folder, changed())
 

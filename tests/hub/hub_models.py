@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tiny_architectures import MAKERS, make_bert, make_xlmr
+from tiny_architectures import MAKERS, make_bert, make_qwen3, make_xlmr
 
 from codiemb_pipeline.jsonl import write_json
 
@@ -45,6 +45,9 @@ class HubModel:
             (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_bytes(b"not to be fetched")
         write_json(folder / "1_Pooling/config.json", {"word_embedding_dimension": 32, "pooling_mode_cls_token": True})
+        paths = {"Transformer": "", "Pooling": "1_Pooling", "Normalize": "2_Normalize"}
+        kinds = [{"path": path, "type": f"sentence_transformers.models.{kind}"} for kind, path in paths.items()]
+        write_json(folder / "modules.json", kinds)
         (folder / "README.md").write_text("---\nlicense: mit\n---\nA miniature for tests.\n")
         return folder
 
@@ -57,6 +60,6 @@ HUB_MODELS = {
     ),
     "openbmb/MiniCPM-Embedding": HubModel(MAKERS["minicpm"]),
     "tencent/Youtu-Embedding": HubModel(MAKERS["youtu"]),
-    "Qwen/Qwen3-Embedding-0.6B": HubModel(MAKERS["qwen3"], dtype="bfloat16"),
+    "Qwen/Qwen3-Embedding-0.6B": HubModel(partial(make_qwen3, positions=32768), dtype="bfloat16"),
 }
 """By id. MiniCPM and Youtu bring own code, which their makers write."""

@@ -70,7 +70,7 @@ def test_half_precision_is_widened_to_hold_every_folder(tmp_path, base):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, r"bad: expected an encoder folder with weights"),
+        (None, r"bad/model\.safetensors: expected weights"),
         ("hello world, these are not weights", r"bad/model\.safetensors: expected a safetensors file"),
     ],
 )

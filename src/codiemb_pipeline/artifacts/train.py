@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import ClassVar, Self
 
+from pydantic import Field, FiniteFloat
+
 from codiemb_pipeline.artifacts.base import Artifact
 
 
@@ -14,9 +16,9 @@ def checkpoint_name(step: int) -> str:
 class Checkpoint(Artifact):
     """A checkpoint: its folder, its step, and its dev scores by ``<source>/<metric>``, ``ir``, ``sts`` and ``mean``."""
 
-    name: str
+    name: str = Field(pattern=r"^\w[\w.-]*$")
     step: int
-    dev: dict[str, float]
+    dev: dict[str, FiniteFloat]
 
 
 class TrainedRun(Artifact):

@@ -13,11 +13,12 @@ from typing import Any
 import torch
 import transformers
 from torch import nn
-from transformers import AutoModel
+from transformers import AutoConfig, AutoModel
 
 from codiemb_pipeline.encoder.native import native_config
 from codiemb_pipeline.encoder.own_code import own_code_errors, runs_own_code
 from codiemb_pipeline.encoder.tokens import TokenBatch, pad
+from codiemb_pipeline.encoder.weights import StoredTensor, stored_tensors
 from codiemb_pipeline.errors import InputError, first_line
 from codiemb_pipeline.params.encoder import EncoderParams
 
@@ -35,12 +36,14 @@ def load_backbone(folder: Path, params: EncoderParams) -> nn.Module:
     A pooler that the checkpoint lacks is zero: no embedding depends on it.
 
     Raises:
-        InputError: transformers has no class for it, tensors are missing, unexpected, of another shape or not finite,
-            it must attend in both directions and does not, or its own code fails.
+        InputError: transformers has no class for it, tensors are missing, unexpected, of another shape, not floating
+            point or not finite, it must attend in both directions and does not, or its own code fails.
     """
     transformers.utils.logging.disable_progress_bar()
+    outline = backbone_outline(folder, params)
     with own_code_errors(folder, params):
-        backbone = _load(folder, params)
+        backbone = _load(folder, params, outline)
+        _check_states(backbone, folder, runs_own_code(folder, params))
         if runs_own_code(folder, params):
             _check_rebuilt(backbone, folder)
         if params.bidirectional:
@@ -54,21 +57,66 @@ def load_backbone(folder: Path, params: EncoderParams) -> nn.Module:
     return backbone
 
 
-def _load(folder: Path, params: EncoderParams) -> nn.Module:
+def backbone_outline(folder: Path, params: EncoderParams) -> nn.Module:
+    """Return the backbone in ``folder`` without memory for its weights, as its configuration describes it.
+
+    Raises:
+        InputError: transformers has no class for it, the configuration is damaged, or its own code fails.
+    """
     own_code = runs_own_code(folder, params)
-    config = None if own_code else native_config(folder)
+    with own_code_errors(folder, params):
+        config = None if own_code else native_config(folder)
+        if config is not None and config.max_position_embeddings < params.max_length:
+            # Of RoPE in a model's own code this is no limit, and the recipe trains MiniCPM (512) on 1024 tokens.
+            config.max_position_embeddings = params.max_length
+        with _loading_errors(folder, own_code), torch.device("meta"):
+            config = config or AutoConfig.from_pretrained(folder, trust_remote_code=own_code)
+            return AutoModel.from_config(config, trust_remote_code=own_code)
+
+
+def _load(folder: Path, params: EncoderParams, outline: nn.Module) -> nn.Module:
+    tensors = _without_prefix(stored_tensors(folder), outline)
     options = {"dtype": torch.float32, "output_loading_info": True, "ignore_mismatched_sizes": True}
+    with _loading_errors(folder, runs_own_code(folder, params)), _uninitialised_is_nan():
+        backbone, info = type(outline).from_pretrained(
+            None, config=outline.config, state_dict={name: tensor.read() for name, tensor in tensors.items()}, **options
+        )
+    _check_tensors(backbone, info, folder, tensors)
+    return backbone
+
+
+def _without_prefix(tensors: dict[str, StoredTensor], outline: nn.Module) -> dict[str, StoredTensor]:
+    """Return tensors without the words that all their names begin with, where the backbone knows none of the names.
+
+    Training wraps a backbone in modules of its own: ``model.``, ``module.``, ``encoder.model.``.
+    """
+    expected, prefix, base = outline.state_dict().keys(), "", f"{outline.base_model_prefix}."
+    if twice := sorted(name for name in expected & tensors.keys() if f"{base}{name}" in tensors.keys() - expected):
+        file = tensors[twice[0]].file
+        raise InputError(f"{file}: expected each tensor once, found {twice[0]!r} and {base + twice[0]!r}")
+    names = [name for name in tensors if not UNUSED.fullmatch(name)]
+    while not any(name.removeprefix(prefix) in expected for name in names):
+        words = {name.removeprefix(prefix).partition(".")[:2] for name in names}
+        if len(words) != 1 or not all(word and dot for word, dot in words):
+            return tensors
+        prefix += "".join(words.pop())
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
+
+
+@contextmanager
+def _loading_errors(folder: Path, own_code: bool) -> Iterator[None]:
+    """Turn whatever transformers raises on a folder into an error that names it; own code has its own words."""
     try:
-        with _uninitialised_is_nan():
-            backbone, info = AutoModel.from_pretrained(folder, config=config, trust_remote_code=own_code, **options)
-    except Exception as error:  # whatever transformers raises on a folder
+        yield
+    except InputError:
+        raise
+    except Exception as error:
         if own_code:
             raise
         raise InputError(
-            f"{folder}: expected a model that transformers {transformers.__version__} can load: {first_line(error)}"
+            f"{folder}: expected a model of texts that transformers {transformers.__version__} can load and run: "
+            f"{type(error).__name__}: {first_line(error)}"
         ) from error
-    _check_tensors(backbone, info, folder)
-    return backbone
 
 
 @contextmanager
@@ -87,16 +135,22 @@ def _uninitialised_is_nan() -> Iterator[None]:
 
 
 @torch.no_grad()
-def _check_tensors(backbone: nn.Module, info: Mapping[str, Any], folder: Path) -> None:
+def _check_tensors(
+    backbone: nn.Module, info: Mapping[str, Any], folder: Path, stored: Mapping[str, StoredTensor]
+) -> None:
     """Raise an InputError unless every tensor was loaded, in its shape, with finite values, and none was left over."""
     missing = {name for name in info["missing_keys"] if not POOLER.fullmatch(name)}
     for name in info["missing_keys"] - missing:
         backbone.get_parameter(name).zero_()
     tensors = [*backbone.named_parameters(), *backbone.named_buffers()]
+    whole = {name for name, tensor in tensors if not tensor.is_floating_point()}
     faults = {
         "missing": sorted(missing),
         "of another shape": [f"{name} {tuple(a)} for {tuple(b)}" for name, a, b in sorted(info["mismatched_keys"])],
         "unexpected": sorted(name for name in info["unexpected_keys"] if not UNUSED.fullmatch(name)),
+        "not of 16 to 64 bit floating point": sorted(
+            name for name, x in stored.items() if x.dtype is None and not UNUSED.fullmatch(name) and name not in whole
+        ),
         "with NaN or infinity": [
             name for name, tensor in tensors if tensor.is_floating_point() and not tensor.isfinite().all()
         ],
@@ -111,6 +165,18 @@ def _check_tensors(backbone: nn.Module, info: Mapping[str, Any], folder: Path) -
             f"{folder}: expected the tensors of {type(backbone).__name__} as config.json describes it, found "
             f"{'; '.join(found)}; get the folder again, or correct its config.json"
         )
+
+
+@torch.no_grad()
+def _check_states(backbone: nn.Module, folder: Path, own_code: bool) -> None:
+    """Raise an InputError unless a backbone makes finite states of token ids alone, each ``hidden_size`` wide."""
+    with _loading_errors(folder, own_code):
+        states = _states(backbone.eval(), pad([_some_ids(backbone, 6)], [0], 0))
+        if states.shape != (1, 6, hidden_size(backbone)) or not states.isfinite().all():
+            raise InputError(
+                f"{folder}: expected finite states of {hidden_size(backbone)} numbers for each token, found "
+                f"{tuple(states.shape)} of {type(backbone).__name__}"
+            )
 
 
 @torch.no_grad()

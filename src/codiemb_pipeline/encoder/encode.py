@@ -12,6 +12,7 @@ import torch
 from codiemb_pipeline.artifacts.assemble import TokenStore
 from codiemb_pipeline.encoder.text_encoder import Encoder
 from codiemb_pipeline.encoder.tokens import pad, plan_chunks
+from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.progress import ProgressBar
 
 MAX_PADDING = 0.1
@@ -131,4 +132,11 @@ def _encode_rows(
         embeddings[torch.from_numpy(chunk)] = encoder.model.output(full.float()).cpu()
         if done is not None:
             done(len(chunk))
+    if not embeddings.isfinite().all():
+        broken = int((~embeddings.isfinite().all(dim=1)).sum())
+        raise InputError(
+            f"{encoder.params.path}: expected finite embeddings, found NaN or infinity in {broken} of {len(rows)} "
+            f"texts, though the weights were finite when they were loaded: training diverged (lower the learning rate) "
+            f"or numbers overflow (precision: fp32)"
+        )
     return embeddings

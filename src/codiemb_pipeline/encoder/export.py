@@ -17,11 +17,11 @@ from transformers import AutoTokenizer
 from codiemb_pipeline.encoder.backbone import hidden_size
 from codiemb_pipeline.encoder.text_encoder import MEANS, Encoder
 from codiemb_pipeline.encoder.tokens import TextTokenizer
+from codiemb_pipeline.encoder.weights import WEIGHTS
 from codiemb_pipeline.jsonl import read_json, write_json
 
 MODES = {"cls": "cls_token", "mean": "mean_tokens", "weighted_mean": "weightedmean_tokens", "last": "lasttoken"}
 PROJECTION_FOLDER, TRUNCATE_FOLDER = "2_Dense", "3_Truncate"
-WEIGHTS_FILE = "model.safetensors"
 IDENTITY = "torch.nn.modules.linear.Identity"
 PROBES = ["", "a", "b a", "a b " * 512]
 AFTER_PROMPT = ("a", "the dog", "1", "的", "？")  # a letter, a word, and other kinds of characters
@@ -68,7 +68,7 @@ def _save_dense(weight: torch.Tensor, bias: torch.Tensor | None, folder: Path) -
     write_json(folder / "config.json", {**config, "activation_function": IDENTITY})
     tensors = {"linear.weight": weight} | ({} if bias is None else {"linear.bias": bias})
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    save_file(tensors, folder / WEIGHTS_FILE, metadata={"format": "pt"})
+    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
 
 
 def put_end_token_into_tokenizer(tokenizer: TextTokenizer, folder: Path) -> None:

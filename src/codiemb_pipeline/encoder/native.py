@@ -14,8 +14,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import torch
-from safetensors import safe_open
 from transformers import (
     CONFIG_MAPPING,
     AutoTokenizer,
@@ -27,8 +25,9 @@ from transformers import (
     YoutuConfig,
 )
 
-from codiemb_pipeline.errors import InputError, first_line
-from codiemb_pipeline.jsonl import read_json
+from codiemb_pipeline.encoder.weights import has_weights, stored_tensors
+from codiemb_pipeline.errors import InputError
+from codiemb_pipeline.jsonl import read_object
 
 MULTIPLIERS = ("scale_emb", "scale_depth", "dim_model_base")
 SIZES = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
@@ -44,6 +43,35 @@ SAMPLES = (
 """Texts on which a converted tokenizer is compared: scripts, spaces, and characters that normalisers change."""
 
 
+def read_config(folder: Path) -> dict[str, Any]:
+    """Return the content of ``config.json`` of an encoder folder whose weights are its own, as they were trained.
+
+    Raises:
+        InputError: there is none, it is no JSON object, or the folder holds an adapter or quantised weights.
+    """
+    file = folder / "config.json"
+    if (folder / "adapter_config.json").exists():
+        raise InputError(
+            f"{folder / 'adapter_config.json'}: expected whole weights, found an adapter of another model; merge it "
+            f"into its base (peft: merge_and_unload) and save that"
+        )
+    if not file.exists():
+        inner = [file.parent.name for file in folder.glob("0_*/config.json")]  # as sentence-transformers had it
+        hint = f"; in a copy, move what is in {inner[0]} beside modules.json, and let its path be ''" if inner else ""
+        raise InputError(f"{file}: expected the model's configuration, found no such file{hint}")
+    values = read_object(file)
+    if values.get("quantization_config") is not None:
+        raise InputError(
+            f"{file}: quantization_config: expected weights as trained; get the model that is not quantised"
+        )
+    if values.get("transformers_weights") is not None:
+        raise InputError(f"{file}: transformers_weights: expected weights under their usual names; remove the key")
+    for key, kind in (("model_type", str), ("auto_map", dict)):
+        if not isinstance(values.get(key), kind | None):
+            raise InputError(f"{file}: {key}: expected {kind.__name__}, found {values[key]!r}")
+    return values
+
+
 def native_config(folder: Path) -> PreTrainedConfig | None:
     """Return the configuration under which transformers' own class loads a model that it would not load by itself.
 
@@ -53,12 +81,12 @@ def native_config(folder: Path) -> PreTrainedConfig | None:
     Raises:
         InputError: no converter takes the folder; names the key or the tensors.
     """
-    values = read_json(folder / "config.json")
+    values = read_config(folder)
     own_code = {"AutoConfig", "AutoModel"} & (values.get("auto_map") or {}).keys()
     if values.get("model_type") in CONFIG_MAPPING and not own_code:
         return None
     try:
-        return converted(values, tensor_names(folder))
+        return converted(values, set(stored_tensors(folder)) if has_weights(folder) else set())
     except InputError as error:
         kind = values.get("model_type")
         raise InputError(f"{folder}: no class of transformers fits model_type {kind!r}: {error}") from None
@@ -74,7 +102,7 @@ def converted(values: Mapping[str, Any], names: set[str]) -> PreTrainedConfig:
     Raises:
         InputError: no converter fits, or the one that does meets what it does not know.
     """
-    kinds = {re.sub(r"^(model\.)?layers\.\d+\.", "", name) for name in names}
+    kinds = {re.sub(r"^(.+\.)?layers\.\d+\.", "", name) for name in names}
     if experts := sorted(name for name in names if ".experts." in name):
         raise InputError(f"expected no experts, found {len(experts)} tensors of experts ({experts[0]}, ...)")
     if all(values.get(key) is not None for key in MULTIPLIERS) and values.get("kv_lora_rank") is None:
@@ -148,20 +176,6 @@ def _number(values: Mapping[str, Any], key: str) -> Any:
     if not isinstance(value, int | float) or isinstance(value, bool) or value <= 0:
         raise InputError(f"config.json: {key}: expected a positive number, found {value!r}")
     return value
-
-
-def tensor_names(folder: Path) -> set[str]:
-    """Return the names of the tensors in the weight files of a folder; the files are not read in whole."""
-    names: set[str] = set()
-    try:
-        for file in sorted(folder.glob("*.safetensors")):
-            with safe_open(file, framework="pt") as opened:
-                names |= set(opened.keys())
-        for file in [] if names else sorted(folder.glob("pytorch_model*.bin")):
-            names |= torch.load(file, map_location="meta", weights_only=True, mmap=True).keys()
-    except Exception as error:  # whatever the two formats raise on a damaged file
-        raise InputError(f"{file}: expected weights, found a file that can't be read: {first_line(error)}") from error
-    return names
 
 
 def load_tokenizer_backend(folder: Path) -> Any:

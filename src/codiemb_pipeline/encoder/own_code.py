@@ -1,6 +1,7 @@
 """Python code that comes with a model: run only if params.yaml allows it, and its failures in words."""
 
 import fcntl
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,23 +9,30 @@ from pathlib import Path
 import transformers
 from transformers import dynamic_module_utils
 
-from codiemb_pipeline.encoder.native import native_config
+from codiemb_pipeline.encoder.native import native_config, read_config
 from codiemb_pipeline.errors import InputError, PipelineError
-from codiemb_pipeline.jsonl import read_json
+from codiemb_pipeline.jsonl import read_object
 from codiemb_pipeline.params.encoder import EncoderParams
 
 LOADED = {"config.json": ("AutoConfig", "AutoModel"), "tokenizer_config.json": ("AutoTokenizer",)}
 """The classes that are loaded from a folder, by the file that names them."""
+CLASS = re.compile(r"([\w.-]+/[\w.-]+--)?\w+(\.\w+)+")
 
 
 def own_classes(folder: Path, files: tuple[str, ...] = tuple(LOADED)) -> list[str]:
     """Return the classes of a folder's own code that loading it would run, as ``<module>.<class>``."""
     found = []
     for file in files:
-        named = read_json(folder / file).get("auto_map", {}) if (folder / file).exists() else {}
+        if file == "config.json":
+            named = read_config(folder).get("auto_map")
+        else:
+            named = read_object(folder / file).get("auto_map") if (folder / file).exists() else None
         for kind in LOADED[file] if isinstance(named, dict) else ():
             entry = named.get(kind)
             found += [name for name in (entry if isinstance(entry, list) else [entry]) if name]
+        for name in found:
+            if not CLASS.fullmatch(str(name)):
+                raise InputError(f"{folder / file}: auto_map: expected <module>.<class>, found {name!r}")
     return found
 
 

@@ -6,55 +6,24 @@ All folders come from ``save_encoder``, the base too, so they hold the same tens
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 
+from codiemb_pipeline.encoder.weights import StoredTensor, stored_tensors
 from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.progress import ProgressBar
-
-_FLOATING = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
-
-
-@dataclass(frozen=True)
-class StoredTensor:
-    """A tensor in an open file: its shape, and its element type (``None`` where not floating point)."""
-
-    file: Path
-    shape: tuple[int, ...]
-    dtype: torch.dtype | None
-    handle: Any
-    key: str
-
-    def read(self) -> torch.Tensor:
-        """Return it as stored."""
-        return self.handle.get_tensor(self.key)
-
-    def __str__(self) -> str:
-        return f"shape {list(self.shape)}" + ("" if self.dtype else ", not floating point")
 
 
 class TensorFolder(dict[str, StoredTensor]):
     """The tensors of one encoder folder, by name."""
 
     def __init__(self, folder: Path) -> None:
+        super().__init__(stored_tensors(folder))
         self.folder = folder
-        for file in [*sorted(folder.glob("*.safetensors")), *sorted(folder.glob("*/*.safetensors"))]:
-            prefix = "" if file.parent == folder else f"{file.parent.name}/"
-            try:
-                handle = safe_open(file, framework="pt")
-            except SafetensorError as error:
-                raise InputError(f"{file}: expected a safetensors file, found something else ({error})") from None
-            for key in handle.keys():  # noqa: SIM118 - a safetensors handle is not a mapping
-                about = handle.get_slice(key)
-                dtype = _FLOATING.get(about.get_dtype())
-                self[prefix + key] = StoredTensor(file, tuple(about.get_shape()), dtype, handle, key)
-        if not self:
-            raise InputError(f"{folder}: expected an encoder folder with weights (model.safetensors), found none")
+        for module in sorted({file.parent for file in folder.glob("*/*.safetensors")}):
+            self.update({f"{module.name}/{name}": tensor for name, tensor in stored_tensors(module).items()})
 
     def file_of(self, name: str) -> Path:
         """Return the file that holds tensor ``name``, or the folder when none does."""
@@ -101,11 +70,19 @@ class AlignedTensors:
 
         Returns:
             base, shape S; deltas, shape (K, *S), candidates in their order.
+
+        Raises:
+            InputError: a number is NaN or infinite; names the file that holds it.
         """
         base = self._base[name].read().to(torch.float32)
         deltas = torch.empty((len(self._folders), *base.shape))
         for delta, folder in zip(deltas, self._folders.values(), strict=True):
             delta.copy_(folder[name].read()).sub_(base)
+        for values, folder in zip((base, *deltas), (self._base, *self._folders.values()), strict=True):
+            if not values.isfinite().all():
+                raise InputError(
+                    f"{folder.file_of(name)}: tensor {name!r}: expected finite numbers, found NaN or infinity"
+                )
         return base, deltas
 
     def read_candidate(self, name: str, candidate: str) -> torch.Tensor:
@@ -131,16 +108,3 @@ class AlignedTensors:
                     f"{self._base.file_of(name)}, found others; only floating-point tensors can be merged"
                 )
         return first
-
-    def check_finite(self, name: str, base: torch.Tensor, norms: torch.Tensor) -> None:
-        """Check base's numbers and the norms (K,) of the candidates' moves.
-
-        Raises:
-            InputError: one is NaN or infinite; names the file that holds it.
-        """
-        broken = [] if base.isfinite().all() else [self._base]
-        broken += [f for f, norm in zip(self._folders.values(), norms, strict=True) if not norm.isfinite()]
-        if broken:
-            raise InputError(
-                f"{broken[0].file_of(name)}: tensor {name!r}: expected finite numbers, found NaN or infinity"
-            )

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 from codiemb_pipeline.encoder.checkpoint import copy_encoder_files
+from codiemb_pipeline.encoder.weights import WEIGHTS
 from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.jsonl import read_json, write_json
 from codiemb_pipeline.merge.aligned_tensors import AlignedTensors
@@ -20,7 +21,7 @@ from codiemb_pipeline.merge.delta_fusion import delta_norms
 from codiemb_pipeline.merge.layers import LayerTable
 from codiemb_pipeline.merge.methods import MergePlan, uniform_average
 
-WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+INDEX = f"{WEIGHTS}.index.json"
 SHARD_BYTES = 2_000_000_000
 
 logger = logging.getLogger(__name__)
@@ -65,7 +66,6 @@ class MergedFolderWriter:
         shards, written = ShardWriter(folder, self.shard_bytes), Written(LayerTable(candidates, plan.norm))
         for name, base, deltas in self.tensors.walk(f"merge {label}"):
             norms = delta_norms(deltas, plan.norm)
-            self.tensors.check_finite(name, base, norms)
             result, weights = base, None
             if norms.any():
                 result, weights = plan.fuse_tensor(name, base, deltas)

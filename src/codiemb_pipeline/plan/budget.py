@@ -19,15 +19,12 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import torch
 import yaml
-from transformers import AutoConfig, AutoModel
 
 from codiemb_pipeline.artifacts.assemble import SourceRange, TokenStore, TrainingArrays
 from codiemb_pipeline.artifacts.ingest import IngestCounts, SourceCounts
+from codiemb_pipeline.encoder.backbone import backbone_outline
 from codiemb_pipeline.encoder.checkpoint import base_folder, model_of
-from codiemb_pipeline.encoder.native import native_config
-from codiemb_pipeline.encoder.own_code import runs_own_code
 from codiemb_pipeline.errors import InputError, first_line
 from codiemb_pipeline.ingest.registry import TRAINING_SOURCES
 from codiemb_pipeline.ingest.run import ingest_sources
@@ -253,15 +250,10 @@ def model_size(params: EncoderParams, available: bool = True) -> ModelSize:
         enough = "a folder with its config.json and its own code is enough for the plan: set encoder.path to that"
         raise InputError(f"{params.path} is not available; {enough}")
     try:
-        folder = _configuration(params)
-        own_code = runs_own_code(folder, params)
-        config = None if own_code else native_config(folder)
-        config = config or AutoConfig.from_pretrained(folder, trust_remote_code=own_code)
-        with torch.device("meta"):
-            backbone = AutoModel.from_config(config, trust_remote_code=own_code)
+        backbone = backbone_outline(_configuration(params), params)
     except Exception as error:  # whatever transformers, the hub or the model's own code raises
         raise InputError(f"params.yaml: encoder.path: {params.path}: size unknown: {first_line(error)}") from error
-    text = config.get_text_config()
+    text = backbone.config.get_text_config()
     return ModelSize(
         parameters=sum(parameter.numel() for parameter in backbone.parameters()),
         layers=int(text.num_hidden_layers),
