@@ -25,6 +25,7 @@ from codiemb_pipeline.ingest.compressed import blocks, content, head, is_compres
 from codiemb_pipeline.ingest.folders import COMPRESSED, SUFFIXES
 from codiemb_pipeline.ingest.records import FIELD_CHARACTERS, Record, all_unquoted, settle, tab_records, unquoted
 from codiemb_pipeline.ingest.validation import Batch, Fault, RejectLog, one_line, shown
+from codiemb_pipeline.progress import ProgressBar
 
 LIST = re.compile(rb"\s*\[\s*[{\]]")
 SPACE = re.compile(r"[ \t\n\r]*")
@@ -73,11 +74,13 @@ def read_batches(
         check_filled(path, name)
     log.files.update(paths)
     before = log.rows
-    for batch in _batches(paths, name, columns, optional, form or suffix_of(paths[0], name), header, quotes):
-        for column in optional:
-            batch.columns.setdefault(column, [None] * len(batch.rows))
-        yield batch
-        batch.close(log)
+    with ProgressBar(desc=f"read {name}", unit="rows") as bar:
+        for batch in _batches(paths, name, columns, optional, form or suffix_of(paths[0], name), header, quotes):
+            for column in optional:
+                batch.columns.setdefault(column, [None] * len(batch.rows))
+            yield batch
+            batch.close(log)
+            bar.update(len(batch.rows))
     if log.rows == before:
         raise InputError(f"{name}: expected rows, found none")
     if (found := log.rows - before) < least:
