@@ -6,6 +6,7 @@ without a traceback; any other exception is a bug and keeps its traceback.
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
 
 
 class PipelineError(Exception):
@@ -18,8 +19,22 @@ class InputError(PipelineError, ValueError):
 
 def first_line(error: BaseException) -> str:
     """Return the first line of another library's error message; the name of its class if the message is empty."""
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return " ".join(lines[: 2 if lines[0].endswith(":") else 1])
+
+
+def what_is(file: Path) -> str:
+    """Return in words what a file is instead of the content that was expected."""
+    if not file.is_file():
+        return "no such file"
+    try:
+        with file.open("rb") as opened:
+            start = opened.read(64)
+    except OSError as error:
+        return f"a file that can't be read: {error.strerror}"
+    if start.startswith(b"version https://git-lfs"):
+        return "a pointer of git-lfs (run `git lfs pull` in the folder's repository)"
+    return f"a file of {file.stat().st_size} bytes" if start else "an empty file"
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from codiemb_pipeline.errors import InputError
+from codiemb_pipeline.errors import InputError, what_is
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -33,7 +33,8 @@ def read_json(path: Path) -> Any:
     except FileNotFoundError:
         raise InputError(f"{path}: expected a JSON file, found none") from None
     except json.JSONDecodeError as error:
-        raise InputError(f"{path}: line {error.lineno}, column {error.colno}: not JSON ({error.msg})") from None
+        place = f"line {error.lineno}, column {error.colno}"
+        raise InputError(f"{path}: {place}: not JSON ({error.msg}) but {what_is(path)}") from None
     except (OSError, ValueError, RecursionError) as error:  # a folder, bytes that are not UTF-8, endless nesting
         raise InputError(f"{path}: expected a JSON file in UTF-8, found another ({error})") from None
 

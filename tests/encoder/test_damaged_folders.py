@@ -28,7 +28,7 @@ from damaged_folders import (
 from tiny_architectures import make_bert, make_minicpm, make_qwen3, make_xlmr, make_youtu
 from transformers import AutoModel, T5Config, ViTConfig
 
-from codiemb_pipeline.encoder.checkpoint import load_encoder, load_tokenizer, save_encoder
+from codiemb_pipeline.encoder.checkpoint import load_encoder, load_tokenizer, save_encoder, weights_digest
 from codiemb_pipeline.encoder.encode import encode_texts
 from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.merge.aligned_tensors import AlignedTensors
@@ -183,6 +183,16 @@ def test_what_is_the_user_s_choice_is_said_once_and_no_more(changed, originals, 
     assert not said or (said in lines[0] and str(folder) in lines[0])
 
 
+def test_the_transformer_inside_a_folder_with_a_dense_layer_is_refused(changed, originals, tmp_path):
+    shutil.copytree(originals["bert"], tmp_path / "0_Transformer")
+    modules = ("Transformer", "0_Transformer"), ("Pooling", "1_Pooling")
+    listed(*modules)(tmp_path)
+    load_tokenizer(changed(), tmp_path / "0_Transformer")
+    listed(*modules, ("Dense", "2_Dense"))(tmp_path)
+    with pytest.raises(InputError, match=r"0_Transformer: expected an encoder folder"):
+        load_tokenizer(changed(), tmp_path / "0_Transformer")
+
+
 def test_texts_that_a_folder_puts_into_lower_case_need_a_tokenizer_that_does(changed, originals, tmp_path):
     """The tiny BERT's tokenizer does, that of XLM-R does not."""
     for kind in ("bert", "xlm-r"):
@@ -203,6 +213,9 @@ def test_a_dense_layer_that_the_settings_have_is_loaded(changed, originals, tmp_
         torch.save(layer, folder / path / "pytorch_model.bin")
     encoder = load_encoder(changed(projection={"dimensions": 6, "seed": 1}), folder)
     assert (encoder.model.projection.weight == 1).all()
+    before = weights_digest(folder)
+    torch.save({"linear.weight": torch.zeros(6, 32), "linear.bias": torch.ones(6)}, folder / path / "pytorch_model.bin")
+    assert weights_digest(folder) != before
     with pytest.raises(InputError, match=r"encoder\.projection.*dimensions: 6"):
         load_encoder(changed(projection={"dimensions": 5, "seed": 1}), folder)
 

@@ -32,8 +32,8 @@ from codiemb_pipeline.encoder.own_code import prepare_own_code, runs_own_code
 from codiemb_pipeline.encoder.prompts import PromptBook
 from codiemb_pipeline.encoder.text_encoder import Encoder, TextEncoder
 from codiemb_pipeline.encoder.tokens import TextTokenizer
-from codiemb_pipeline.encoder.weights import AGAIN, WEIGHTS, stored_tensors, what_is
-from codiemb_pipeline.errors import InputError, first_line
+from codiemb_pipeline.encoder.weights import AGAIN, PICKLED, WEIGHTS, stored_tensors
+from codiemb_pipeline.errors import InputError, first_line, what_is
 from codiemb_pipeline.hub import Repository
 from codiemb_pipeline.jsonl import read_object, write_json
 from codiemb_pipeline.params.encoder import EncoderParams, ProjectionParams
@@ -89,10 +89,10 @@ def load_tokenizer(params: EncoderParams, folder: Path | None = None) -> TextTok
         advice = "train again, or restore the setting"
         compare(read_object(folder / SETTINGS_FILE), embedding_settings(params), where=str(folder), advice=advice)
     prepare_own_code(folder, params)
-    backend = _load_backend(folder, params)
+    outline, backend = backbone_outline(folder, params), _load_backend(folder, params)
     if not backend.is_fast:
         raise InputError(f"{folder}: expected a fast tokenizer, which gives the offsets of tokens; found a slow one")
-    _check_size(backend, backbone_outline(folder, params), params, folder)
+    _check_size(backend, outline, params, folder)
     check_modules(folder, params, lambda text: backend(text)["input_ids"])
     if backend.pad_token is None:  # sentence-transformers needs one; padding is masked, whatever it is
         backend.pad_token = backend.eos_token or backend.unk_token
@@ -122,10 +122,10 @@ def _load_backend(folder: Path, params: EncoderParams) -> Any:
     except Exception as error:  # whatever transformers and sentencepiece raise on a folder
         patterns = ("tokenizer.json", "*.model", "vocab*", "merges.txt")
         files = [file for pattern in patterns for file in sorted(folder.glob(pattern))]
-        seen = "".join(f"; {file.name} is {what_is(file)}" for file in files) or "; it has none of its files"
+        seen = ", ".join(f"{file.name}, {what_is(file)}" for file in files) or "none of its files"
         raise InputError(
-            f"{folder}: expected a tokenizer that transformers can load: {first_line(error)}{seen}; copy or fetch its "
-            f"files again"
+            f"{folder}: expected a tokenizer that transformers can load, found {seen} ({first_line(error)}); copy or "
+            f"fetch its files again"
         ) from error
     # Without these files, transformers makes a tokenizer of the special tokens alone.
     names = dict(backend.vocab_files_names)
@@ -282,7 +282,7 @@ def weights_digest(folder: Path) -> str:
     files = sorted({file for pattern in WEIGHT_PATTERNS for file in folder.glob(pattern) if file.is_file()})
     if not files:
         raise InputError(f"{folder}: expected an encoder folder with weights (model.safetensors), found none")
-    files += sorted((folder / PROJECTION_FOLDER).glob(WEIGHTS))
+    files += sorted(file for name in (WEIGHTS, PICKLED) for file in folder.glob(f"*_Dense*/{name}"))
     digest = hashlib.sha256()
     for file in files:
         with file.open("rb") as stream:

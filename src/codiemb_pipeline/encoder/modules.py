@@ -99,6 +99,7 @@ def check_modules(folder: Path, params: EncoderParams, token_ids: Callable[[str]
     """
     modules, file = modules_of(folder), folder / "modules.json"
     if not modules:
+        _check_above(folder)
         return
     kinds = [module.kind for module in modules]
     for module in modules:
@@ -126,6 +127,16 @@ def check_modules(folder: Path, params: EncoderParams, token_ids: Callable[[str]
         differences.append("it scales embeddings to length one, encoder.normalize is false")
     if differences:
         _say_once(f"{folder}: its sentence-transformers files differ from params.yaml: {'; '.join(differences)}")
+
+
+def _check_above(folder: Path) -> None:
+    """Raise an InputError for the Transformer inside a folder of the old layout that goes on with a Dense."""
+    above = modules_of(folder.parent) if (folder.parent / "modules.json").exists() else []
+    if folder in [module.folder for module in above] and "Dense" in [module.kind for module in above]:
+        raise InputError(
+            f"{folder}: expected an encoder folder, found a part of one whose Dense would be lost; in a copy of "
+            f"{folder.parent}, move what is in {folder.name} beside modules.json, and let its path be ''"
+        )
 
 
 def _check_dense(folder: Path, params: EncoderParams) -> None:

@@ -12,7 +12,7 @@ from zipfile import is_zipfile
 import torch
 from safetensors import safe_open
 
-from codiemb_pipeline.errors import InputError, first_line
+from codiemb_pipeline.errors import InputError, first_line, what_is
 from codiemb_pipeline.jsonl import read_object
 
 WEIGHTS, PICKLED = "model.safetensors", "pytorch_model.bin"
@@ -70,20 +70,6 @@ def has_weights(folder: Path) -> bool:
     return any((folder / f"{name}{end}").is_file() for name in (WEIGHTS, PICKLED) for end in ("", ".index.json"))
 
 
-def what_is(file: Path) -> str:
-    """Return in words what a file is instead of the content that was expected."""
-    if not file.is_file():
-        return "no such file"
-    try:
-        with file.open("rb") as opened:
-            start = opened.read(64)
-    except OSError as error:
-        return f"a file that can't be read: {error.strerror}"
-    if start.startswith(b"version https://git-lfs"):
-        return "a pointer of git-lfs: run `git lfs pull` in the folder's repository"
-    return f"a file of {file.stat().st_size} bytes" if start else "an empty file"
-
-
 def _files(folder: Path) -> Iterator[tuple[Path, set[str]]]:
     """Yield the weight files, and the tensors that the index of shards says are in each."""
     for name in (WEIGHTS, PICKLED):
@@ -133,10 +119,10 @@ def _safetensors(file: Path) -> Iterator[StoredTensor]:
 def _pickled(file: Path) -> Iterator[StoredTensor]:
     try:
         tensors = torch.load(file, map_location="cpu", weights_only=True, mmap=is_zipfile(file))
-    except Exception as error:  # whatever torch raises on a damaged file
+    except Exception:  # whatever torch raises on a damaged file; its words advise to run the code in it
         raise InputError(
-            f"{file}: expected a pickle of tensors and nothing else, found {what_is(file)} ({first_line(error)}); "
-            f"code in it is never run; {AGAIN}, or convert it to safetensors"
+            f"{file}: expected a whole pickle of tensors and nothing else, found {what_is(file)}, damaged or with "
+            f"code, which is never run; {AGAIN}, or get the model's safetensors"
         ) from None
     whole = isinstance(tensors, dict) and all(
         isinstance(name, str) and isinstance(tensor, torch.Tensor) for name, tensor in tensors.items()
