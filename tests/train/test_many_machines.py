@@ -11,7 +11,13 @@ from launching import SOURCE, changed, train
 from codiemb_pipeline.encoder.checkpoint import weights_digest
 from codiemb_pipeline.errors import InputError, PipelineError
 from codiemb_pipeline.join import join_trainings
-from codiemb_pipeline.launch.torchrun import Rendezvous, processes_per_node, rendezvous_endpoint, torchrun_command
+from codiemb_pipeline.launch.torchrun import (
+    Rendezvous,
+    processes_per_node,
+    rendezvous_endpoint,
+    run_torchrun,
+    torchrun_command,
+)
 from codiemb_pipeline.params.launch import LaunchParams
 from codiemb_pipeline.train.run import training_work
 
@@ -66,7 +72,7 @@ def test_a_machine_that_finds_nothing_to_join_says_so_and_stops(tmp_path):
 
 
 def test_auto_is_one_process_for_each_core_or_gpu(monkeypatch):
-    monkeypatch.setattr(os, "cpu_count", lambda: 6)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(6)))
     assert processes_per_node(LaunchParams(**{**LAUNCH, "nproc_per_node": "auto"})) == 6
     monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
     assert processes_per_node(LaunchParams(**{**LAUNCH, "nproc_per_node": "auto", "backend": "nccl"})) == 4
@@ -82,6 +88,15 @@ def test_the_first_machine_hosts_the_meeting_and_the_others_do_not(tmp_path):
         command = torchrun_command(rendezvous, training_work(tmp_path / "resolved.json", tmp_path), tmp_path)
         assert command[command.index("--rdzv-conf") + 1] == f"is_host={first}"
         assert command[command.index("--local-addr") + 1] == "127.0.0.1"
+
+
+def test_a_port_that_another_program_holds_is_named(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        endpoint = f"127.0.0.1:{taken.getsockname()[1]}"
+        launch = LaunchParams(**{**LAUNCH, "nnodes": 2, "rendezvous_endpoint": endpoint})
+        work = training_work(tmp_path / "resolved.json", tmp_path)
+        with pytest.raises(InputError, match=f"{endpoint}.*free port"):
+            run_torchrun(Rendezvous(launch, endpoint, "m1", first=True), work)
 
 
 def test_the_environment_says_where_to_meet_before_the_parameters_do(monkeypatch):

@@ -146,10 +146,7 @@ def rendezvous_endpoint(launch: LaunchParams) -> str | None:
             f"params.yaml: train.launch.nnodes is {launch.nnodes}: expected rendezvous_endpoint there, or "
             f"{RENDEZVOUS_VARIABLE} in the environment, as host:port; found neither"
         )
-    if launch.nnodes == 1:
-        return None
-    _check_free(endpoint)
-    return endpoint
+    return endpoint if launch.nnodes > 1 else None
 
 
 def _check_free(endpoint: str) -> None:
@@ -197,8 +194,11 @@ def run_torchrun(
         wait: returns when the process has ended.
 
     Raises:
+        InputError: the port where the machines meet is taken.
         PipelineError: it failed; names the process, the reason and the log.
     """
+    if rendezvous.endpoint is not None and rendezvous.first:
+        _check_free(rendezvous.endpoint)
     logs = work.folder / "logs" / f"{time.strftime('%Y%m%d-%H%M%S')}-{socket.gethostname()}-{os.getpid()}"
     logs.mkdir(parents=True, exist_ok=True)
     threads = rendezvous.launch.threads or os.environ.get("OMP_NUM_THREADS")
