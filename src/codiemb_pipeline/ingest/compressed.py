@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path, PurePath
 from typing import BinaryIO
 
@@ -61,16 +62,25 @@ def blocks(paths: list[Path], name: str, separator: bytes = b"\n") -> Iterator[b
     Raises:
         InputError: a file is broken, incomplete, encrypted, or compressed in another way; the message says ``name``.
     """
-    lines_end_on = b""
-    with ThreadPoolExecutor(1) as thread:
-        following = thread.submit(next, found := _read(paths, name, separator), None)
-        while (block := following.result()) is not None:
-            following = thread.submit(next, found, None)
-            lines_end_on = lines_end_on or (b"\n" if b"\n" in block else b"\r")
-            if b"\r" in block:
-                ends = rb"\r+\n" if lines_end_on == b"\n" else rb"\r"
-                block = re.sub(ends, b"\r\n" if lines_end_on == b"\n" else b"\n", block)
-            yield block
+    lines_end_on, found = b"", _read(paths, name, separator)
+    following = _reader().submit(next, found, None)
+    while (block := following.result()) is not None:
+        following = _reader().submit(next, found, None)
+        lines_end_on = lines_end_on or (b"\n" if b"\n" in block else b"\r")
+        if b"\r" in block:
+            ends = rb"\r+\n" if lines_end_on == b"\n" else rb"\r"
+            block = re.sub(ends, b"\r\n" if lines_end_on == b"\n" else b"\n", block)
+        yield block
+
+
+@cache
+def _reader() -> ThreadPoolExecutor:
+    """Return the thread that reads ahead, for all files.
+
+    One of a generator's own would be joined when Python collects the generator, which may happen in a thread that is
+    just being started and holds the lock that joining waits for: a deadlock.
+    """
+    return ThreadPoolExecutor(1, "read-ahead")
 
 
 def _read(paths: list[Path], name: str, separator: bytes) -> Iterator[bytes]:
