@@ -35,8 +35,10 @@ def read_json(path: Path) -> Any:
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise InputError(f"{path}: {place}: not JSON ({error.msg}) but {what_is(path)}") from None
-    except (OSError, ValueError, RecursionError) as error:  # a folder, bytes that are not UTF-8, endless nesting
-        raise InputError(f"{path}: expected a JSON file in UTF-8, found another ({error})") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 at byte {error.start}") from None
+    except (OSError, ValueError, RecursionError) as error:  # a folder, endless nesting
+        raise InputError(f"{path}: not readable as JSON ({error})") from None
 
 
 def read_object(path: Path) -> dict[str, Any]:

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mining_inputs import make_params
-from safetensors.torch import load_file, save_file
 from tiny_tables import retrieval_tables
 
 from codiemb_pipeline.artifacts.ingest import read_retrieval
@@ -17,7 +16,7 @@ from codiemb_pipeline.errors import InputError, PipelineError
 from codiemb_pipeline.launch.torchrun import count_processes
 from codiemb_pipeline.mine import work_files
 from codiemb_pipeline.mine.run import mine_hard_negatives, work_folder
-from codiemb_pipeline.mine.work_files import Vectors, encode_source, finished_blocks, lay_out
+from codiemb_pipeline.mine.work_files import KEYS, Vectors, encode_source, finished_blocks, lay_out
 from codiemb_pipeline.params import EncoderParams, MineParams
 
 QUERIES, DOCUMENTS = 40, 3000  # three blocks of texts, and one of queries
@@ -61,17 +60,15 @@ def test_two_processes_write_the_bytes_of_one(tiny_encoder_params, sources, tmp_
 @pytest.mark.dist
 @pytest.mark.slow
 def test_a_failed_process_is_reported_with_its_log_and_finished_embeddings_are_kept(
-    tiny_encoder_params, tiny_encoder_folder, sources, tmp_path
+    tiny_encoder_params, sources, tmp_path
 ):
-    broken = shutil.copytree(tiny_encoder_folder, tmp_path / "broken")
-    weights = load_file(broken / "model.safetensors")
-    weights["embeddings.LayerNorm.weight"].fill_(3e38)  # finite, unlike its states
-    save_file(weights, broken / "model.safetensors", metadata={"format": "pt"})
-    encoder = tiny_encoder_params.model_copy(update={"path": str(broken)})
-    with pytest.raises(PipelineError, match=r"mining failed: process \d: ValueError: a similarity is NaN") as error:
-        mine(2, encoder, sources, tmp_path)
+    """The search finds a folder in the place of a file that it writes."""
+    work = work_folder(params_for(2), tiny_encoder_params, sources, ["many", "few"], tmp_path / "work")
+    (work / "many" / KEYS.format(0)).mkdir(parents=True)
+    with pytest.raises(PipelineError, match=r"mining failed: process 0: \w+Error: ") as error:
+        mine(2, tiny_encoder_params, sources, tmp_path)
     log = Path(next(line for line in str(error.value).splitlines() if line.startswith("log: ")).removeprefix("log: "))
-    assert "ValueError" in log.read_text()
+    assert KEYS.format(0) in log.read_text()
     (kept,) = (path for path in (tmp_path / "work/mine").iterdir() if path.is_dir())
     assert finished_blocks(kept / "many") == (4, 4)
 

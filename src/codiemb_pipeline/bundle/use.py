@@ -189,7 +189,7 @@ def check_files(bundle: Path, manifest: Manifest, seen: Path | None = None) -> N
 
 def _faults(bundle: Path, entry: Entry, digests: FileDigests) -> Iterator[str]:
     folder = bundle / entry.folder
-    found = [bundle / PurePosixPath(entry.folder).parts[0], folder, *folder.rglob("*")]
+    found = [bundle / PurePosixPath(entry.folder).parts[0], folder, *sorted(folder.rglob("*"))]
     if links := [path for path in found if path.is_symlink()]:  # which may lead out of the bundle
         yield f"{links[0]}: expected a file or folder, found a link"
         return

@@ -56,7 +56,7 @@ def read_config(folder: Path) -> dict[str, Any]:
             f"into its base (peft: merge_and_unload) and save that"
         )
     if not file.exists():
-        inner = [file.parent.name for file in folder.glob("0_*/config.json")]  # as sentence-transformers had it
+        inner = [file.parent.name for file in sorted(folder.glob("0_*/config.json"))]  # as sentence-transformers had it
         hint = f"; in a copy, move what is in {inner[0]} beside modules.json, and let its path be ''" if inner else ""
         raise InputError(f"{file}: expected the model's configuration, found no such file{hint}")
     values = read_object(file)

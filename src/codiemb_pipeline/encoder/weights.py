@@ -85,7 +85,7 @@ def _files(folder: Path) -> Iterator[tuple[Path, set[str]]]:
     for pattern, what in _FOREIGN.items():
         if found := sorted(folder.glob(pattern)):
             raise InputError(f"{folder}: expected weights ({WEIGHTS}), found {found[0].name}, {what}")
-    shards = any(folder.glob("model-*.safetensors"))
+    shards = bool(sorted(folder.glob("model-*.safetensors")))
     found = f"found shards without {WEIGHTS}.index.json" if shards else "found no such file"
     raise InputError(f"{folder / WEIGHTS}: expected weights, {found}; {AGAIN}")
 
