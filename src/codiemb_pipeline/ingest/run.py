@@ -46,7 +46,9 @@ def ingest_sources(params: IngestParams, out: Path) -> None:
                 *unread[:SHOWN_FILES],
                 *([f"and {len(unread) - SHOWN_FILES} more"] if len(unread) > SHOWN_FILES else []),
             )
-            logger.warning("%s: %d files were not read: %s", name, len(unread), ", ".join(logged["unread"]))
+            logger.warning(
+                "%s: files in its folder that were not read: %d (%s)", name, len(unread), ", ".join(logged["unread"])
+            )
         origins = {"origins": source.origins} if source.origins else {}
         counts[name] = found.model_copy(update=logged | origins)
         rejects += log.rejects

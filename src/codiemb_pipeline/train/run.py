@@ -124,6 +124,7 @@ def _show_progress(process: subprocess.Popen, events: Path) -> None:
             elif event["kind"] == "dev":
                 scores = ", ".join(f"{name} {value:.4f}" for name, value in event["scores"].items() if "/" in name)
                 logger.info("checkpoint at step %d: dev %s", event["step"], scores or "(no dev sets)")
+                bar.unpause()  # the time left is that of steps
 
 
 def _log_start(event: dict[str, Any]) -> None:
