@@ -9,7 +9,7 @@ from codiemb_pipeline.progress import ProgressBar, duration
 
 
 class Clock:
-    """Time that passes only when it is told to."""
+    """A clock that a test sets."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0

@@ -1,8 +1,8 @@
 """Snapshots of the Hugging Face hub: the only place that fetches from it.
 
-The client, ``huggingface_hub``, goes on where a connection ended, waits when the hub says so, and compares sizes. It
-does not compare content, takes a pattern without a file for success, and gives up at once on some failures that pass.
-What it leaves is done here, and every failure becomes an error that says what to do.
+The client, ``huggingface_hub``, resumes a download that was cut, waits when the hub asks it to, and compares sizes. It
+does not compare content, does not notice a pattern that matches no file, and gives up at once on some failures that
+another attempt would mend. This module does the rest, and turns every failure into an error that says what to do.
 """
 
 import errno

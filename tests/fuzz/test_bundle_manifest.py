@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from codiemb_pipeline.bundle.use import with_bundle
 from codiemb_pipeline.errors import InputError
+from fuzz.trees import at, places
 
 VALUES = frozen_params.params()
 FILES = {"encoder": ("config.json", "2_Dense/weights"), "sources/lee": ("pairs.csv",)}
@@ -85,17 +86,6 @@ PATHS = st.sampled_from(
     ["../outside", "../outside/config.json", "/etc/passwd", "/etc", "..", ".", "", "encoder", "sources/lee", "2_Dense"]
 ) | st.sampled_from(["config.json", "2_Dense/../config.json", "./config.json", "a\0b", "\ud800", "//etc", "x" * 300])
 LEAVES = PATHS | st.none() | st.booleans() | st.integers(-1, 20) | st.just("0" * 64) | st.lists(st.none(), max_size=1)
-
-
-def places(tree: Any, above: tuple = ()) -> list[tuple]:
-    inside = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
-    return [path for key, value in inside for path in [(*above, key), *places(value, (*above, key))]]
-
-
-def at(tree: Any, path: tuple) -> Any:
-    for key in path:
-        tree = tree[key]
-    return tree
 
 
 @st.composite

@@ -7,6 +7,7 @@ is ignored; numbers, names and references satisfy bounds written here, not taken
 import copy
 import math
 import re
+from collections.abc import Callable
 from typing import Any
 
 import frozen_params
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.params import Params
 from codiemb_pipeline.params.file import read_params, write_yaml
+from fuzz.trees import at, places
 
 VALUES = frozen_params.params()
 TEXT = frozen_params.PARAMS_FILE.read_text(encoding="utf-8")
@@ -38,18 +40,6 @@ VALUE = st.recursive(
     lambda inside: st.lists(inside, max_size=3) | st.dictionaries(WORDS, inside, max_size=3),
     max_leaves=4,
 )
-
-
-def places(tree: Any, above: tuple = ()) -> list[tuple]:
-    """Return the paths of all values of a tree."""
-    inside = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
-    return [path for key, value in inside for path in [(*above, key), *places(value, (*above, key))]]
-
-
-def at(tree: Any, path: tuple) -> Any:
-    for key in path:
-        tree = tree[key]
-    return tree
 
 
 @st.composite
@@ -117,20 +107,24 @@ def check_names(values: dict[str, Any]) -> None:
         assert set(recipe.get("runs") or ()) <= values["runs"].keys()
 
 
-@given(mutated())
-def test_parameters_are_right_or_refused(values):
+def tried(function: Callable[[Any], Any], argument: Any) -> tuple[Any, str | None]:
+    """Return a result and ``None``, or ``None`` and the words of the refusal."""
     try:
-        params = Params.parse(values)
+        result = function(argument)
     except InputError as error:
         event("refused")
-        refusal = str(error)
-    else:
-        refusal = None
+        return None, str(error)
+    event("accepted")
+    return result, None
+
+
+@given(mutated())
+def test_parameters_are_right_or_refused(values):
+    params, refusal = tried(Params.parse, values)
     if refusal is not None:
         assert all(re.match(r"params\.yaml: \S", line) for line in refusal.split("\n"))
         assert len(refusal) < 20_000
         return
-    event("accepted")
     check_numbers(values)
     check_names(values)
     assert same(values, params.model_dump(mode="json"))
@@ -188,13 +182,7 @@ def mutated_text(draw: st.DrawFn) -> str:
 def test_a_file_is_read_as_dvc_reads_it_or_refused(tmp_path, text):
     file = tmp_path / "params.yaml"
     file.write_bytes(text.encode(errors="surrogatepass"))
-    try:
-        values = read_params(file)
-    except InputError as error:
-        event("refused")
-        refusal = str(error)
-    else:
-        refusal = None
+    values, refusal = tried(read_params, file)
     if refusal is not None:
         assert refusal.startswith(f"{file}: ")
         assert "\n" not in refusal

@@ -11,7 +11,9 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pytest
 
+from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.ingest.run import ingest_sources
 from codiemb_pipeline.params.ingest import IngestParams
 
@@ -69,6 +71,19 @@ def ingest(out: Path, source: dict[str, Any], *, tolerance: float = 0.0, seed: i
 def table(out: Path, which: str, name: str = "mine") -> list[tuple]:
     """Return the rows of one table as plain tuples."""
     return list(pd.read_parquet(out / name / f"{which}.parquet").itertuples(index=False, name=None))
+
+
+def pairs(out: Path) -> list[tuple]:
+    """Return the texts and the gold of all pairs."""
+    return [tuple(row[1:4]) for row in table(out, "pairs")]
+
+
+def message(tmp_path: Path, source: dict[str, Any], **changes: Any) -> str:
+    """Return the one line that the stage ends with on a source."""
+    with pytest.raises(InputError) as caught:
+        ingest(tmp_path / "out", source, **changes)
+    assert len(str(caught.value).splitlines()) == 1
+    return str(caught.value)
 
 
 def counts(out: Path, name: str = "mine") -> dict[str, Any]:

@@ -17,6 +17,8 @@ from source_files import (
     counts,
     flag_source,
     ingest,
+    message,
+    pairs,
     pairs_source,
     rejects,
     rows_as,
@@ -36,17 +38,6 @@ def read(tmp_path: Path, name: str, content: bytes | str, **changes: Any) -> Pat
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content.encode() if isinstance(content, str) else content)
     return ingest(tmp_path / "out", pairs_source(path), **changes)
-
-
-def pairs(out: Path) -> list[tuple]:
-    return [tuple(row[1:4]) for row in table(out, "pairs")]
-
-
-def message(tmp_path: Path, source: dict[str, Any], **changes: Any) -> str:
-    with pytest.raises(InputError) as caught:
-        ingest(tmp_path / "out", source, **changes)
-    assert len(str(caught.value).splitlines()) == 1
-    return str(caught.value)
 
 
 # Texts

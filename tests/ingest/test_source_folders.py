@@ -4,7 +4,6 @@ import gzip
 import logging
 import re
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
@@ -15,6 +14,7 @@ from source_files import (
     counts,
     flag_source,
     ingest,
+    message,
     pairs_source,
     rows_as,
     run_registered,
@@ -26,18 +26,6 @@ from source_files import (
 )
 
 from codiemb_pipeline.errors import InputError
-
-
-def pairs(out: Path) -> list[tuple]:
-    return [tuple(row[1:4]) for row in table(out, "pairs")]
-
-
-def message(tmp_path: Path, source: dict[str, Any], **changes: Any) -> str:
-    with pytest.raises(InputError) as caught:
-        ingest(tmp_path / "out", source, **changes)
-    assert len(str(caught.value).splitlines()) == 1
-    return str(caught.value)
-
 
 SPLIT_FILES = {
     "train": ["train.csv", "Train.jsonl", "TRAIN.tsv.gz", "training.json", "train-00000-of-00001.parquet"],

@@ -1,7 +1,7 @@
 """The contamination audit: which training texts stand in a benchmark, equal or nearly so.
 
-It is fuzzier than the rest of the pipeline: equal are texts of one coarse key (``texts.coarse_key``: letters, marks and
-digits), while training texts are told apart and counted by ``texts.text_key``.
+Texts are equal here if they have the same letters, marks and digits (``texts.coarse_key``), which is less than the rest
+of the pipeline asks for. How many different training texts match is counted by ``texts.text_key``.
 
 Any training text (query, positive, negative, sentence of a pair) is compared with any benchmark text (query, relevant
 document, sentence of a pair), and a query with each of its positives, or a pair, with any benchmark pair in either

@@ -199,10 +199,13 @@ def run_torchrun(
     """
     if rendezvous.endpoint is not None and rendezvous.first:
         _check_free(rendezvous.endpoint)
+    processes, cores = processes_per_node(rendezvous.launch), usable_cores()
+    if processes > cores:
+        logger.warning("%s in %d processes on %d cores: they wait for each other", work.name, processes, cores)
     logs = work.folder / "logs" / f"{time.strftime('%Y%m%d-%H%M%S')}-{socket.gethostname()}-{os.getpid()}"
     logs.mkdir(parents=True, exist_ok=True)
     threads = rendezvous.launch.threads or os.environ.get("OMP_NUM_THREADS")
-    threads = threads or max(1, usable_cores() // processes_per_node(rendezvous.launch))
+    threads = threads or max(1, cores // processes)
     environment = {"RAYON_NUM_THREADS": str(threads), **os.environ, "OMP_NUM_THREADS": str(threads)}
     environment["TOKENIZERS_PARALLELISM"] = "true" if work.tokenizes else "false"
     environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)

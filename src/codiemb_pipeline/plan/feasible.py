@@ -35,7 +35,7 @@ def _of_runs(assemble: AssembleParams, runs: Mapping[str, TrainParams], sources:
     counts, ranges, stop = IngestCounts.read(sources / "counts.json").sources, [], 0
     for name in assemble.train_sources:
         if name not in counts:
-            return  # the stage says so
+            return  # the stage itself names a source that is missing
         start, stop = stop, stop + min(size := counts[name].splits["train"], assemble.caps.get(name, size))
         ranges.append(SourceRange(name=name, task=counts[name].task, start=start, stop=stop))
     for run, train in runs.items():
