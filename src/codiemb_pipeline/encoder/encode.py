@@ -1,15 +1,18 @@
-"""Many texts to vectors, without gradient: equal texts once, sorted by length, in chunks with little padding.
+"""Many texts to vectors, without gradient: equal texts once, sorted by length, and those that are stored not at all.
 
-Texts are cut into blocks of neighbours in length. The blocks depend on the texts alone and each is encoded by itself,
-so that every process gets the same numbers from a block.
+On the CPU the texts of a forward pass are of equal length. A vector then has the same bits whatever texts it is encoded
+with and in whatever number of threads (measured for MKL's kernels: tests/encoder/test_embedding_store.py), which the
+embedding store relies on, and no padding is multiplied. On a GPU a pass has little padding, and the last bits vary.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 
 from codiemb_pipeline.artifacts.assemble import TokenStore
+from codiemb_pipeline.encoder.embedding_store import EmbeddingStore, text_keys
 from codiemb_pipeline.encoder.text_encoder import Encoder
 from codiemb_pipeline.encoder.tokens import pad, plan_chunks
 from codiemb_pipeline.errors import InputError
@@ -20,6 +23,16 @@ TEXTS_PER_BLOCK = 1024
 
 Progress = Callable[[int], object]
 
+tokens = Counter[str]()
+"""Tokens of this process: ``encoded``, and ``known`` from the embedding store."""
+
+
+def encoded() -> str:
+    """Return what this process encoded, for the log."""
+    all_tokens = max(tokens.total(), 1)
+    share = tokens["known"] / all_tokens
+    return f"{tokens['encoded']:,} tokens encoded, {tokens['known']:,} ({share:.0%}) known from other work"
+
 
 def encode_texts(
     encoder: Encoder,
@@ -29,6 +42,7 @@ def encode_texts(
     tokens_per_chunk: int,
     bf16: bool = False,
     progress: str | None = None,
+    known: EmbeddingStore | None = None,
 ) -> torch.Tensor:
     """Return the embeddings of ``prefix + text`` for every text; equal texts are encoded once.
 
@@ -39,6 +53,7 @@ def encode_texts(
         tokens_per_chunk: padded tokens per forward pass.
         bf16: multiply in bfloat16 (autocast).
         progress: label of a progress bar, or ``None`` for none.
+        known: the encoder's stored embeddings, which are read and added to; ``None`` for none.
 
     Returns:
         float32 (n, D) on the CPU, D the output width (:attr:`TextEncoder.output_width`).
@@ -47,7 +62,7 @@ def encode_texts(
     index = {text: number for number, text in enumerate(unique)}
 
     def encode(block: np.ndarray, done: Progress) -> torch.Tensor:
-        options = {"prefix": prefix, "tokens_per_chunk": tokens_per_chunk, "bf16": bf16, "done": done}
+        options = {"prefix": prefix, "tokens_per_chunk": tokens_per_chunk, "bf16": bf16, "done": done, "known": known}
         return encode_block(encoder, [unique[number] for number in block], **options)
 
     embeddings = _encode_blocks(encoder, [len(text) for text in unique], encode, progress)  # characters predict tokens
@@ -61,6 +76,7 @@ def encode_ids(
     *,
     tokens_per_chunk: int,
     progress: str | None = None,
+    known: EmbeddingStore | None = None,
 ) -> torch.Tensor:
     """Return the embeddings of texts of a token store, given as text ids, int64 (n,); see :func:`encode_texts`."""
     unique, index = np.unique(texts, return_inverse=True)
@@ -68,7 +84,7 @@ def encode_ids(
     def encode(block: np.ndarray, done: Progress) -> torch.Tensor:
         ids = unique[block]
         rows = [store[int(text)] for text in ids]
-        return _encode_rows(encoder, rows, store.prompt_lengths(ids), tokens_per_chunk, done)
+        return _encode_rows(encoder, rows, store.prompt_lengths(ids), tokens_per_chunk, done, known=known)
 
     return _encode_blocks(encoder, store.lengths(unique), encode, progress)[torch.from_numpy(index)]
 
@@ -81,13 +97,14 @@ def encode_block(
     tokens_per_chunk: int,
     bf16: bool = False,
     done: Progress | None = None,
+    known: EmbeddingStore | None = None,
 ) -> torch.Tensor:
     """Return the embeddings of one block of texts, neighbours in length; see :func:`encode_texts`.
 
     The encoder must be in evaluation mode. ``done`` is called with the number of texts after each forward pass.
     """
     rows, prompt_lengths = encoder.tokenize(texts, prefix)
-    return _encode_rows(encoder, rows, prompt_lengths, tokens_per_chunk, done, bf16=bf16)
+    return _encode_rows(encoder, rows, prompt_lengths, tokens_per_chunk, done, bf16=bf16, known=known)
 
 
 def _encode_blocks(
@@ -120,12 +137,25 @@ def _encode_rows(
     done: Progress | None,
     *,
     bf16: bool = False,
+    known: EmbeddingStore | None = None,
 ) -> torch.Tensor:
-    """Encode token rows; row i of the result is row i."""
+    """Return the embeddings of token rows, known or encoded; row i of the result is row i."""
     embeddings = torch.empty(len(rows), encoder.model.output_width)
     lengths, prompt_lengths = np.array([len(row) for row in rows]), np.asarray(prompt_lengths)
+    if known is None:
+        missing = np.arange(len(rows))
+    else:
+        keys = text_keys(encoder, rows, prompt_lengths)
+        found = known.read(keys, embeddings)
+        missing = np.flatnonzero(~found)
+        tokens["known"] += int(lengths[found].sum())
+        if done is not None:
+            done(int(found.sum()))
+    tokens["encoded"] += int(lengths[missing].sum())
+    max_padding = 0.0 if encoder.device.type == "cpu" else MAX_PADDING
     pad_id, side = encoder.pad_id, encoder.params.padding_side
-    for chunk in plan_chunks(lengths, tokens=tokens_per_chunk, max_padding=MAX_PADDING):
+    for part in plan_chunks(lengths[missing], tokens=tokens_per_chunk, max_padding=max_padding):
+        chunk = missing[part]
         batch = pad([rows[index] for index in chunk], prompt_lengths[chunk], pad_id, side)
         with torch.autocast(encoder.device.type, dtype=torch.bfloat16, enabled=bf16):
             full = encoder.model([batch.to(encoder.device)])[0]
@@ -139,4 +169,6 @@ def _encode_rows(
             f"texts, though the weights were finite when they were loaded: training diverged (lower the learning rate) "
             f"or numbers overflow (precision: fp32)"
         )
+    if known is not None:
+        known.add(keys[missing], embeddings[torch.from_numpy(missing)])
     return embeddings

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import torch
 
+from codiemb_pipeline.encoder.embedding_store import EmbeddingStore
 from codiemb_pipeline.encoder.encode import encode_texts
 from codiemb_pipeline.encoder.text_encoder import Encoder
 from codiemb_pipeline.encoder.tokens import pad
@@ -51,11 +52,14 @@ def _drawn(items: Iterable[Item], count: int, seed: int) -> list[Item]:
     return sorted(kept, key=kept.__getitem__)[:count]
 
 
-def measure_embeddings(encoder: Encoder, probe: Probe, *, tokens_per_chunk: int) -> dict[str, float | int | None]:
+def measure_embeddings(
+    encoder: Encoder, probe: Probe, *, tokens_per_chunk: int, known: EmbeddingStore | None = None
+) -> dict[str, float | int | None]:
     """Return the measures of one encoder, fields of ``EmbeddingStats``; texts are encoded without a prompt."""
-    embeddings = encode_texts(encoder, probe.texts, tokens_per_chunk=tokens_per_chunk, progress="geometry")
+    options = {"tokens_per_chunk": tokens_per_chunk, "known": known}
+    embeddings = encode_texts(encoder, probe.texts, **options, progress="geometry")
     sides = [[pair[side] for pair in probe.pairs] for side in (0, 1)]
-    first, second = (encode_texts(encoder, side, tokens_per_chunk=tokens_per_chunk) for side in sides)
+    first, second = (encode_texts(encoder, side, **options) for side in sides)
     return {
         "anisotropy": anisotropy(embeddings),
         "alignment": alignment(first, second),

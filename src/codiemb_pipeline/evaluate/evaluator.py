@@ -10,6 +10,7 @@ from codiemb_pipeline.artifacts.evaluate import DIGITS, EmbeddingStats, Geometry
 from codiemb_pipeline.benchmarks.registry import METRICS
 from codiemb_pipeline.encoder.checkpoint import files_digest, load_encoder, weights_digest
 from codiemb_pipeline.encoder.compatibility import embedding_settings
+from codiemb_pipeline.encoder.embedding_store import open_store
 from codiemb_pipeline.errors import PipelineError
 from codiemb_pipeline.evaluate.benchmark import Benchmark, HubBenchmark
 from codiemb_pipeline.evaluate.cache import ResultCache
@@ -26,13 +27,15 @@ SHOWN_SCORES = ("ndcg_at_1", "ndcg_at_3", "ndcg_at_5", "ndcg_at_10", "ndcg_at_10
 class Evaluator:
     """Returns results from the cache, or computes them; a model is loaded only then, and the last one stays loaded.
 
-    ``cache`` keeps finished results; ``digests`` are known hashes of models' weights, by folder.
+    ``cache`` keeps finished results; ``digests`` are known hashes of models' weights, by folder; ``embeddings`` is the
+    folder of the embedding store.
     """
 
     params: EvaluateParams
     encoder_params: EncoderParams
     cache: ResultCache
     digests: dict[Path, str] = field(default_factory=dict)
+    embeddings: Path | None = None
     _loaded: tuple[str, Any] | None = None
 
     def evaluate(self, name: str, folder: Path, benchmark: Benchmark) -> dict[str, Any]:
@@ -82,7 +85,8 @@ class Evaluator:
 
     def _measure(self, folder: Path, probe: Probe) -> dict[str, Any]:
         encoder = load_encoder(self.encoder_params, folder)
-        measures = measure_embeddings(encoder, probe, tokens_per_chunk=self.params.tokens_per_chunk)
+        known = open_store(encoder, self.embeddings, self.params.store_gigabytes)
+        measures = measure_embeddings(encoder, probe, tokens_per_chunk=self.params.tokens_per_chunk, known=known)
         rounded = {key: round(value, DIGITS) if isinstance(value, float) else value for key, value in measures.items()}
         return {**rounded, "dimension": encoder.model.output_width}
 
@@ -91,6 +95,7 @@ class Evaluator:
 
         if self._loaded is None or self._loaded[0] != name:
             options = {"tokens_per_chunk": self.params.tokens_per_chunk, "bf16": self.params.precision == "bf16"}
+            options |= {"embeddings": self.embeddings, "store_gigabytes": self.params.store_gigabytes}
             encoder = MtebEncoder(name, folder, self.encoder_params, revision=self.digest(folder), **options)
             self._loaded = (name, encoder)
         model = self._loaded[1]

@@ -19,6 +19,7 @@ from mteb.models.model_meta import ModelMeta
 from mteb.types import PromptType
 
 from codiemb_pipeline.encoder.checkpoint import load_encoder
+from codiemb_pipeline.encoder.embedding_store import EmbeddingStore, open_store
 from codiemb_pipeline.encoder.encode import encode_texts
 from codiemb_pipeline.encoder.text_encoder import Encoder
 from codiemb_pipeline.evaluate.benchmark import Benchmark, HubBenchmark
@@ -46,9 +47,12 @@ class MtebEncoder(AbsEncoder):
         revision: str,
         tokens_per_chunk: int,
         bf16: bool = False,
+        embeddings: Path | None = None,
+        store_gigabytes: float = 0,
     ) -> None:
         self._name, self._folder, self._params = name, folder, params
         self._how = {"tokens_per_chunk": tokens_per_chunk, "bf16": bf16}
+        self._store = (embeddings, store_gigabytes)
         overwrites = {"name": name_for_mteb(name), "revision": revision, "loader": None}
         self.mteb_model_meta = ModelMeta.create_empty(overwrites=overwrites)
 
@@ -56,6 +60,11 @@ class MtebEncoder(AbsEncoder):
     def encoder(self) -> Encoder:
         """The encoder, loaded on first use."""
         return load_encoder(self._params, self._folder)
+
+    @cached_property
+    def known(self) -> EmbeddingStore | None:
+        """The stored embeddings of the encoder."""
+        return open_store(self.encoder, *self._store, bf16=self._how["bf16"])
 
     def encode(
         self,
@@ -73,7 +82,7 @@ class MtebEncoder(AbsEncoder):
         role = "document" if task == "ir" and prompt_type == PromptType.document else "query"
         prefix = self.encoder.prompts.prefix(task, role, benchmark)
         label = f"{self._name} {benchmark}"
-        return encode_texts(self.encoder, texts, prefix=prefix, **self._how, progress=label).numpy()
+        return encode_texts(self.encoder, texts, prefix=prefix, **self._how, progress=label, known=self.known).numpy()
 
 
 def score_items(model: MtebEncoder, benchmark: Benchmark) -> tuple[Any, list[float]]:

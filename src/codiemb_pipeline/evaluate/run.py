@@ -24,6 +24,7 @@ from codiemb_pipeline.artifacts.merge import MergeSummary, merged_name
 from codiemb_pipeline.artifacts.train import TrainedRun
 from codiemb_pipeline.benchmarks.registry import BENCHMARKS, names_of
 from codiemb_pipeline.distributed import take_own_gpu
+from codiemb_pipeline.encoder.embedding_store import embeddings_folder
 from codiemb_pipeline.errors import InputError, PipelineError, nearest
 from codiemb_pipeline.evaluate.benchmark import Benchmark, HubBenchmark, read_benchmarks
 from codiemb_pipeline.evaluate.cache import ResultCache
@@ -92,7 +93,7 @@ def evaluate_models(
         PipelineError: a benchmark failed; names model and benchmark. Finished results are kept.
     """
     store = ResultCache(work / "results")
-    evaluator = Evaluator(params, encoder_params, store)
+    evaluator = Evaluator(params, encoder_params, store, embeddings=embeddings_folder(work))
     benchmarks = read_benchmarks(params, sources, store)
     pending = _open_pending(benchmarks, models, evaluator)
     failed = _evaluate_in_processes(evaluator, models, sources, work, pending)
@@ -205,7 +206,7 @@ def _evaluate_in_processes(
         "sources": str(sources.absolute()),
         "work": str(work.absolute()),
     }
-    decides = {**config, "evaluate": {**config["evaluate"], "processes": None}, "jobs": None}
+    decides = {**config, "evaluate": {**config["evaluate"], "processes": None, "store_gigabytes": None}, "jobs": None}
     folder = work / "evaluate" / fingerprint(**decides)
     with locked(folder, "evaluation") as lock:
         ends = _run_processes(processes, config, folder, lock)
@@ -252,7 +253,11 @@ def evaluate_claimed(config: dict[str, Any]) -> None:
     store, folder = ResultCache(Path(config["work"]) / "results"), Path(config["folder"])
     models = {name: Path(place) for name, (place, _) in config["models"].items()}
     digests = {Path(place): digest for place, digest in config["models"].values()}
-    evaluator = Evaluator(params, EncoderParams.parse(config["encoder"], "encoder"), store, digests)
+    encoder_params, embeddings = (
+        EncoderParams.parse(config["encoder"], "encoder"),
+        embeddings_folder(Path(config["work"])),
+    )
+    evaluator = Evaluator(params, encoder_params, store, digests, embeddings)
     benchmarks = {entry.name: entry for entry in read_benchmarks(params, Path(config["sources"]), store)}
     for number in Claims(folder / CLAIMS).take(len(config["jobs"])):
         model, benchmark = config["jobs"][number]

@@ -25,6 +25,7 @@ from codiemb_pipeline.encoder.checkpoint import (
     weights_digest,
 )
 from codiemb_pipeline.encoder.compatibility import SETTINGS_FINGERPRINT, settings_fingerprint
+from codiemb_pipeline.encoder.embedding_store import embeddings_folder, open_store
 from codiemb_pipeline.encoder.text_encoder import Encoder
 from codiemb_pipeline.jsonl import write_json, write_jsonl
 from codiemb_pipeline.launch.torchrun import Jobs, Work, count_processes, run_here
@@ -50,7 +51,13 @@ logger = logging.getLogger(__name__)
 
 
 def mine_hard_negatives(
-    params: MineParams, encoder_params: EncoderParams, sources: Path, names: list[str], out: Path, work: Path
+    params: MineParams,
+    encoder_params: EncoderParams,
+    sources: Path,
+    names: list[str],
+    out: Path,
+    work: Path,
+    store_gigabytes: float = 0,
 ) -> None:
     """Mine hard negatives for the training queries of retrieval sources, with the base encoder.
 
@@ -60,6 +67,7 @@ def mine_hard_negatives(
         names: retrieval sources to mine; none is allowed, and leaves an empty audit.
         out: folder to write into.
         work: folder of work in progress.
+        store_gigabytes: bound of the embedding store.
 
     Raises:
         InputError: a source does not exist, is no retrieval source, has no training queries, or its tables disagree.
@@ -76,9 +84,9 @@ def mine_hard_negatives(
             for name in names:
                 lay_out(read_retrieval(sources, name), name, params, folder / name)
             if processes == 1:
-                search_all(params, load_encoder(encoder_params), names, folder)
+                search_all(params, load_encoder(encoder_params), names, folder, store_gigabytes)
             else:
-                _search_in(processes, params, encoder_params, names, folder, lock)
+                _search_in(processes, params, encoder_params, names, folder, lock, store_gigabytes)
             for name in names:
                 audits[name] = _mine_source(read_retrieval(sources, name), name, folder / name, params, out)
             finish(folder)
@@ -130,10 +138,11 @@ def _rows(source: MiningSource, found: Iterable[MinedQuery], collector: AuditCol
         }
 
 
-def search_all(params: MineParams, encoder: Encoder, names: list[str], folder: Path) -> None:
+def search_all(params: MineParams, encoder: Encoder, names: list[str], folder: Path, store_gigabytes: float) -> None:
     """Encode and search each source, laid out in its folder; called by all processes together."""
+    known = open_store(encoder, embeddings_folder(folder.parents[1]), store_gigabytes, bf16=params.precision == "bf16")
     for name in names:
-        encode_source(folder / name, name, encoder, params)
+        encode_source(folder / name, name, encoder, params, known)
         search_source(folder / name, params, encoder.device)
 
 
@@ -144,16 +153,24 @@ def mine_share(config: dict[str, Any]) -> None:
     # The processes only wait for each other: vectors and keys go through files. A block may take long on a CPU.
     with process_group("gloo", timedelta(days=1)):
         encoder = load_encoder(EncoderParams.parse(config["encoder"], "encoder"))
-        search_all(params, encoder, config["names"], Path(config["folder"]))
+        search_all(params, encoder, config["names"], Path(config["folder"]), config["store_gigabytes"])
 
 
 def _search_in(
-    processes: int, params: MineParams, encoder_params: EncoderParams, names: list[str], folder: Path, lock: int
+    processes: int,
+    params: MineParams,
+    encoder_params: EncoderParams,
+    names: list[str],
+    folder: Path,
+    lock: int,
+    store_gigabytes: float,
 ) -> None:
     """Run :func:`mine_share` in several processes of this machine."""
     config = folder / "resolved.json"
     sections = {"mine": params.model_dump(mode="json"), "encoder": encoder_params.model_dump(mode="json")}
-    write_json(config, {**sections, "folder": str(folder.absolute()), "names": names})
+    write_json(
+        config, {**sections, "store_gigabytes": store_gigabytes, "folder": str(folder.absolute()), "names": names}
+    )
     work = Work(
         name="mining",
         function="codiemb_pipeline.mine.run:mine_share",

@@ -28,6 +28,7 @@ from torch.nn.functional import normalize
 
 from codiemb_pipeline.artifacts.ingest import RetrievalTables
 from codiemb_pipeline.distributed import barrier, process_rank, world_size
+from codiemb_pipeline.encoder.embedding_store import EmbeddingStore
 from codiemb_pipeline.encoder.encode import TEXTS_PER_BLOCK, encode_block
 from codiemb_pipeline.encoder.text_encoder import Encoder
 from codiemb_pipeline.errors import PipelineError
@@ -137,10 +138,11 @@ class Vectors:
         return torch.from_numpy(np.array(self._vectors[self._row[index]]))
 
 
-def encode_source(folder: Path, name: str, encoder: Encoder, params: MineParams) -> None:
+def encode_source(folder: Path, name: str, encoder: Encoder, params: MineParams, known: EmbeddingStore | None) -> None:
     """Encode a source, all processes together, each the blocks that it claims; long texts first.
 
-    The folder must be laid out; finished blocks are kept. The encoder is the same on every process, in evaluation mode.
+    The folder must be laid out; finished blocks are kept. The encoder is the same on every process, in
+    evaluation mode; its stored embeddings are ``known``.
     """
     texts = {role: Texts(folder, role) for role in ROLES}
     jobs = [(role, rows) for role in reversed(ROLES) for rows in reversed(texts[role].blocks)]
@@ -163,6 +165,7 @@ def encode_source(folder: Path, name: str, encoder: Encoder, params: MineParams)
                 tokens_per_chunk=params.tokens_per_chunk,
                 bf16=params.precision == "bf16",
                 done=bar.update,
+                known=known,
             )
             files[role][rows.start : rows.stop] = normalize(vectors, dim=-1).numpy()
             files[role].flush()  # before it counts as done, in case the machine goes down

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from codiemb_pipeline.artifacts.assemble import DevPairs, DevRetrieval, TokenStore, read_dev
+from codiemb_pipeline.encoder.embedding_store import EmbeddingStore
 from codiemb_pipeline.encoder.encode import encode_ids
 from codiemb_pipeline.encoder.text_encoder import Encoder
 from codiemb_pipeline.scoring.metrics import ndcg_at_k, spearman
@@ -17,12 +18,15 @@ BLOCK_QUERIES, BLOCK_DOCUMENTS = 1024, 16384
 Encode = Callable[[np.ndarray], torch.Tensor]
 
 
-def score_encoder(encoder: Encoder, model_input: Path, *, tokens_per_chunk: int) -> dict[str, float]:
-    """Return the dev scores of ``encoder``; see :func:`score_dev`."""
+def score_encoder(
+    encoder: Encoder, model_input: Path, *, tokens_per_chunk: int, known: EmbeddingStore | None = None
+) -> dict[str, float]:
+    """Return the dev scores of ``encoder``, whose stored embeddings are ``known``; see :func:`score_dev`."""
     store = TokenStore(model_input / "tokens")
 
     def encode(texts: np.ndarray) -> torch.Tensor:
-        return encode_ids(encoder, store, texts, tokens_per_chunk=tokens_per_chunk, progress="score on dev")
+        options = {"tokens_per_chunk": tokens_per_chunk, "progress": "score on dev", "known": known}
+        return encode_ids(encoder, store, texts, **options)
 
     return score_dev(read_dev(model_input / "dev"), encode)
 

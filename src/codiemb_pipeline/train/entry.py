@@ -11,6 +11,7 @@ from codiemb_pipeline.artifacts.assemble import TokenStore, TrainingArrays, read
 from codiemb_pipeline.artifacts.train import checkpoint_name
 from codiemb_pipeline.distributed import (
     gather_uneven,
+    is_sharded,
     process_group,
     process_rank,
     whole_weights,
@@ -18,6 +19,7 @@ from codiemb_pipeline.distributed import (
     wrap,
 )
 from codiemb_pipeline.encoder.checkpoint import load_encoder
+from codiemb_pipeline.encoder.embedding_store import EmbeddingStore, open_store
 from codiemb_pipeline.encoder.encode import encode_ids
 from codiemb_pipeline.encoder.text_encoder import Encoder
 from codiemb_pipeline.encoder.tokens import pad
@@ -72,7 +74,7 @@ def _train(config: dict, params: TrainParams, device: torch.device) -> None:
         store=store,
         folder=folder,
         events=events,
-        score=_dev_scorer(encoder, store, model_input, params),
+        score=_dev_scorer(encoder, store, params, config),
     )
     run_steps(run, done=done, steps_per_epoch=len(plan))
     events.write("end")
@@ -97,16 +99,24 @@ def prepare(encoder: Encoder, store: TokenStore, params: TrainParams) -> list[st
     return untrained
 
 
-def _dev_scorer(encoder: Encoder, store: TokenStore, model_input: Path, params: TrainParams):
-    """Return a function that scores the encoder on dev, each process encoding its share of the texts."""
-    sets = read_dev(model_input / "dev")
+def _dev_scorer(encoder: Encoder, store: TokenStore, params: TrainParams, config: dict):
+    """Return a function that scores the encoder on dev, each process encoding its share of the texts.
 
-    def encode(texts: np.ndarray) -> torch.Tensor:
+    Embeddings are stored unless the weights are shared out, since no process then knows all that they depend on. They
+    are those of full precision, whatever that of the training.
+    """
+    sets = read_dev(Path(config["model_input"]) / "dev")
+
+    def encode(texts: np.ndarray, known: EmbeddingStore | None) -> torch.Tensor:
         unique, place = np.unique(texts, return_inverse=True)
         # Dealt out by length, so that all processes have as much to do.
         order = np.argsort(store.lengths(unique), kind="stable")
         own = encode_ids(
-            encoder, store, unique[order[process_rank() :: world_size()]], tokens_per_chunk=params.chunk.tokens
+            encoder,
+            store,
+            unique[order[process_rank() :: world_size()]],
+            tokens_per_chunk=params.chunk.tokens,
+            known=known,
         )
         parts = gather_uneven(own.to(encoder.device))
         joint = torch.empty(len(unique), own.shape[1])
@@ -116,6 +126,9 @@ def _dev_scorer(encoder: Encoder, store: TokenStore, model_input: Path, params: 
 
     def score() -> dict[str, float]:
         with whole_weights(encoder.model):
-            return score_dev(sets, encode)
+            known = None
+            if not is_sharded(encoder.model):
+                known = open_store(encoder, Path(config["embeddings"]), config["store_gigabytes"])
+            return score_dev(sets, lambda texts: encode(texts, known))
 
     return score

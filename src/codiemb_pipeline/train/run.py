@@ -13,6 +13,7 @@ from codiemb_pipeline.artifacts.assemble import Manifest
 from codiemb_pipeline.artifacts.train import Checkpoint, TrainedRun, checkpoint_name
 from codiemb_pipeline.encoder.checkpoint import base_folder, load_tokenizer, weights_digest
 from codiemb_pipeline.encoder.compatibility import SETTINGS_FINGERPRINT, check_compatible, token_fingerprint
+from codiemb_pipeline.encoder.embedding_store import embeddings_folder
 from codiemb_pipeline.encoder.model_card import write_model_card
 from codiemb_pipeline.errors import PipelineError
 from codiemb_pipeline.jsonl import write_json
@@ -40,6 +41,7 @@ def train_encoder(
     checkpoints: Path,
     curves: Path,
     run: str,
+    store_gigabytes: float = 0,
 ) -> None:
     """Train, or resume a training that was interrupted.
 
@@ -50,6 +52,7 @@ def train_encoder(
         work: holds unfinished trainings, one folder per fingerprint of parameters, data and base weights.
         checkpoints: empty folder to receive ``step-*`` encoder folders and ``run.json``.
         curves: empty folder to receive ``ir.csv``, ``sts.csv`` and ``dev.csv``.
+        store_gigabytes: bound of the embedding store.
         run: its name. Of the finished trainings that wait for DVC, one for each run is kept.
 
     Raises:
@@ -70,7 +73,9 @@ def train_encoder(
         remove_finished(work / "train", run, but=key)
         if not (folder / FINISHED).exists():
             config = folder / "resolved.json"
-            write_json(config, {**values, "folder": str(folder.absolute()), "model_input": str(model_input.absolute())})
+            places = {"folder": folder, "model_input": model_input, "embeddings": embeddings_folder(work)}
+            named = {key: str(path.absolute()) for key, path in places.items()}
+            write_json(config, {**values, **named, "store_gigabytes": store_gigabytes})
             launch_training(params.launch, config, folder, lock)
         _hand_over(folder, checkpoints, curves, base)
         for trained in TrainedRun.of(checkpoints).checkpoints:

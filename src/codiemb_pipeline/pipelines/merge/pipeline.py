@@ -10,6 +10,15 @@ def create_pipeline(**_: object) -> Pipeline:
     """Return the one-node pipeline of the stage."""
     return stage_pipeline(
         merge,
-        ["params:merge", "params:encoder", "params:train", "params:runs", "checkpoints", "model_input", "work"],
+        [
+            "params:merge",
+            "params:encoder",
+            "params:train",
+            "params:evaluate",
+            "params:runs",
+            "checkpoints",
+            "model_input",
+            "work",
+        ],
         "merged",
     )

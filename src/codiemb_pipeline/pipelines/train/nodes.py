@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from codiemb_pipeline.params import EncoderParams, TrainParams
+from codiemb_pipeline.params import EncoderParams, EvaluateParams, TrainParams
 from codiemb_pipeline.pipelines.rim import draft
 
 
@@ -10,6 +10,7 @@ def train(
     runs: dict[str, TrainParams],
     run: str,
     encoder: EncoderParams,
+    evaluate: EvaluateParams,
     model_input: Path,
     work: Path,
 ) -> tuple[Path, Path]:
@@ -22,5 +23,5 @@ def train(
 
     checkpoints, curves = draft(work, f"{run}/checkpoints"), draft(work, f"{run}/training_curves")
     places = {"model_input": model_input, "work": work, "checkpoints": checkpoints, "curves": curves}
-    train_encoder(runs[run], encoder, **places, run=run)
+    train_encoder(runs[run], encoder, **places, run=run, store_gigabytes=evaluate.store_gigabytes)
     return checkpoints, curves

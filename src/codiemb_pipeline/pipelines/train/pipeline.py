@@ -10,6 +10,6 @@ def create_pipeline(**_: object) -> Pipeline:
     """Return the one-node pipeline of the stage."""
     return stage_pipeline(
         train,
-        ["params:runs", "params:run", "params:encoder", "model_input", "work"],
+        ["params:runs", "params:run", "params:encoder", "params:evaluate", "model_input", "work"],
         ["checkpoints", "training_curves"],
     )
