@@ -58,7 +58,8 @@ class EvaluateParams(Section):
     """Evaluation with mteb; ``conf/profiles/base.yaml`` describes the keys.
 
     ``precision`` is that of the encoder: cosines are of float32 vectors, and geometry is always measured in ``fp32``.
-    A benchmark's name is its mteb task name. ``store_gigabytes`` (GiB) changes no result. Each process evaluates one model on one benchmark at a time.
+    A benchmark's name is its mteb task name. Each process evaluates one model on one benchmark at a
+    time. ``store_gigabytes`` (GiB) changes no result.
     """
 
     models: list[str] = Field(min_length=1)
