@@ -125,8 +125,10 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--cudnn", action="store_true", help="allow cuDNN's attention, which the product turns off")
     parser.add_argument("--device", default="cuda")
     options = parser.parse_args()
+    torch.backends.cuda.enable_cudnn_sdp(options.cudnn)
     device, (layers, width, heads) = torch.device(options.device), SIZES[options.size]
     params = Params.parse(read_params(Path("params.yaml")))
     name = torch.cuda.get_device_name() if device.type == "cuda" else "CPU"

@@ -13,6 +13,9 @@ from codiemb_pipeline.encoder.prompts import PromptBook
 from codiemb_pipeline.encoder.tokens import TextTokenizer, TokenBatch
 from codiemb_pipeline.params.encoder import EncoderParams, Pooling
 
+# cuDNN's attention plans every new shape anew, and chunks have many shapes (docs/performance.md).
+torch.backends.cuda.enable_cudnn_sdp(False)
+
 MEANS: tuple[Pooling, ...] = ("mean", "weighted_mean")
 """The poolings that average tokens, and so can exclude those of the prompt."""
 
