@@ -58,6 +58,8 @@ def test_dvc_tracks_the_sections_outputs_and_inputs_of_the_node(stage):
         "run",
         "values",
     }
+    if stage != "evaluate":  # of which others take the bound of the embedding store alone, which changes no result
+        sections -= {"evaluate"}
     assert sections <= {str(name).split(".")[0] for name in declared["params"]}
     outs = {path.removesuffix(f"/{RUN}") for path in paths(declared.get("outs", []) + declared.get("metrics", []))}
     assert outs == {CATALOG[name]["filepath"] for name in pipeline.outputs()}

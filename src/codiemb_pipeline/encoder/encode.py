@@ -1,6 +1,6 @@
 """Many texts to vectors, without gradient: equal texts once, sorted by length, and those that are stored not at all.
 
-On the CPU the texts of a forward pass are of equal length. A vector then has the same bits whatever texts it is encoded
+On the CPU the texts of a forward pass are of equal length, and enough that MKL multiplies them all alike. A vector then has the same bits whatever texts it is encoded
 with and in whatever number of threads (measured for MKL's kernels: tests/encoder/test_embedding_store.py), which the
 embedding store relies on, and no padding is multiplied. On a GPU a pass has little padding, and the last bits vary.
 """
@@ -19,6 +19,8 @@ from codiemb_pipeline.errors import InputError
 from codiemb_pipeline.progress import ProgressBar
 
 MAX_PADDING = 0.1
+LEAST_TOKENS = 128
+"""Tokens of a forward pass on the CPU, filled up with copies of a text: with fewer, kernels round in other ways."""
 TEXTS_PER_BLOCK = 1024
 
 Progress = Callable[[int], object]
@@ -156,12 +158,15 @@ def _encode_rows(
     pad_id, side = encoder.pad_id, encoder.params.padding_side
     for part in plan_chunks(lengths[missing], tokens=tokens_per_chunk, max_padding=max_padding):
         chunk = missing[part]
+        if encoder.device.type == "cpu":
+            copies = -(-LEAST_TOKENS // int(lengths[chunk[0]])) - len(chunk)
+            chunk = np.concatenate([chunk, chunk[:1].repeat(max(0, copies))])
         batch = pad([rows[index] for index in chunk], prompt_lengths[chunk], pad_id, side)
         with torch.autocast(encoder.device.type, dtype=torch.bfloat16, enabled=bf16):
             full = encoder.model([batch.to(encoder.device)])[0]
-        embeddings[torch.from_numpy(chunk)] = encoder.model.output(full.float()).cpu()
+        embeddings[torch.from_numpy(missing[part])] = encoder.model.output(full[: len(part)].float()).cpu()
         if done is not None:
-            done(len(chunk))
+            done(len(part))
     if not embeddings.isfinite().all():
         broken = int((~embeddings.isfinite().all(dim=1)).sum())
         raise InputError(

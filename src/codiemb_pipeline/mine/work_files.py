@@ -138,7 +138,9 @@ class Vectors:
         return torch.from_numpy(np.array(self._vectors[self._row[index]]))
 
 
-def encode_source(folder: Path, name: str, encoder: Encoder, params: MineParams, known: EmbeddingStore | None) -> None:
+def encode_source(
+    folder: Path, name: str, encoder: Encoder, params: MineParams, known: EmbeddingStore | None = None
+) -> None:
     """Encode a source, all processes together, each the blocks that it claims; long texts first.
 
     The folder must be laid out; finished blocks are kept. The encoder is the same on every process, in

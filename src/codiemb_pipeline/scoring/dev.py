@@ -7,15 +7,30 @@ import numpy as np
 import torch
 
 from codiemb_pipeline.artifacts.assemble import DevPairs, DevRetrieval, TokenStore, read_dev
-from codiemb_pipeline.encoder.embedding_store import EmbeddingStore
+from codiemb_pipeline.encoder.checkpoint import load_encoder
+from codiemb_pipeline.encoder.embedding_store import EmbeddingStore, open_store
 from codiemb_pipeline.encoder.encode import encode_ids
 from codiemb_pipeline.encoder.text_encoder import Encoder
+from codiemb_pipeline.params.encoder import EncoderParams
 from codiemb_pipeline.scoring.metrics import ndcg_at_k, spearman
 from codiemb_pipeline.scoring.search import top_k
 
 BLOCK_QUERIES, BLOCK_DOCUMENTS = 1024, 16384
 
 Encode = Callable[[np.ndarray], torch.Tensor]
+
+
+def folder_scorer(
+    params: EncoderParams, model_input: Path, *, tokens_per_chunk: int, embeddings: Path, store_gigabytes: float
+) -> Callable[[Path], float]:
+    """Return a function that returns the mean dev score of an encoder folder; ``embeddings`` is the store's folder."""
+
+    def score(folder: Path) -> float:
+        encoder = load_encoder(params, folder)
+        known = open_store(encoder, embeddings, store_gigabytes)
+        return score_encoder(encoder, model_input, tokens_per_chunk=tokens_per_chunk, known=known)["mean"]
+
+    return score
 
 
 def score_encoder(

@@ -20,21 +20,17 @@ def merge(
     work: Path,
 ) -> Path:
     """Merge the checkpoints of all runs; only dev sets decide. Return the folder of merged encoders."""
-    from codiemb_pipeline.encoder.checkpoint import load_encoder
-    from codiemb_pipeline.encoder.embedding_store import embeddings_folder, open_store
+    from codiemb_pipeline.encoder.embedding_store import embeddings_folder
     from codiemb_pipeline.encoder.encode import encoded
     from codiemb_pipeline.launch.work_dir import remove_finished
     from codiemb_pipeline.merge.merge import merge_checkpoints
-    from codiemb_pipeline.scoring.dev import score_encoder
+    from codiemb_pipeline.scoring.dev import folder_scorer
 
     remove_finished(work / "train")
     out = draft(work, "merged")
 
-    def score(folder: Path) -> float:
-        loaded = load_encoder(encoder, folder)
-        known = open_store(loaded, embeddings_folder(work), evaluate.store_gigabytes)
-        return score_encoder(loaded, model_input, tokens_per_chunk=train.chunk.tokens, known=known)["mean"]
-
+    options = {"embeddings": embeddings_folder(work), "store_gigabytes": evaluate.store_gigabytes}
+    score = folder_scorer(encoder, model_input, tokens_per_chunk=train.chunk.tokens, **options)
     merge_checkpoints(params, list(runs), checkpoints, score, out)
     logger.info("%s: %s", "merge", encoded())
     return out
