@@ -1,8 +1,9 @@
 """Many texts to vectors, without gradient: equal texts once, sorted by length, and those that are stored not at all.
 
-On the CPU the texts of a forward pass are of equal length, and enough that MKL multiplies them all alike. A vector then has the same bits whatever texts it is encoded
-with and in whatever number of threads (measured for MKL's kernels: tests/encoder/test_embedding_store.py), which the
-embedding store relies on, and no padding is multiplied. On a GPU a pass has little padding, and the last bits vary.
+On the CPU the texts of a forward pass are of equal length, and enough that MKL multiplies them all alike. A vector then
+has the same bits whatever texts it is encoded with and in whatever number of threads (measured:
+tests/encoder/test_embedding_store.py), which the embedding store relies on, and no padding is multiplied. On a GPU a
+pass has little padding, and the last bits vary.
 """
 
 from collections import Counter
