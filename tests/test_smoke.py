@@ -34,14 +34,14 @@ def test_the_seven_stages_run_from_raw_files_to_the_report(tmp_path, tiny_encode
     params = Params.parse(values)
     encoder, runs = params.encoder, params.trainings
     sources = ingest(params.ingest, work)
-    negatives = mine(params.mine, encoder, params.assemble, sources, work)
+    negatives = mine(params.mine, encoder, params.assemble, params.evaluate, sources, work)
     examples, contamination = assemble(params.assemble, encoder, params.evaluate, sources, negatives, work)
     checkpoints, curves = tmp_path / "checkpoints", tmp_path / "training"
     for run in runs:
-        finished = train(runs, run, encoder, examples, work)
+        finished = train(runs, run, encoder, params.evaluate, examples, work)
         for folder, place in zip(finished, (checkpoints, curves), strict=True):
             RunFolder(str(place), run).save(folder)
-    merged = merge(params.merge, encoder, params.train, runs, checkpoints, examples, work)
+    merged = merge(params.merge, encoder, params.train, params.evaluate, runs, checkpoints, examples, work)
     evaluation = evaluate(params.evaluate, encoder, runs, checkpoints, merged, sources, work)
     folders = {"hard_negatives": negatives, "model_input": examples, "contamination": contamination}
     folders |= {"training_curves": curves, "merged": merged, "sources": sources}

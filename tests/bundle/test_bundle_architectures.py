@@ -77,9 +77,9 @@ def run_stages(values: dict[str, Any], root: Path) -> tuple[Path, Path]:
     model_input, work, checkpoints = make_model_input(values, root), root / "work", root / "checkpoints"
     params = Params.parse(values)
     encoder, runs = params.encoder, params.trainings
-    trained, _ = train(runs, "main", encoder, model_input, work)
+    trained, _ = train(runs, "main", encoder, params.evaluate, model_input, work)
     shutil.copytree(trained, checkpoints / "main")
-    merged = merge(params.merge, encoder, params.train, runs, checkpoints, model_input, work)
+    merged = merge(params.merge, encoder, params.train, params.evaluate, runs, checkpoints, model_input, work)
     return merged, evaluate(params.evaluate, encoder, runs, checkpoints, merged, root / "sources", work)
 
 
