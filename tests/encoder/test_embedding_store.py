@@ -1,5 +1,7 @@
 """The embedding store: the same bytes whether it is empty, full or off, and what it survives."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -77,6 +79,15 @@ def test_two_processes_see_what_the_other_has_written(encoder, tmp_path):
     assert encode.tokens["encoded"] == 0
 
 
+def test_a_draft_that_its_writer_renames_while_a_store_is_opened_harms_nothing(encoder, tmp_path):
+    expected, all_tokens, _ = vectors(encoder, TEXTS, tmp_path)
+    (file,) = tmp_path.glob("*/*.npy")
+    (file.parent / ".renamed").symlink_to("nowhere")  # listed, but not there when it is looked at
+    again, encoded, known = vectors(encoder, TEXTS, tmp_path)
+    assert torch.equal(again, expected)
+    assert (encoded, known) == (0, all_tokens)
+
+
 @pytest.mark.parametrize("damage", ["cut", "flip", "empty"])
 def test_a_damaged_file_is_deleted_and_its_texts_are_encoded_again(encoder, tmp_path, damage, caplog):
     expected, all_tokens, _ = vectors(encoder, TEXTS, tmp_path)
@@ -116,8 +127,6 @@ def test_the_least_recently_used_weights_go_first_and_a_full_store_stores_no_mor
 
 
 def _set_time(folder, at):
-    import os
-
     os.utime(folder, (at, at))
 
 

@@ -16,6 +16,7 @@ import shutil
 import time
 import zlib
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -49,10 +50,12 @@ class EmbeddingStore:
         self._keys = np.empty((0, 2), dtype=np.uint64)
         self._places = np.empty((0, 2), dtype=np.int64)  # number of the segment, row in it
         folder.mkdir(parents=True, exist_ok=True)
-        os.utime(folder)  # used now
+        with suppress(FileNotFoundError):  # another process makes room
+            os.utime(folder)  # used now
         for draft in folder.glob(".*"):
-            if time.time() - draft.stat().st_mtime > DRAFTS_LAST_S:
-                draft.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):  # its writer has renamed it
+                if time.time() - draft.stat().st_mtime > DRAFTS_LAST_S:
+                    draft.unlink()
 
     def read(self, keys: np.ndarray, out: torch.Tensor) -> np.ndarray:
         """Fill ``out`` (n, D) with the embeddings of ``keys`` (n, 2) that are stored; return which were, bool (n,)."""
@@ -114,11 +117,13 @@ class EmbeddingStore:
         """Return whether ``size`` bytes more may be stored, after removing encoders that were not used for longest."""
         if self._full:
             return False
-        sizes = {folder: _size(folder) for folder in self._folder.parent.iterdir() if folder.is_dir()}
+        sizes = {folder: _size(folder) for folder in sorted(self._folder.parent.iterdir()) if folder.is_dir()}
         used = sum(sizes.values()) + size
-        for folder in sorted(sizes.keys() - {self._folder}, key=_last_use):
+        for folder in sorted(sizes, key=_last_use):
             if used <= self._limit:
                 break
+            if folder == self._folder:
+                continue
             shutil.rmtree(folder, ignore_errors=True)
             used -= sizes[folder]
         if used > self._limit:
@@ -175,10 +180,8 @@ def _digest(encoder: Encoder, *, bf16: bool) -> str:
 def _size(folder: Path) -> int:
     total = 0
     for path in folder.glob("*"):
-        try:
+        with suppress(FileNotFoundError):
             total += path.stat().st_size
-        except FileNotFoundError:
-            continue
     return total
 
 
